@@ -1,0 +1,89 @@
+# Short names for what people do most. The work is in ci/setup and in the imagefactory command.
+# ARGS= passes more words on: make build-esorex ARGS=--help
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+bin := .venv/bin
+imagefactory := $(bin)/imagefactory
+
+# Status 3 means that an engine is missing or doesn't answer: put that right, then try once more.
+define with_engines
+@$(1) || { status=$$?; [ $$status -eq 3 ] || exit $$status; ci/setup engines && $(1); }
+endef
+
+.PHONY: help
+help: ## show this help
+	@sed -n 's/^\([a-z%-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/%/NAME/' | \
+		while IFS='	' read -r name what; do printf 'make %-14s %s\n' "$$name" "$$what"; done
+
+.PHONY: setup
+setup: ## make this machine ready: .venv, Docker Engine, buildx, mmdebstrap
+	@ci/setup
+
+# The first target on a fresh clone sets up; later ones go straight to their work.
+# What needs no engine waits for none.
+part := all
+lint list check plan schema: part := python
+.venv/.ready: pyproject.toml ci/requirements.txt ci/setup ci/lib/python.sh
+	@ci/setup $(part)
+
+build-%: .venv/.ready FORCE ## build and test one application's images
+	$(call with_engines,$(imagefactory) build $* $(ARGS))
+
+test-%: .venv/.ready FORCE ## test one application's images as they are
+	$(call with_engines,$(imagefactory) test $* $(ARGS))
+
+.PHONY: list
+list: .venv/.ready ## list the applications
+	@$(imagefactory) list $(ARGS)
+
+.PHONY: check
+check: .venv/.ready ## check every recipe
+	@$(imagefactory) check $(ARGS)
+
+.PHONY: plan
+plan: .venv/.ready ## say what would be built, and why
+	@$(imagefactory) plan $(ARGS)
+
+.PHONY: test
+test: setup ## run the factory's own tests; they use the real engines
+	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes $(ARGS)
+
+.PHONY: lint
+lint: .venv/.ready ## check style, types, imports, shell scripts and generated Dockerfiles
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy
+	$(bin)/lint-imports
+	ci/lint-shell
+	@rm -rf build/lint
+	$(imagefactory) render --all --to build/lint
+	find build/lint -name Dockerfile -print0 | sort -z | xargs -0 -r $(bin)/hadolint
+
+.PHONY: schema
+schema: .venv/.ready ## write docs/schema/recipe.json, which editors read
+	@mkdir -p docs/schema build
+	@$(imagefactory) schema >build/recipe.json
+	@mv build/recipe.json docs/schema/recipe.json
+
+# uv lives in its own environment: the factory doesn't need it.
+# UV_CUSTOM_COMPILE_COMMAND keeps this machine's paths out of the file's heading.
+.PHONY: requirements
+requirements: .venv/.ready ## pin the newest Python packages in ci/requirements.txt
+	@[ -x build/uv/bin/uv ] || { $(bin)/python -m venv build/uv && build/uv/bin/pip install --quiet uv; }
+	@UV_CUSTOM_COMPILE_COMMAND='make requirements' build/uv/bin/uv pip compile --quiet --upgrade \
+		--universal --generate-hashes --system-certs --no-emit-index-url --no-emit-find-links \
+		--python-version 3.11 --extra dev --output-file ci/requirements.txt pyproject.toml
+	@git --no-pager diff --stat -- ci/requirements.txt
+
+.PHONY: clean
+clean: ## remove what was built and all caches; .venv and the engine's images stay
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# Pattern rules can't be phony: this makes them always run.
+.PHONY: FORCE
+FORCE:

@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# The engines: a Docker daemon with BuildKit and the containerd image store, buildx, mmdebstrap.
+
+setup_engines() {
+  # First, so that nothing is changed beside an engine that must stay as it is.
+  if docker_answers; then check_engine; fi
+  # Twice: only with a client can it see whether a daemon answers.
+  install_missing
+  [[ $installed == no ]] || install_missing
+  docker_answers || start_daemon
+  check_engine
+  check_buildx
+  say "mmdebstrap: $(mmdebstrap --version | cut -d ' ' -f 2): fine"
+}
+
+install_missing() {
+  local wanted=()
+  installed=no
+  if needs_engine; then wanted+=(docker.io); fi
+  if ! command -v docker >/dev/null; then wanted+=(docker-cli); fi
+  if ! at_least "$(buildx_version)" "$BUILDX_WANTED"; then wanted+=(docker-buildx); fi
+  if ! command -v mmdebstrap >/dev/null; then wanted+=(mmdebstrap); fi
+  [[ ${#wanted[@]} -gt 0 ]] || return 0
+
+  say "missing or too old: ${wanted[*]}"
+  if is_installed docker-ce-cli && [[ ${wanted[*]} == *docker* ]]; then
+    fail 3 "Docker's own packages are installed, and Debian's can't join them: update docker-ce, docker-ce-cli" \
+      "and docker-buildx-plugin from where they came, then run ci/setup engines again"
+  fi
+  if ! command -v apt-get >/dev/null || ! can_be_root; then
+    fail 3 "can't install: that needs apt, and root or sudo. On Debian or Ubuntu: run ci/setup engines as root" \
+      "elsewhere install Docker Engine $DOCKER_WANTED or newer with its client, buildx $BUILDX_WANTED or newer, mmdebstrap," \
+      "and put $CONTAINERD_STORE in /etc/docker/daemon.json"
+  fi
+  install_engines "${wanted[@]}"
+  installed=yes
+}
+
+# A daemon that answers is left as it is; check_engine says what is wrong with it.
+needs_engine() {
+  docker_answers && return 1
+  can_start_docker || return 1
+  if ! command -v docker >/dev/null && [[ -S /var/run/docker.sock ]]; then return 1; fi
+  ! at_least "$(dockerd --version 2>/dev/null | sed 's/^Docker version //')" "$DOCKER_WANTED"
+}
+
+install_engines() {
+  local packages=() package
+  refresh_apt
+  if [[ $* == *docker* ]] && ! apt_has_new_docker; then
+    [[ $(. /etc/os-release && printf '%s' "${ID:-} ${VERSION_CODENAME:-}") == 'debian bookworm' ]] ||
+      fail 3 "this distribution's docker.io is $(candidate docker.io), its docker-buildx $(candidate docker-buildx):" \
+        "install Docker Engine $DOCKER_WANTED and buildx $BUILDX_WANTED or newer yourself, then run this again"
+    add_forky
+  fi
+  for package in $(with_companions "$@" | sort --unique); do
+    # What is there stays as it is, except for an engine that is too old.
+    if [[ " ${ENGINE_PACKAGES[*]} " != *" $package "* ]] && is_installed "$package"; then continue; fi
+    if [[ $(candidate "$package") == [0-9]* ]]; then packages+=("$package"); fi
+  done
+  # Before the package, which may start the daemon at once.
+  [[ " $* " != *' docker.io '* ]] || write_daemon_json
+  apt_install "${packages[@]}"
+  hash -r
+}
+
+apt_has_new_docker() {
+  at_least "$(candidate docker.io)" "$DOCKER_WANTED" && at_least "$(candidate docker-buildx)" "$BUILDX_WANTED"
+}
+
+with_companions() {
+  printf '%s\n' "$@"
+  [[ " $* " == *' docker.io '* ]] || return 0
+  printf '%s\n' docker-cli docker-buildx containerd tini-static runc iptables git ca-certificates
+  # Elsewhere docker-compose is the old program, not the plugin.
+  if at_least "$(candidate docker-compose)" 2; then echo docker-compose; fi
+  # Where the kernel has AppArmor, no container starts without its tools.
+  if grep -qs Y /sys/module/apparmor/parameters/enabled; then echo apparmor; fi
+}
