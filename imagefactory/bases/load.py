@@ -1,0 +1,25 @@
+"""``base_images/<name>.yaml`` to a definition."""
+
+from __future__ import annotations
+
+from imagefactory.errors import BadFiles
+from imagefactory.history import standing
+from imagefactory.model.recipe import BaseImage
+from imagefactory.model.spec import BaseDefinition
+from imagefactory.workspace import Workspace
+from imagefactory.yamlfiles import load
+
+
+def base_names(workspace: Workspace) -> list[str]:
+    """The names of all base images, sorted."""
+    return sorted(file.stem for file in workspace.bases.glob("*.yaml"))
+
+
+def load_base(workspace: Workspace, name: str) -> BaseDefinition:
+    """The base image of that name. Raises BadFiles with every defect of its file."""
+    file = workspace.bases / f"{name}.yaml"
+    loaded = load(file, workspace.shown(file), BaseImage)
+    if loaded.model.name != name:
+        message = f"the name is '{loaded.model.name}', but the file is '{file.name}'"
+        raise BadFiles([loaded.problem(("name",), message)])
+    return BaseDefinition(loaded.model, standing(file).epoch)

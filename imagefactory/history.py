@@ -1,0 +1,61 @@
+"""Where a file or folder stands in git: the commit that last changed it, and when."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagefactory.errors import BadInput, EngineError
+from imagefactory.run import run
+
+NO_HISTORY = "unknown"
+EARLIEST = 315_532_800  # 1980-01-01, the earliest time that zip archives can hold
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``revision``: a commit, with ``-dirty`` if changed since. ``epoch``: its time, in Unix seconds."""
+
+    revision: str
+    epoch: int
+
+
+def standing(path: Path) -> Standing:
+    """The last commit that changed ``path``.
+
+    Without git or commits the revision is ``unknown`` and the time fixed, so that builds stay
+    repeatable; SOURCE_DATE_EPOCH in the environment sets the time in any case
+    (https://reproducible-builds.org/specs/source-date-epoch/).
+    """
+    override = _override()
+    try:
+        logged = _git(path, "log", "-1", "--format=%H %ct", "--", str(path))
+        changed = _git(path, "status", "--porcelain", "--", str(path))
+    except EngineError:
+        logged = changed = ""
+    if not logged:
+        return Standing(NO_HISTORY, override or EARLIEST)
+    commit, seconds = logged.split()
+    return Standing(commit + ("-dirty" if changed else ""), override or int(seconds))
+
+
+def _git(path: Path, *words: str) -> str:
+    folder = path if path.is_dir() else path.parent
+    # The checkout may be another user's (root builds in it); its configuration must not run programs.
+    trust = ["-c", f"safe.directory={_top(folder)}", "-c", "core.fsmonitor=false"]
+    done = run(["git", *trust, *words], cwd=folder)
+    return done.stdout.strip() if done.status == 0 else ""
+
+
+def _top(folder: Path) -> Path:
+    return next((f for f in (folder, *folder.parents) if (f / ".git").exists()), folder)
+
+
+def _override() -> int | None:
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise BadInput(f"SOURCE_DATE_EPOCH is '{text}': expected seconds since 1970")
+    return int(text)

@@ -1,0 +1,163 @@
+"""What a person writes: recipes and base images, exactly as their YAML files hold them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from imagefactory.model.fields import (
+    AbsolutePath,
+    AptPackage,
+    Argument,
+    Command,
+    EnvironmentName,
+    EnvironmentValue,
+    GitCommit,
+    Identifier,
+    Licence,
+    Line,
+    Pattern,
+    RelativePath,
+    Sha256,
+    Size,
+    Strict,
+    Url,
+    Version,
+)
+
+MIB = 1 << 20
+DEFAULT_VARIANT = "default"
+
+
+class Maintainer(Strict):
+    """Who answers for the recipe."""
+
+    name: Line
+    email: Annotated[Line, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$")] | None = None
+
+
+class Source(Strict):
+    """Upstream source: an archive by ``url`` and ``sha256``, or a repository by ``git`` and ``commit``."""
+
+    url: Url | None = None
+    sha256: Sha256 | None = None
+    git: Url | None = None
+    commit: GitCommit | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        archive = self.url is not None and self.sha256 is not None
+        repository = self.git is not None and self.commit is not None
+        halves = sum(v is not None for v in (self.url, self.sha256, self.git, self.commit))
+        if halves != 2 or archive == repository:
+            raise ValueError("a source is either 'url' with 'sha256', or 'git' with 'commit'")
+        return self
+
+
+class Inputs(Strict):
+    """What the application is made of. Build-only inputs are declared under ``build``."""
+
+    apt: tuple[AptPackage, ...] = ()
+    sources: dict[Identifier, Source] = {}
+
+
+class BuildStage(Strict):
+    """A stage of its own that compiles, and of which only ``keep`` reaches the image."""
+
+    inputs: Inputs = Inputs()
+    keep: Annotated[tuple[AbsolutePath, ...], Field(min_length=1)]
+
+
+class Needs(Strict):
+    """What the application needs of the machine that runs it. Sizes in bytes."""
+
+    gpu: bool = False
+    desktop: bool = False
+    memory: Size = 1024 * MIB
+    disk: Size = 1024 * MIB
+
+
+class Measure(Strict):
+    """A number that the output of a test must hold, between ``min`` and ``max`` inclusive."""
+
+    pattern: Pattern
+    min: float
+    max: float
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        if re.compile(self.pattern).groups != 1:
+            raise ValueError("the pattern needs exactly one group: the number")
+        return self
+
+
+class SmokeTest(Strict):
+    """One run of the application, with what must come of it.
+
+    ``command`` is a list of words, run without a shell in an empty working folder as an ordinary
+    user, without network, on a read-only root; the recipe's ``tests/`` folder is at ``/tests``.
+    """
+
+    name: Identifier
+    command: Annotated[tuple[Argument, ...], Field(min_length=1)]
+    status: Annotated[int, Field(ge=0, le=255)] = 0
+    output: tuple[Pattern, ...] = ()
+    measures: dict[Line, Measure] = {}
+    files: tuple[RelativePath, ...] = ()
+    time_limit: Annotated[int, Field(ge=1, le=86400, description="seconds")] = 60
+    memory_limit: Size = 1024 * MIB
+    write_limit: Size = 64 * MIB
+
+
+class Details(Strict):
+    """What a recipe and its variants may both say. A variant says only what differs."""
+
+    title: Line | None = None
+    summary: Line | None = None
+    version: Version | None = None
+    homepage: Url | None = None
+    licence: Licence | None = None
+    citation: tuple[Line, ...] = ()
+    base: Identifier | None = None
+    inputs: Inputs = Inputs()
+    build: BuildStage | None = None
+    environment: dict[EnvironmentName, EnvironmentValue] = {}
+    path: tuple[AbsolutePath, ...] = ()
+    commands: tuple[Command, ...] = ()
+    needs: Needs = Needs()
+    tests: tuple[SmokeTest, ...] = ()
+
+
+class Variant(Details):
+    """Scalars replace the recipe's; mappings and lists add to it; a test of the same name replaces."""
+
+
+class Recipe(Details):
+    """One application: ``recipes/<name>/recipe.yaml``."""
+
+    name: Identifier
+    title: Line
+    version: Version | None = None
+    homepage: Url
+    licence: Licence
+    maintainers: Annotated[tuple[Maintainer, ...], Field(min_length=1)]
+    base: Identifier
+    variants: dict[Identifier, Variant] = {}
+
+
+class BaseImage(Strict):
+    """One base image: ``base_images/<name>.yaml``, made from a distribution's packages.
+
+    ``published`` is the image that people without the factory can pull instead.
+    """
+
+    name: Identifier
+    title: Line
+    distribution: Literal["debian"]
+    suite: Annotated[str, Field(pattern=r"^[a-z]+$", max_length=40)]
+    packages: tuple[AptPackage, ...] = ()
+    published: Annotated[Line, Field(pattern=r"^[a-z0-9][a-z0-9./:_@-]*$", max_length=255)]

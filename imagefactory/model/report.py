@@ -1,0 +1,66 @@
+"""``build/<identifier>/report.json``: what was built, from what, how long it took, and how it tested."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StepReport(_Record):
+    """One step: ``seconds`` is wall-clock time; a cached step took its result from an earlier build."""
+
+    name: str
+    seconds: float
+    cached: bool = False
+
+
+class TestReport(_Record):
+    """One test of one image format. ``reason`` says why it failed or was not run."""
+
+    __test__ = False
+
+    name: str
+    kind: Literal["smoke", "contract"]
+    format: Literal["oci", "sif", "vm"] = "oci"
+    status: Literal["passed", "failed", "not-run"]
+    reason: str = ""
+    seconds: float = 0.0
+    measures: dict[str, float] = Field(default={}, description="numbers read from the output")
+
+
+class Report(_Record):
+    """One image, as last built. ``bytes`` counts the compressed layers, as they are pulled."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    title: str
+    version: str
+    status: Literal["passed", "failed"]
+    reference: str = Field(description="name of the image in the engine; empty when not kept")
+    input_digest: str = Field(description="sha256 over everything that decides the image")
+    tests_digest: str = Field(description="sha256 over everything that decides the tests")
+    image_digest: str = Field(description="digest of the OCI manifest")
+    bytes: int
+    built: str = Field(description="end of the build, UTC, ISO 8601")
+    steps: tuple[StepReport, ...]
+    tests: tuple[TestReport, ...]
+    engines: dict[str, str] = Field(description="name and version of each engine used")
+    ingredients: dict[str, Any] = Field(description="what the input digest was computed from")
+
+
+class BaseReport(_Record):
+    """``build/bases/<name>/report.json``: a base image, as last made."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    definition_digest: str
+    image_digest: str
+    bytes: int
+    built: str
+    steps: tuple[StepReport, ...]
+    engines: dict[str, str]

@@ -1,0 +1,60 @@
+"""The files beside a recipe.yaml."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from imagefactory.errors import Problem
+from imagefactory.model.spec import File
+from imagefactory.workspace import Workspace
+
+MAX_FILE_BYTES = 16 << 20
+
+
+def read_file(file: Path, workspace: Workspace, problems: list[Problem]) -> File | None:
+    """One small regular file; what is wrong with it is added to ``problems``."""
+    shown = workspace.shown(file)
+    if file.is_symlink():
+        problems.append(Problem(shown, 0, 0, "is a symbolic link: put the file itself there"))
+    elif not file.exists():
+        problems.append(Problem(shown, 0, 0, "is missing"))
+    elif not file.is_file():
+        problems.append(Problem(shown, 0, 0, "is not a regular file"))
+    elif file.stat().st_size > MAX_FILE_BYTES:
+        limit = MAX_FILE_BYTES >> 20
+        problems.append(Problem(shown, 0, 0, f"is larger than {limit} MiB: declare it as a source instead"))
+    else:
+        return _read(file, shown, problems)
+    return None
+
+
+def read_tree(folder: Path, workspace: Workspace, problems: list[Problem]) -> tuple[File, ...]:
+    """All files below ``folder``, by path; empty where there is no such folder."""
+    files = []
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        for name in sorted(links + names):
+            path = Path(parent) / name
+            if _is_rubbish(path):
+                continue
+            file = read_file(path, workspace, problems)
+            if file:
+                files.append(File(str(path.relative_to(folder)), file.mode, file.data))
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def _read(file: Path, shown: str, problems: list[Problem]) -> File | None:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        problems.append(Problem(shown, 0, 0, f"cannot be read: {error.strerror}"))
+        return None
+    # Only the x bit is kept, as git does, so that two checkouts give the same image.
+    mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
+    return File(file.name, mode, data)
+
+
+def _is_rubbish(path: Path) -> bool:
+    return path.name in {".DS_Store"} or path.name.endswith(("~", ".swp")) or "__pycache__" in path.parts

@@ -1,0 +1,72 @@
+"""Recipe folders to image definitions; every defect of every folder in one reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from imagefactory.errors import BadFiles, Problem
+from imagefactory.history import standing
+from imagefactory.model.recipe import Recipe
+from imagefactory.model.spec import ImageDefinition, RecipeFolder
+from imagefactory.recipes.checks import check_images, check_recipe
+from imagefactory.recipes.folder import read_file, read_tree
+from imagefactory.recipes.variants import images_of
+from imagefactory.workspace import Workspace
+from imagefactory.yamlfiles import Loaded, load
+
+
+def recipe_names(workspace: Workspace) -> list[str]:
+    """The names of all recipe folders, sorted."""
+    folders = (f for f in workspace.recipes.iterdir() if f.is_dir() and f.name[0] not in "._")
+    return sorted(folder.name for folder in folders)
+
+
+def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefinition]:
+    """All images of the named recipes. Raises BadFiles with every defect of every one of them."""
+    problems: list[Problem] = []
+    images: dict[str, tuple[ImageDefinition, Problem]] = {}
+    for name in recipes:
+        try:
+            loaded, found = _load_one(workspace, name)
+        except BadFiles as error:
+            problems.extend(error.problems)
+            continue
+        for image in found:
+            clash = images.get(image.id)
+            here = loaded.problem(
+                ("variants", image.variant), f"the image {image.id} exists already", key=True
+            )
+            if clash:
+                problems.append(here)
+            images[image.id] = (image, here)
+    if problems:
+        raise BadFiles(problems)
+    return [image for image, _ in images.values()]
+
+
+def _load_one(workspace: Workspace, name: str) -> tuple[Loaded[Recipe], list[ImageDefinition]]:
+    folder = workspace.recipes / name
+    file = folder / "recipe.yaml"
+    loaded = load(file, workspace.shown(file), Recipe)
+    problems: list[Problem] = []
+    contents = _read_folder(folder, workspace, problems)
+    images = images_of(loaded.model, contents)
+    problems += check_recipe(loaded, name, workspace.bases)
+    problems += check_images(loaded, images)
+    if problems:
+        raise BadFiles(problems)
+    return loaded, images
+
+
+def _read_folder(folder: Path, workspace: Workspace, problems: list[Problem]) -> RecipeFolder:
+    install = read_file(folder / "install.sh", workspace, problems)
+    now = standing(folder)
+    return RecipeFolder(
+        install=install.data if install else b"",
+        files=read_tree(folder / "files", workspace, problems),
+        tests=read_tree(folder / "tests", workspace, problems),
+        tests_path=str(folder / "tests"),
+        revision=now.revision,
+        epoch=now.epoch,
+    )

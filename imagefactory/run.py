@@ -1,0 +1,161 @@
+"""The one place that starts processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagefactory.errors import EngineError, Interrupted
+
+GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a process ended, and what it wrote."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Stop:
+    """Ends everything that was started under it, from any thread: set once, never cleared."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._lock = threading.Lock()
+        self._enders: list[Callable[[], None]] = []
+
+    def __bool__(self) -> bool:
+        return self._set.is_set()
+
+    def now(self) -> None:
+        """Ask all that runs to end; what starts later ends at once."""
+        self._set.set()
+        with self._lock:
+            enders = list(self._enders)
+        for end in enders:
+            end()
+
+    def check(self) -> None:
+        """Raise Interrupted if a stop was asked for."""
+        if self:
+            raise Interrupted("interrupted")
+
+    @contextlib.contextmanager
+    def ends(self, end: Callable[[], None]) -> Iterator[None]:
+        """Have ``end`` called, from the stopping thread, on a stop while the block runs."""
+        with self._lock:
+            self._enders.append(end)
+        try:
+            if self:
+                end()
+            yield
+        finally:
+            with self._lock:
+                self._enders.remove(end)
+
+
+def which(program: str) -> str | None:
+    """The full path of ``program``, or None where it is not installed."""
+    return shutil.which(program)
+
+
+def run(argv: Sequence[str], *, cwd: Path | None = None, timeout: float = 60) -> Finished:
+    """Run a short command to its end and return what it wrote.
+
+    Raises EngineError when the program is missing or takes longer than ``timeout`` seconds.
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise _missing(argv[0]) from None
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"{argv[0]} did not answer within {timeout:g} seconds") from None
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def stream(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    stop: Stop,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Run a long command, hand each line that it writes to ``on_line``, and return its status.
+
+    The process and its children end with this one, however this one ends. Raises EngineError when
+    the program is missing and Interrupted when ``stop`` was asked for.
+    """
+    if which(argv[0]) is None:
+        raise _missing(argv[0])
+    process = subprocess.Popen(
+        [*_die_with_parent(), *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        with stop.ends(lambda: _signal_group(process, signal.SIGTERM)), process.stdout:
+            for line in process.stdout:
+                on_line(line.rstrip("\n"))
+            status = process.wait()
+    finally:
+        _end(process)
+    stop.check()
+    return status
+
+
+def attach(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+    """Run a command on the caller's terminal, for a person to talk to, and return its status."""
+    if which(argv[0]) is None:
+        raise _missing(argv[0])
+    return subprocess.run(list(argv), env={**os.environ, **(environment or {})}, check=False).returncode
+
+
+def _missing(program: str) -> EngineError:
+    return EngineError(f"{program} is not installed", hint="run ci/setup")
+
+
+def _die_with_parent() -> list[str]:
+    """Have the kernel end the child when this process is killed outright (util-linux's setpriv)."""
+    setpriv = which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+
+
+def _signal_group(process: subprocess.Popen[str], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is not None:
+        return
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
