@@ -1,0 +1,131 @@
+"""The Docker backend: what the pipeline calls."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from imagefactory import retry
+from imagefactory.backends.docker import base as bases
+from imagefactory.backends.docker import buildx
+from imagefactory.backends.docker.engine import REPOSITORY, Engine
+from imagefactory.backends.docker.render import INPUT_DIGEST_LABEL, render
+from imagefactory.backends.docker.subject import DockerSubject
+from imagefactory.errors import BuildFailed, EngineError
+from imagefactory.log import Log
+from imagefactory.model.spec import (
+    Artifact,
+    BaseDefinition,
+    BuildContext,
+    BuiltBase,
+    Format,
+    ImageSpec,
+    Step,
+    TestedArtifact,
+)
+from imagefactory.run import Stop
+
+
+class DockerBackend:
+    """OCI images. ``owner`` tells this checkout's leftovers from another's."""
+
+    format: Format = "oci"
+
+    def __init__(self, owner: str) -> None:
+        self._engine = Engine(owner)
+
+    def engines(self) -> Mapping[str, str]:
+        """Versions of Docker, buildx and mmdebstrap. Raises EngineError."""
+        return {**self._engine.versions(), **bases.bootstrap_version()}
+
+    def render(self, spec: ImageSpec) -> BuildContext:
+        """The Dockerfile and the files beside it."""
+        return render(spec)
+
+    def make_base(
+        self, base: BaseDefinition, layout: Path, scratch: Path, log: Log, stop: Stop
+    ) -> tuple[BuiltBase, int, tuple[Step, ...]]:
+        """Make a base image from packages."""
+        return bases.make_base(base, layout, scratch, log, stop)
+
+    def build(
+        self,
+        spec: ImageSpec,
+        context: Path,
+        input_digest: str,
+        scratch: Path,
+        log: Log,
+        stop: Stop,
+        *,
+        cache: bool,
+    ) -> Artifact:
+        """Build a candidate and load it into the engine. Raises BuildFailed; then nothing is left."""
+        name = self._engine.candidate(spec.image.id, input_digest)
+        archive = scratch / "image.tar"
+        request = _request(spec, context, name, archive, cache=cache)
+        steps = retry.on_network_fault(lambda: buildx.build(request, log, stop), before_retry=log.line)
+        self._engine.load(archive)
+        archive.unlink()
+        facts = self._engine.image(name)
+        if facts is None:
+            raise EngineError(f"{spec.image.id}: the Docker Engine did not keep the built image")
+        labels = facts["Config"].get("Labels") or {}
+        if labels.get(INPUT_DIGEST_LABEL) != input_digest:
+            self._engine.untag(name)
+            raise BuildFailed(f"{spec.image.id}: the built image carries another input digest")
+        return Artifact(spec.image.id, "oci", name, facts["Id"], int(facts["Size"]), steps)
+
+    def debug(self, spec: ImageSpec, context: Path) -> None:
+        """Open a shell, on the caller's terminal, where the build of ``context`` breaks."""
+        buildx.debug(_request(spec, context, "debug", Path("unused"), cache=True))
+
+    def find(self, reference: str, digest: str) -> bool:
+        """Whether the engine has the image of that name with that digest."""
+        facts = self._engine.image(reference) if reference else None
+        return facts is not None and facts["Id"] == digest
+
+    @contextlib.contextmanager
+    def subject(self, artifact: Artifact, base: BuiltBase, stop: Stop) -> Iterator[DockerSubject]:
+        """The image as something to run tests on."""
+        subject = DockerSubject(self._engine, artifact, base, stop)
+        try:
+            yield subject
+        finally:
+            subject.close()
+
+    def keep(self, artifact: TestedArtifact, version: str) -> Artifact:
+        """Name the image ``imagefactory/<id>`` with its version and ``latest``."""
+        repository = f"{REPOSITORY}/{artifact.id}"
+        tag = version.replace("+", "_").replace("~", "_")  # what a tag may hold is less than a version
+        for name in (tag, "latest"):
+            self._engine.tag(artifact.reference, repository, name)
+        self.discard(artifact)
+        return dataclasses.replace(artifact, reference=f"{repository}:{tag}")
+
+    def discard(self, artifact: Artifact) -> None:
+        """Take the candidate's name away; the image goes unless it was kept."""
+        if artifact.reference.startswith(f"{REPOSITORY}/candidate:"):
+            self._engine.untag(artifact.reference)
+
+    def left_behind(self) -> Mapping[str, Iterable[str]]:
+        """By image: containers and candidates that a build or test has now, or left there."""
+        return self._engine.left_behind()
+
+    def sweep(self, leftovers: Iterable[str]) -> None:
+        """Remove what ``left_behind`` named."""
+        self._engine.remove(leftovers)
+
+
+def _request(spec: ImageSpec, context: Path, name: str, archive: Path, *, cache: bool) -> buildx.Request:
+    base = spec.base
+    return buildx.Request(
+        context=context,
+        name=name,
+        epoch=spec.epoch,
+        target=archive,
+        arguments={"BASE": base.reference, "BASE_DIGEST": base.digest},
+        contexts={base.reference: f"oci-layout://{base.layout}@{base.digest}"},
+        cache=cache,
+    )

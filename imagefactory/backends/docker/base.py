@@ -1,0 +1,117 @@
+"""A base image from a distribution's packages: mmdebstrap, then an OCI layout."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+from imagefactory import retry
+from imagefactory.backends.docker import buildx
+from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
+from imagefactory.log import Log
+from imagefactory.model.recipe import BaseImage
+from imagefactory.model.spec import BaseDefinition, BuiltBase, Step
+from imagefactory.records import remove_tree
+from imagefactory.run import Stop, run, stream, which
+
+_DOCKERFILE = """\
+FROM scratch
+ADD rootfs.tar /
+ENV LANG=C.UTF-8
+LABEL org.opencontainers.image.title="{title}"
+CMD ["bash"]
+"""
+_NETWORK = re.compile(
+    r"Could not (?:connect|resolve)|Temporary failure|Unable to connect|Connection|Failed to fetch"
+    r"|Cannot initiate|download failed|apt-get update.* failed",
+    re.IGNORECASE,
+)
+
+
+def bootstrap_version() -> dict[str, str]:
+    """Mmdebstrap's version. Raises EngineError when it is missing."""
+    if which("mmdebstrap") is None:
+        raise EngineError(
+            "mmdebstrap, which makes base images, is not installed",
+            hint="run ci/setup, or install the package mmdebstrap",
+        )
+    return {"mmdebstrap": run(["mmdebstrap", "--version"]).stdout.split()[-1]}
+
+
+def make_base(
+    definition: BaseDefinition, layout: Path, scratch: Path, log: Log, stop: Stop
+) -> tuple[BuiltBase, int, tuple[Step, ...]]:
+    """Make the base image's OCI layout at ``layout``, replacing the one there at the end."""
+    bootstrap_version()
+    base = definition.base
+    context = scratch / "context"
+    context.mkdir()
+    steps = [_bootstrap(definition, context / "rootfs.tar", scratch, log, stop)]
+    title = base.title.replace("\\", "").replace('"', "").replace("$", "")
+    (context / "Dockerfile").write_text(_DOCKERFILE.format(title=title), encoding="utf-8")
+    draft = scratch / "oci"
+    request = buildx.Request(
+        context, f"imagefactory/{base.name}:latest", definition.epoch, draft, as_layout=True
+    )
+    steps += buildx.build(request, log, stop)
+    digest = buildx.read_digest((draft / "index.json").read_bytes())
+    manifest = (draft / "blobs" / digest.replace(":", "/")).read_bytes()
+    remove_tree(layout)
+    draft.rename(layout)
+    built = BuiltBase(base.name, digest, str(layout), base.published)
+    return built, buildx.manifest_bytes(manifest), tuple(steps)
+
+
+def _bootstrap(definition: BaseDefinition, rootfs: Path, scratch: Path, log: Log, stop: Stop) -> Step:
+    base = definition.base
+    name = f"bootstrap {base.distribution} {base.suite}"
+    log.step(name)
+    start = time.monotonic()
+    retry.on_network_fault(
+        lambda: _mmdebstrap(base, definition.epoch, rootfs, scratch, log, stop),
+        before_retry=log.line,
+    )
+    step = Step(name, round(time.monotonic() - start, 3))
+    log.step_done(step)
+    return step
+
+
+def _mmdebstrap(base: BaseImage, epoch: int, rootfs: Path, scratch: Path, log: Log, stop: Stop) -> None:
+    temporary = scratch / "mmdebstrap"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    temporary.chmod(0o1777)  # mmdebstrap changes user when it is not root
+    argv = ["mmdebstrap", "--variant=minbase", "--format=tar", "--aptopt=Acquire::Retries 2"]
+    if base.packages:
+        argv.append(f"--include={','.join(base.packages)}")
+    # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
+    argv += ["--skip=output/dev", '--customize-hook=rm -rf "$1"/var/log/*', base.suite, str(rootfs)]
+    environment = {"SOURCE_DATE_EPOCH": str(epoch), "TMPDIR": str(temporary)}
+    status = stream(argv, log.line, stop=stop, environment=environment)
+    if status == 0:
+        return
+    tail = list(log.tail)
+    text = "\n".join(tail)
+    if "no space left on device" in text.lower():
+        raise DiskFull(
+            f"base image {base.name}: no space is left in {scratch}",
+            hint="free some space there, then run the same command again",
+            tail=tail,
+            log=log.path,
+        )
+    if _NETWORK.search(text):
+        raise NetworkFault(
+            f"base image {base.name}: the distribution's mirror cannot be reached",
+            hint="check the network (and http_proxy, where there is a proxy), then try again",
+            step=f"bootstrap {base.suite}",
+            tail=tail,
+            log=log.path,
+        )
+    raise BuildFailed(
+        f"base image {base.name}: mmdebstrap ended with status {status}",
+        step=f"bootstrap {base.suite}",
+        tail=tail,
+        log=log.path,
+    )

@@ -1,0 +1,214 @@
+"""BuildKit through ``docker buildx build``: an OCI archive out of a rendered context."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
+from imagefactory.log import TAIL_LINES, Log
+from imagefactory.model.spec import Step
+from imagefactory.run import Stop, attach, stream
+
+# Docker takes these from our environment by name and keeps them out of the image and its history.
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+_NETWORK = re.compile(
+    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
+    r"|Connection (?:refused|timed out|failed|reset)|Failed to fetch|no such host|i/o timeout"
+    r"|TLS handshake timeout|connection refused|connection reset|network is unreachable"
+    r"|Could not handshake|unable to access|failed to do request",
+    re.IGNORECASE,
+)
+_ENGINE_GONE = re.compile(
+    r"Cannot connect to the Docker daemon|error reading from server: EOF|code = Unavailable"
+    r"|docker daemon is not running|dial unix|closing transport|session healthcheck failed",
+)
+_FULL = re.compile(r"no space left on device", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One build: a context folder to an OCI image ``archive``, or ``layout`` folder, named ``name``."""
+
+    context: Path
+    name: str
+    epoch: int
+    target: Path
+    as_layout: bool = False
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    cache: bool = True
+
+
+def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
+    """Build and return the steps. Raises BuildFailed (or a kind of it) with the step that broke.
+
+    The target exists afterwards only if all went well.
+    """
+    reader = _Reader(log)
+    output = f"type=oci,dest={request.target},name={request.name},rewrite-timestamp=true"
+    if request.as_layout:
+        output += ",tar=false"
+    argv = ["docker", "buildx", "build", "--progress=rawjson", "--output", output]
+    status = stream([*argv, *_options(request)], reader.feed, stop=stop)
+    if status:
+        raise reader.failure(log)
+    return tuple(reader.steps)
+
+
+def debug(request: Request) -> None:
+    """Build once more on the caller's terminal, with a shell in the step that breaks.
+
+    ``buildx debug`` keeps the state of the broken step; it is experimental, so it must be asked for.
+    """
+    argv = ["docker", "buildx", "debug", "--invoke", "/bin/bash", "--on", "error", "build"]
+    attach(
+        [*argv, "--output", "type=cacheonly", *_options(request)],
+        environment={"BUILDX_EXPERIMENTAL": "1"},
+    )
+
+
+def _options(request: Request) -> list[str]:
+    arguments = {**request.arguments, "SOURCE_DATE_EPOCH": str(request.epoch)}
+    options = ["--provenance=false", "--sbom=false", "--pull=false"]
+    for name, value in arguments.items():
+        options += ["--build-arg", f"{name}={value}"]
+    for name in _PROXIES:
+        if os.environ.get(name):
+            options += ["--build-arg", name]
+    for name, place in request.contexts.items():
+        options += ["--build-context", f"{name}={place}"]
+    if not request.cache:
+        options.append("--no-cache")
+    return [*options, str(request.context)]
+
+
+class _Reader:
+    """Follows buildx's rawjson progress (BuildKit's SolveStatus, one JSON object a line)."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._names: dict[str, str] = {}
+        self._started: set[str] = set()
+        self._done: set[str] = set()
+        self._tails: dict[str, deque[str]] = {}
+        self._broken: tuple[str, str] | None = None  # digest of the step, and its error
+        self._plain: deque[str] = deque(maxlen=TAIL_LINES)
+        self.steps: list[Step] = []
+
+    def feed(self, line: str) -> None:
+        """Take one line that buildx wrote."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            if line.strip():
+                self._plain.append(line)
+                self._log.line(line)
+            return
+        for vertex in event.get("vertexes") or ():
+            self._vertex(vertex)
+        for entry in event.get("logs") or ():
+            text = base64.b64decode(entry.get("data", "")).decode("utf-8", "replace")
+            tail = self._tails.setdefault(entry.get("vertex", ""), deque(maxlen=TAIL_LINES))
+            for part in re.split(r"[\r\n]+", text):
+                if part.strip():
+                    tail.append(part)
+                    self._log.line(part)
+
+    def failure(self, log: Log) -> BuildFailed | EngineError:
+        """What went wrong, from what was read."""
+        digest, error = self._broken or ("", "")
+        step = self._names.get(digest, "")
+        tail = list(self._tails.get(digest, ())) or list(self._plain)
+        text = "\n".join([*tail, *self._plain, error])
+        told: dict[str, Any] = {"step": step, "tail": tail, "log": log.path}
+        if _ENGINE_GONE.search(text):
+            return EngineError(
+                f"{log.id}: the Docker Engine stopped answering during the build",
+                hint="run ci/setup, which starts it, then the same command again",
+            )
+        if _FULL.search(text):
+            return DiskFull(
+                f"{log.id}: no space is left where the image is built",
+                hint="free some space: docker system df shows what holds it",
+                **told,
+            )
+        if _NETWORK.search(text):
+            return NetworkFault(
+                f"{log.id}: an upstream cannot be reached in step '{step or 'download'}'",
+                hint="check the network (and http_proxy, where there is a proxy), then try again",
+                **told,
+            )
+        code = re.search(r"exit code: (\d+)", error)
+        how = f"ended with status {code[1]}" if code else error or "failed"
+        return BuildFailed(f"{log.id}: step '{step or 'build'}' {how}", **told)
+
+    def _vertex(self, vertex: Mapping[str, Any]) -> None:
+        digest, raw = vertex.get("digest", ""), vertex.get("name", "")
+        name = self._names.setdefault(digest, step_name(raw))
+        if vertex.get("error") and "context canceled" not in vertex["error"]:
+            self._broken = self._broken or (digest, vertex["error"])
+            return
+        if raw.startswith("[internal]") or "load metadata for" in raw or digest in self._done:
+            return
+        if vertex.get("started") and digest not in self._started:
+            self._started.add(digest)
+            if not vertex.get("cached"):
+                self._log.step(name)
+        if vertex.get("started") and vertex.get("completed"):
+            self._done.add(digest)
+            seconds = _time(vertex["completed"]) - _time(vertex["started"])
+            step = Step(name, round(max(seconds, 0.0), 3), bool(vertex.get("cached")))
+            self.steps.append(step)
+            self._log.step_done(step)
+
+
+def step_name(raw: str) -> str:
+    """A short name for one of BuildKit's steps, such as ``[build 2/5] RUN --mount=… make``."""
+    match = re.match(r"\[(?:(\S+) )?\s*\d+/\d+\] (.*)", raw, re.DOTALL)
+    stage, words = (match[1] or "", match[2]) if match else ("", raw)
+    prefix = "build: " if stage == "build" else ""
+    words = " ".join(words.replace("\\\n", " ").split())
+    if words.startswith("RUN"):
+        words = re.sub(r"^RUN( --\S+)*", "", words).strip()
+        if "sh /recipe/install.sh" in words:
+            return f"{prefix}install.sh"
+        if "apt-get install" in words:
+            return f"{prefix}install apt packages"
+        if words.startswith("useradd"):
+            return f"{prefix}add the user"
+    if words.startswith("FROM ") or raw.startswith("[context"):
+        return "load the base image"
+    if raw.startswith("exporting"):
+        return "write the image"
+    return prefix + (words if len(words) <= 60 else words[:57] + "...")
+
+
+def _time(stamp: str) -> float:
+    # Go writes nanoseconds; Python reads up to microseconds.
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", stamp)).timestamp()
+
+
+def read_digest(layout_index: bytes) -> str:
+    """The manifest's digest in an OCI layout's ``index.json``
+    (https://github.com/opencontainers/image-spec/blob/main/image-layout.md).
+    """
+    digest: str = json.loads(layout_index)["manifests"][0]["digest"]
+    return digest
+
+
+def manifest_bytes(manifest: bytes) -> int:
+    """The bytes of the compressed layers that an OCI manifest names."""
+    layers: Sequence[Mapping[str, Any]] = json.loads(manifest)["layers"]
+    return sum(int(layer["size"]) for layer in layers)

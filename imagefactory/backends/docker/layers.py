@@ -1,0 +1,75 @@
+"""The layers of an image, read one after the other out of the engine's export."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+from imagefactory.testing.subject import Entry
+from imagefactory.testing.survey import DPKG_STATUS
+
+HEAD_BYTES = 64 << 10
+MAX_STATUS_BYTES = 32 << 20
+_SPOOL_BYTES = 32 << 20
+
+
+def entries(export: Iterable[bytes], base_layers: frozenset[str]) -> Iterator[Entry]:
+    """Every path in every layer, from the base up, out of an OCI archive given in pieces.
+
+    ``base_layers`` holds the digests of the layers that the base brought.
+    """
+    with tempfile.TemporaryFile() as spool:
+        for piece in export:
+            spool.write(piece)
+        spool.seek(0)
+        with tarfile.open(fileobj=spool, mode="r:") as archive:
+            members = {member.name: member for member in archive}
+            for digest in _layer_digests(archive, members):
+                blob = archive.extractfile(members["blobs/" + digest.replace(":", "/")])
+                assert blob is not None
+                yield from _layer(blob, digest in base_layers)
+
+
+def layer_digests(manifest: bytes) -> list[str]:
+    """The digests of the compressed layers in an OCI manifest, from the base up."""
+    return [layer["digest"] for layer in json.loads(manifest)["layers"]]
+
+
+def _layer_digests(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> list[str]:
+    """The layers of the one image in the archive, indexes of indexes followed."""
+    content = _read(archive, members["index.json"])
+    while True:
+        document = json.loads(content)
+        if "layers" in document:
+            return layer_digests(content)
+        digest = next(
+            entry["digest"]
+            for entry in document["manifests"]
+            if "attestation-manifest" not in str(entry.get("annotations"))
+        )
+        content = _read(archive, members["blobs/" + digest.replace(":", "/")])
+
+
+def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    blob = archive.extractfile(member)
+    return blob.read() if blob else b""
+
+
+def _layer(blob: IO[bytes], in_base: bool) -> Iterator[Entry]:
+    with tarfile.open(fileobj=blob, mode="r|*") as layer:
+        for member in layer:
+            path = member.name.removeprefix("./").strip("/")
+            if path in ("", "."):
+                continue
+            yield Entry(path, in_base, member.mode, member.isfile(), _head(layer, member, path, in_base))
+
+
+def _head(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str, in_base: bool) -> bytes:
+    if not member.isfile() or (in_base and path != DPKG_STATUS):
+        return b""
+    content = layer.extractfile(member)
+    limit = MAX_STATUS_BYTES if path == DPKG_STATUS else HEAD_BYTES
+    return content.read(limit) if content else b""

@@ -1,0 +1,136 @@
+"""An image spec to the files of its build. Pure: the same spec gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from imagefactory.model.spec import BuildContext, File, ImageSpec
+
+RENDERER = 1
+"""Raised when the same Dockerfile would be built in another way."""
+
+INPUT_DIGEST_LABEL = "io.imagefactory.input-digest"
+ID_LABEL = "io.imagefactory.id"
+
+_HOME = re.compile(r"(\$\{HOME\})")
+
+
+def quoted(value: str) -> str:
+    """``value`` as one double-quoted Dockerfile word, with nothing left to expand."""
+    return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'
+
+
+def shell(value: str) -> str:
+    """``value`` as one word of a POSIX shell; only ``${HOME}`` is left to expand."""
+    parts = _HOME.split(value)
+    words = ('"${HOME}"' if _HOME.fullmatch(part) else shlex.quote(part) for part in parts if part)
+    return "".join(words) or "''"
+
+
+_templates = jinja2.Environment(
+    loader=jinja2.FunctionLoader(
+        lambda name: (files(__package__) / "templates" / name).read_text(encoding="utf-8")
+    ),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701  # not HTML: `quoted` and `shell` escape
+)
+_templates.filters.update(quoted=quoted, shell=shell)
+
+
+def render(spec: ImageSpec) -> BuildContext:
+    """The files of the build, the digest of all inputs, and what that digest was made from."""
+    draft = _files(spec, input_digest="")
+    ingredients = _ingredients(spec, draft)
+    digest = _sha256(json.dumps(ingredients, sort_keys=True, ensure_ascii=False).encode())
+    return BuildContext(_files(spec, digest), digest, ingredients)
+
+
+def _files(spec: ImageSpec, input_digest: str) -> tuple[File, ...]:
+    image = spec.image
+    names = ("Dockerfile", "environment.sh", "entrypoint.sh")
+    values = _values(spec, input_digest)
+    texts = {name: _templates.get_template(f"{name}.j2").render(values) for name in names}
+    # One blank line at most between parts, whatever blocks the template left out.
+    rendered = [File(name, 0o644, re.sub(r"\n{3,}", "\n\n", text).encode()) for name, text in texts.items()]
+    recipe = [File("recipe/install.sh", 0o644, image.folder.install)]
+    recipe += [File(f"recipe/files/{f.path}", f.mode, f.data) for f in image.folder.files]
+    return (*rendered, *recipe)
+
+
+def _values(spec: ImageSpec, input_digest: str) -> dict[str, Any]:
+    image, build = spec.image, spec.image.build
+    build_apt = build.inputs.apt if build else ()
+    return {
+        "image": image,
+        "base": spec.base,
+        "epoch": spec.epoch,
+        "sources": {**image.inputs.sources, **(build.inputs.sources if build else {})},
+        "build_packages": sorted({*image.inputs.apt, *build_apt}),
+        # HOME is known only at run time, so those that use it are set by the entry point.
+        "environment": {k: v for k, v in image.environment.items() if not _HOME.search(v)},
+        "labels": _labels(spec, input_digest),
+    }
+
+
+def _labels(spec: ImageSpec, input_digest: str) -> Mapping[str, str]:
+    """https://github.com/opencontainers/image-spec/blob/main/annotations.md"""
+    image = spec.image
+    people = (f"{m.name} <{m.email}>" if m.email else m.name for m in image.maintainers)
+    labels = {
+        "title": image.title,
+        "description": image.summary,
+        "version": image.version,
+        "licenses": image.licence,
+        "authors": ", ".join(people),
+        "url": image.homepage,
+        "source": spec.source,
+        "revision": image.folder.revision,
+        "created": datetime.fromtimestamp(spec.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    oci = {f"org.opencontainers.image.{name}": value for name, value in labels.items() if value}
+    return {**oci, ID_LABEL: image.id, INPUT_DIGEST_LABEL: input_digest}
+
+
+def _ingredients(spec: ImageSpec, rendered: tuple[File, ...]) -> dict[str, Any]:
+    image, build = spec.image, spec.image.build
+    ours = {
+        "title": image.title,
+        "version": image.version,
+        "licence": image.licence,
+        "apt inputs": sorted(image.inputs.apt),
+        "build-only apt inputs": sorted(build.inputs.apt) if build else [],
+        "sources": _dump(image.inputs.sources | (build.inputs.sources if build else {})),
+        "environment": dict(image.environment),
+        "path": list(image.path),
+        f"base image {spec.base.name}": spec.base.digest,
+        "platform": spec.platform,
+        "revision": image.folder.revision,
+        "date": spec.epoch,
+        "renderer": RENDERER,
+    }
+    contents = {file.path.removeprefix("recipe/"): _fingerprint(file) for file in rendered}
+    return {**ours, **contents}
+
+
+def _dump(sources: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: source.model_dump(exclude_none=True) for name, source in sources.items()}
+
+
+def _fingerprint(file: File) -> str:
+    return f"{file.mode:o} {_sha256(file.data)}"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

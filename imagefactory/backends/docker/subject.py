@@ -1,0 +1,192 @@
+"""An image under test in the Docker Engine: one fresh container for each command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from docker.errors import NotFound
+
+from imagefactory.backends.docker import layers
+from imagefactory.backends.docker.engine import ID_LABEL, OWNER_LABEL, Engine, explained
+from imagefactory.errors import EngineError
+from imagefactory.model.spec import Artifact, BuiltBase
+from imagefactory.run import Stop
+from imagefactory.testing.subject import MIB, Call, Entry, Outcome
+
+WORK = "/work"
+_TMP = "/tmp"  # noqa: S108  # a tmpfs inside the container
+TMP_BYTES = 64 * MIB
+
+
+class DockerSubject:
+    """Runs commands as an image's entry point would, within the bounds of a call."""
+
+    def __init__(self, engine: Engine, artifact: Artifact, base: BuiltBase, stop: Stop) -> None:
+        self._engine = engine
+        self._artifact = artifact
+        self._base = base
+        self._stop = stop
+        self._facts = engine.image(artifact.reference)
+        if self._facts is None:
+            raise EngineError(f"the image {artifact.reference} is gone from the Docker Engine")
+        self._open: set[str] = set()
+        self.local = engine.local
+
+    def close(self) -> None:
+        """Remove every container that is still there."""
+        for container in list(self._open):
+            self._remove(container)
+
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels."""
+        return self._config().get("Labels") or {}
+
+    def settings(self) -> str:
+        """The image's configuration and history, as JSON."""
+        with explained():
+            api: Any = self._engine.client.api
+            history = api.history(self._artifact.reference)
+        return json.dumps({"config": self._config(), "history": history})
+
+    def entries(self) -> Iterator[Entry]:
+        """Every path of every layer, from the base up."""
+        folder = Path(self._base.layout)
+        blob = folder / "blobs" / self._base.digest.replace(":", "/")
+        base_layers = frozenset(layers.layer_digests(blob.read_bytes()))
+        with explained():
+            export = self._engine.client.api.get_image(self._artifact.reference)
+            yield from layers.entries(export, base_layers)
+
+    def run(self, call: Call) -> Outcome:
+        """Run one command and return how it ended. Raises EngineError, or Interrupted on a stop."""
+        self._stop.check()
+        container = self._start(call)
+        try:
+            with self._stop.ends(lambda: self._kill(container)):
+                outcome = self._execute(container, call)
+            self._stop.check()
+            return outcome
+        finally:
+            self._remove(container)
+
+    def _start(self, call: Call) -> str:
+        uid, gid = call.user
+        work = f"size={call.write_limit},uid={uid},gid={gid},mode=0755"
+        tmpfs = {_TMP: f"size={TMP_BYTES},mode=1777,exec"}
+        binds = {str(m.source): {"bind": m.target, "mode": "rw" if m.writable else "ro"} for m in call.mounts}
+        if call.in_folder:
+            binds[str(call.in_folder)] = {"bind": WORK, "mode": "rw"}
+        else:
+            tmpfs[WORK] = f"{work},exec"
+        api: Any = self._engine.client.api
+        with explained():
+            # What is written to the working folder is memory too.
+            memory = call.memory_limit + call.write_limit + TMP_BYTES
+            host = api.create_host_config(
+                binds=binds,
+                tmpfs=tmpfs,
+                read_only=True,
+                network_mode="none",
+                mem_limit=memory,
+                memswap_limit=memory,
+                pids_limit=2048,
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges"],
+            )
+            created = api.create_container(
+                self._artifact.reference,
+                entrypoint=["sleep"],
+                command=["infinity"],
+                user=f"{uid}:{gid}",
+                working_dir=WORK,
+                host_config=host,
+                labels={OWNER_LABEL: self._engine.owner, ID_LABEL: self._artifact.id},
+            )
+            container: str = created["Id"]
+            self._open.add(container)
+            try:
+                api.start(container)
+            except BaseException:
+                self._remove(container)
+                raise
+        return container
+
+    def _execute(self, container: str, call: Call) -> Outcome:
+        api: Any = self._engine.client.api
+        argv = [*(self._config().get("Entrypoint") or ()), *call.command]
+        stopped: list[str] = []
+
+        def out_of_time() -> None:
+            stopped.append(f"ran longer than its limit of {call.time_limit:g} seconds")
+            self._kill(container)
+
+        timer = threading.Timer(call.time_limit, out_of_time)
+        start = time.monotonic()
+        pieces: list[bytes] = []
+        size = 0
+        with explained():
+            process = api.exec_create(container, argv, user=f"{call.user[0]}:{call.user[1]}", workdir=WORK)[
+                "Id"
+            ]
+            timer.start()
+            try:
+                for piece in api.exec_start(process, stream=True):
+                    size += len(piece)
+                    if size > call.write_limit:
+                        stopped.append(f"wrote more than its limit of {call.write_limit >> 20} MiB")
+                        self._kill(container)
+                        break
+                    pieces.append(piece)
+            finally:
+                timer.cancel()
+            seconds = time.monotonic() - start
+            status, killed = self._status(process, container)
+        if killed and not stopped and not self._stop:
+            stopped.append(f"needed more memory than its limit of {call.memory_limit >> 20} MiB")
+        output = b"".join(pieces).decode("utf-8", "replace")
+        sizes = {} if stopped else self._sizes(container, call)
+        return Outcome(status, output, seconds, "; ".join(stopped), sizes)
+
+    def _status(self, process: str, container: str) -> tuple[int, bool]:
+        """The exit status, and whether the kernel killed something for want of memory."""
+        api: Any = self._engine.client.api
+        status = api.exec_inspect(process)["ExitCode"]
+        state: dict[str, Any] = api.inspect_container(container)["State"]
+        return (-1 if status is None else int(status)), bool(state.get("OOMKilled")) and status != 0
+
+    def _sizes(self, container: str, call: Call) -> dict[str, int]:
+        if not call.expect:
+            return {}
+        api: Any = self._engine.client.api
+        files = " ".join(shlex.quote(f"./{file}") for file in call.expect)
+        script = f'for f in {files}; do [ -f "$f" ] && wc -c <"$f" || echo -; done'
+        with explained():
+            process = api.exec_create(
+                container,
+                ["/bin/sh", "-c", script],
+                user=f"{call.user[0]}:{call.user[1]}",
+                workdir=WORK,
+            )["Id"]
+            lines = api.exec_start(process).decode().split()
+        return {f: int(n) for f, n in zip(call.expect, lines, strict=False) if n.isdecimal()}
+
+    def _kill(self, container: str) -> None:
+        with contextlib.suppress(Exception):  # it may just have ended by itself
+            self._engine.client.api.kill(container)
+
+    def _remove(self, container: str) -> None:
+        with explained(), contextlib.suppress(NotFound):
+            self._engine.client.api.remove_container(container, force=True, v=True)
+        self._open.discard(container)
+
+    def _config(self) -> dict[str, Any]:
+        assert self._facts is not None
+        config: dict[str, Any] = self._facts["Config"]
+        return config

@@ -1,0 +1,73 @@
+"""What every kind of image can do: be rendered, built, tested, kept or thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from imagefactory.log import Log
+from imagefactory.model.spec import (
+    Artifact,
+    BaseDefinition,
+    BuildContext,
+    BuiltBase,
+    Format,
+    ImageSpec,
+    Step,
+    TestedArtifact,
+)
+from imagefactory.run import Stop
+from imagefactory.testing.subject import Subject
+
+
+class Backend(Protocol):
+    """One kind of image. None knows another."""
+
+    format: Format
+
+    def engines(self) -> Mapping[str, str]:
+        """Name and version of each engine used. Raises EngineError if one is missing."""
+
+    def render(self, spec: ImageSpec) -> BuildContext:
+        """The files of the build. Pure."""
+
+    def make_base(
+        self, base: BaseDefinition, layout: Path, scratch: Path, log: Log, stop: Stop
+    ) -> tuple[BuiltBase, int, tuple[Step, ...]]:
+        """Make a base image from packages: the image, its bytes, and the steps taken."""
+
+    def build(
+        self,
+        spec: ImageSpec,
+        context: Path,
+        input_digest: str,
+        scratch: Path,
+        log: Log,
+        stop: Stop,
+        *,
+        cache: bool,
+    ) -> Artifact:
+        """Build a candidate. Raises BuildFailed; then nothing of it is left."""
+
+    def debug(self, spec: ImageSpec, context: Path) -> None:
+        """Open a shell, on the caller's terminal, where the build of ``context`` breaks."""
+
+    def find(self, reference: str, digest: str) -> bool:
+        """Whether the image of that name is still there, with that digest."""
+
+    def subject(self, artifact: Artifact, base: BuiltBase, stop: Stop) -> AbstractContextManager[Subject]:
+        """The image as something to run tests on; its containers end with the block."""
+
+    def keep(self, artifact: TestedArtifact, version: str) -> Artifact:
+        """Give a tested candidate its name."""
+
+    def discard(self, artifact: Artifact) -> None:
+        """Remove a candidate."""
+
+    def left_behind(self) -> Mapping[str, Iterable[str]]:
+        """By image: what a build or test has in the engine now, or left there when it died."""
+
+    def sweep(self, leftovers: Iterable[str]) -> None:
+        """Remove what ``left_behind`` named."""

@@ -1,0 +1,36 @@
+"""Failures on the screen: what failed, where, and what to do next."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from imagefactory.errors import BadFiles, BuildFailed, FactoryError
+
+
+def show_error(error: FactoryError) -> None:
+    """Write one failure to standard error."""
+    if isinstance(error, BadFiles):
+        for problem in error.problems:
+            _say(str(problem))
+        count = len(error.problems)
+        _say(f"{count} problem{'s' if count != 1 else ''}", colour="red")
+        return
+    if isinstance(error, BuildFailed) and error.tail:
+        for line in error.tail:
+            _say(f"  | {line}", dim=True)
+    for line in error.message.splitlines():
+        _say(f"error: {line}", colour="red")
+    if error.hint:
+        _say(f"  → {error.hint}")
+    if isinstance(error, BuildFailed) and error.log:
+        _say(f"  → everything it wrote: {error.log}")
+
+
+def _say(text: str, colour: str | None = None, *, dim: bool = False) -> None:
+    # What a build wrote may hold anything; only what shows is passed on.
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    if sys.stderr.isatty():
+        shown = click.style(shown, fg=colour, dim=dim)
+    click.echo(shown, err=True)

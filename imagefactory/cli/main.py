@@ -1,0 +1,74 @@
+"""The commands, and what becomes of a failure: one clear line and an exit status."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from imagefactory.cli import commands
+from imagefactory.cli.errors import show_error
+from imagefactory.errors import FactoryError
+
+
+class _Group(click.Group):
+    """Lists commands in the order in which people need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    envvar="IMAGEFACTORY_ROOT",
+    help="Checkout with recipes/ and base_images/.  [default: here or above]",
+)
+@click.version_option(package_name="imagefactory")
+@click.pass_context
+def cli(ctx: click.Context, root: Path) -> None:
+    """Build, test and keep images of scientific applications, one recipe each.
+
+    NAME is an image (eso-vlt-muse), a recipe with all its variants (eso-vlt), or a pattern in
+    quotes ('eso-vlt-*').
+
+    Exit status: 0 done, 1 a build or test failed, 2 bad input, 3 an engine is missing or does not
+    answer, 130 interrupted.
+    """
+    ctx.obj = root
+
+
+for command in commands.ALL:
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        sys.exit(cli.main(args=arguments, prog_name="imagefactory", standalone_mode=False))
+    except FactoryError as error:
+        show_error(error)
+        sys.exit(error.exit_status)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # such as `imagefactory list | head -1`
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> Any:
+    raise KeyboardInterrupt

@@ -1,0 +1,175 @@
+"""Progress on standard error: live on a terminal, plain lines elsewhere, folded logs in CI."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from imagefactory.log import Progress
+from imagefactory.model.report import TestReport
+from imagefactory.model.spec import Step
+from imagefactory.run import Stop
+
+
+@contextlib.contextmanager
+def watch(*, verbose: bool) -> Iterator[tuple[Progress, Stop]]:
+    """The progress to report to, and the stop that an interrupt of the block asks for."""
+    stop = Stop()
+    console = Console(stderr=True, highlight=False)
+    try:
+        if console.is_terminal and not verbose:
+            with LiveProgress(console) as live:
+                yield live, stop
+        else:
+            yield PlainProgress(verbose=verbose), stop
+    except KeyboardInterrupt:
+        stop.now()
+        raise
+
+
+class PlainProgress:
+    """One line for each thing that happens. In a CI that can, an image's lines make a group."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._lock = threading.Lock()
+        self._folds = "GITHUB_ACTIONS" in os.environ
+        self._sections = "GITLAB_CI" in os.environ
+        self._held: dict[str, list[str]] = {}
+
+    def phase(self, id: str, text: str) -> None:
+        self._say(id, text)
+
+    def step(self, id: str, name: str) -> None:
+        self._say(id, f"{name} ...")
+
+    def line(self, id: str, text: str) -> None:
+        if self._verbose:
+            self._say(id, f"| {text}")
+        elif self._folds or self._sections:
+            with self._lock:
+                self._held.setdefault(id, []).append(_clean(text))
+
+    def step_done(self, id: str, step: Step) -> None:
+        self._say(id, f"{step.name}: {'cached' if step.cached else f'{step.seconds:.1f} s'}")
+
+    def test_done(self, id: str, test: TestReport) -> None:
+        reason = f": {test.reason}" if test.reason else ""
+        self._say(id, f"{test.kind} test {test.name} {test.status}{reason}")
+
+    def done(self, id: str, ok: bool, text: str) -> None:
+        self._say(id, text)
+        with self._lock:
+            lines = self._held.pop(id, [])
+            if lines:
+                self._group(id, lines)
+
+    def _group(self, id: str, lines: list[str]) -> None:
+        """Fold the log, as GitHub's and GitLab's documentation of their job logs say."""
+        name = f"log of {id}"
+        if self._folds:
+            _write(f"::group::{name}", *(f" {line}" for line in lines), "::endgroup::")
+            return
+        now, key = int(time.time()), f"log_{id.replace('-', '_')}"
+        start = f"\x1b[0Ksection_start:{now}:{key}[collapsed=true]\r\x1b[0K{name}"
+        _write(start, *lines, f"\x1b[0Ksection_end:{now}:{key}\r\x1b[0K")
+
+    def _say(self, id: str, text: str) -> None:
+        with self._lock:
+            _write(f"{id}: {_clean(text)}")
+
+
+@dataclass
+class _Row:
+    """What the live view shows of one image."""
+
+    spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
+    start: float = field(default_factory=time.monotonic)
+    phase: str = ""
+    step: str = ""
+    line: str = ""
+
+
+class LiveProgress:
+    """One line per image that moves while it works, and a lasting line for what is done."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._rows: dict[str, _Row] = {}
+        self._live = Live(console=console, get_renderable=self._view, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> LiveProgress:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+
+    def phase(self, id: str, text: str) -> None:
+        with self._lock:
+            row = self._rows.setdefault(id, _Row())
+            row.phase, row.step, row.line = text, "", ""
+
+    def step(self, id: str, name: str) -> None:
+        with self._lock:
+            row = self._rows.setdefault(id, _Row())
+            row.step, row.line = name, ""
+
+    def line(self, id: str, text: str) -> None:
+        with self._lock:
+            self._rows.setdefault(id, _Row()).line = _clean(text)
+
+    def step_done(self, id: str, step: Step) -> None:
+        if not step.cached and step.seconds >= 0.1:
+            self._print("✓", "green", id, f"{step.name} {step.seconds:.1f} s")
+
+    def test_done(self, id: str, test: TestReport) -> None:
+        mark, colour = {"passed": ("✓", "green"), "failed": ("✗", "red")}.get(test.status, ("-", "yellow"))
+        reason = f": {test.reason}" if test.reason else ""
+        self._print(mark, colour, id, f"{test.kind} test {test.name} {test.status}{reason}")
+
+    def done(self, id: str, ok: bool, text: str) -> None:
+        with self._lock:
+            self._rows.pop(id, None)
+
+    def _print(self, mark: str, colour: str, id: str, text: str) -> None:
+        words = Text.assemble((mark, colour), " ", (id, "bold"), " ", _clean(text))
+        self._console.print(words, soft_wrap=True)
+
+    def _view(self) -> Group:
+        with self._lock:
+            rows = [self._row(name, row) for name, row in self._rows.items()]
+        return Group(*rows)
+
+    def _row(self, id: str, row: _Row) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis")
+        seconds = time.monotonic() - row.start
+        what = f"{row.phase}: {row.step}" if row.step else row.phase
+        grid.add_row(row.spinner, Text(id, "bold"), Text(f"{what} {seconds:.0f} s"), Text(row.line, "dim"))
+        return grid
+
+
+def _clean(text: str) -> str:
+    # A build's output may hold control sequences; they are not ours to pass on.
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _write(*lines: str) -> None:
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,18 @@
+"""JSON Schemas of the files that people and programs read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from imagefactory.model.recipe import BaseImage, Recipe
+from imagefactory.model.report import Report
+
+_KINDS: dict[str, type[BaseModel]] = {"recipe": Recipe, "base": BaseImage, "report": Report}
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a kind of file: recipe, base or report."""
+    schema = _KINDS[kind].model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

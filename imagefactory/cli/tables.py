@@ -1,0 +1,201 @@
+"""Tables for people, and the same as plain values for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from imagefactory.errors import FactoryError
+from imagefactory.model.report import BaseReport, Report
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.pipeline import Planned, Result
+
+_COLOURS = {"passed": "green", "failed": "red", "nothing": "dim", "build": "cyan", "test": "cyan"}
+
+
+def size(count: int) -> str:
+    """Bytes as people read them, in decimal units as registries show them."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def digest(text: str) -> str:
+    """The beginning of a digest, enough to tell images apart."""
+    return text.removeprefix("sha256:")[:12]
+
+
+def tests(report: Report | BaseReport | None) -> str:
+    """How many of its tests an image passed."""
+    if not isinstance(report, Report):
+        return ""
+    passed = sum(test.status == "passed" for test in report.tests)
+    words = f"{passed} of {len(report.tests)} passed"
+    skipped = sum(test.status == "not-run" for test in report.tests)
+    return f"{words}, {skipped} not run" if skipped else words
+
+
+def show_results(results: Iterable[Result]) -> None:
+    """The end of a build: what became of each image."""
+    results = list(results)
+    for item in results:
+        if item.action == "nothing":
+            Console().print(Text(f"{item.id}: nothing to do, {'; '.join(item.reasons)}"))
+    table = _table("image", "size", "time", "digest", "tests")
+    for item in results:
+        report = item.report
+        if report is None:
+            table.add_row(item.id, "", duration(item.seconds), "", Text("failed", "red"))
+            continue
+        colour = "red" if item.error else "green"
+        table.add_row(
+            item.id,
+            size(report.bytes),
+            "up to date" if item.action == "nothing" else duration(item.seconds),
+            digest(report.image_digest),
+            Text(tests(report) or "base image", colour),
+        )
+    Console().print(table)
+
+
+def show_plan(planned: Iterable[Planned]) -> None:
+    """What would be done, and why."""
+    console = Console()
+    for item in planned:
+        verb = {"build": "build", "test": "test", "nothing": "up to date"}[item.verdict.action]
+        text = Text(f"{item.image.id}: ")
+        text.append(verb, _COLOURS[item.verdict.action])
+        text.append(f", {', '.join(item.verdict.reasons)}")
+        console.print(text, soft_wrap=True)
+
+
+def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Report | None]) -> None:
+    """All images, and how each was last built."""
+    table = _table("image", "version", "title", "built", "size", "tests")
+    for image in images:
+        report = reports[image.id]
+        built = report.built[:10] if report else "no"
+        colour = _COLOURS[report.status] if report else "dim"
+        table.add_row(
+            image.id,
+            image.version,
+            image.title,
+            built,
+            size(report.bytes) if report else "",
+            Text(tests(report), colour),
+        )
+    Console().print(table)
+
+
+def show_image(image: ImageDefinition, report: Report | None) -> None:
+    """Everything about one image."""
+    console = Console()
+    facts = {
+        image.id: f"{image.title} {image.version}",
+        "": image.summary,
+        "homepage": image.homepage,
+        "licence": image.licence,
+        "citation": "\n".join(image.citation),
+        "base image": image.base,
+        "commands": ", ".join(image.commands),
+        "maintainers": ", ".join(person.name for person in image.maintainers),
+    }
+    if report:
+        facts |= {
+            "image": report.reference or "not kept, for it failed its tests",
+            "digest": report.image_digest,
+            "input digest": report.input_digest,
+            "size": size(report.bytes),
+            "built": report.built,
+            "engines": ", ".join(f"{name} {version}" for name, version in report.engines.items()),
+        }
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        if value:
+            grid.add_row(Text(name, "bold"), Text(value))
+    console.print(grid)
+    if not report:
+        console.print(Text(f"not built here: imagefactory build {image.id}"))
+        return
+    table = _table("test", "kind", "status", "time", "")
+    for test in report.tests:
+        found = ", ".join(f"{name} = {value:g}" for name, value in test.measures.items())
+        note = test.reason or found
+        status = Text(test.status, _COLOURS.get(test.status, "yellow"))
+        table.add_row(test.name, test.kind, status, duration(test.seconds), Text(note))
+    console.print(table)
+
+
+def summary(image: ImageDefinition, report: Report | None) -> dict[str, Any]:
+    """One line of ``list``, for a program."""
+    return {
+        "id": image.id,
+        "recipe": image.recipe,
+        "variant": image.variant,
+        "title": image.title,
+        "version": image.version,
+        "licence": image.licence,
+        "report": report.model_dump(mode="json", exclude={"ingredients"}) if report else None,
+    }
+
+
+def details(image: ImageDefinition, report: Report | None) -> dict[str, Any]:
+    """All of ``show``, for a program."""
+    return {
+        **summary(image, report),
+        "summary": image.summary,
+        "homepage": image.homepage,
+        "citation": list(image.citation),
+        "base": image.base,
+        "commands": list(image.commands),
+        "environment": dict(image.environment),
+        "needs": image.needs.model_dump(mode="json"),
+        "report": report.model_dump(mode="json") if report else None,
+    }
+
+
+def planned(item: Planned) -> dict[str, Any]:
+    """One line of ``plan``, for a program."""
+    return {
+        "id": item.image.id,
+        "action": item.verdict.action,
+        "reasons": list(item.verdict.reasons),
+        "input_digest": item.context.input_digest,
+    }
+
+
+def result(item: Result) -> dict[str, Any]:
+    """What became of one image, for a program."""
+    return {
+        "id": item.id,
+        "action": item.action,
+        "reasons": list(item.reasons),
+        "seconds": round(item.seconds, 3),
+        "error": _error(item.error),
+        "report": item.report.model_dump(mode="json") if item.report else None,
+    }
+
+
+def _error(error: FactoryError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {"message": error.message, "hint": error.hint, "exit_status": error.exit_status}
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table

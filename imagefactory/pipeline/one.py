@@ -1,0 +1,201 @@
+"""One image, from its definition to a tested and kept artifact."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from imagefactory.backends.protocol import Backend
+from imagefactory.errors import BadInput, FactoryError, Interrupted, TestsFailed
+from imagefactory.log import Log, Progress
+from imagefactory.model.report import Report, StepReport, TestReport
+from imagefactory.model.spec import Artifact, ImageDefinition, Step, TestedArtifact
+from imagefactory.pipeline.result import Options, Result
+from imagefactory.pipeline.specs import Planned, plan_image
+from imagefactory.pipeline.steps import now
+from imagefactory.plan import tests_digest
+from imagefactory.records import Record, record_of, write_files
+from imagefactory.run import Stop
+from imagefactory.testing import contract_tests, smoke_test
+from imagefactory.testing.subject import Mount
+from imagefactory.workspace import Workspace
+
+TESTS_AT = "/tests"
+
+
+def build_one(
+    workspace: Workspace,
+    image: ImageDefinition,
+    backend: Backend,
+    progress: Progress,
+    stop: Stop,
+    options: Options,
+) -> Result:
+    """Bring one image up to date: build and test it, test it, or find that nothing is to be done."""
+
+    def work(record: Record) -> Result:
+        planned = plan_image(workspace, image, backend)
+        action, reasons = planned.verdict.action, planned.verdict.reasons
+        if not options.cache:
+            action, reasons = "build", ("--no-cache was given",)
+        if action == "nothing":
+            return Result(image.id, "nothing", 0.0, reasons, record.read())
+        start = time.monotonic()
+        with contextlib.closing(Log(image.id, record.log_file, progress)) as log:
+            if action == "test":
+                report = _test_again(record, planned, backend, log, stop)
+            else:
+                report = _build(record, planned, backend, log, stop, options)
+        return _finished(progress, action, reasons, report, time.monotonic() - start)
+
+    return _guarded(workspace, image, progress, stop, work)
+
+
+def test_one(
+    workspace: Workspace, image: ImageDefinition, backend: Backend, progress: Progress, stop: Stop
+) -> Result:
+    """Test one image as it was last built."""
+
+    def work(record: Record) -> Result:
+        report = record.read()
+        if report is None or not backend.find(report.reference, report.image_digest):
+            raise BadInput(
+                f"{image.id} is not built, so it cannot be tested",
+                hint=f"run imagefactory build {image.id}",
+            )
+        start = time.monotonic()
+        planned = plan_image(workspace, image, backend)
+        with contextlib.closing(Log(image.id, record.log_file, progress)) as log:
+            report = _test_again(record, planned, backend, log, stop)
+        return _finished(progress, "test", ("asked for",), report, time.monotonic() - start)
+
+    return _guarded(workspace, image, progress, stop, work)
+
+
+def _guarded(
+    workspace: Workspace,
+    image: ImageDefinition,
+    progress: Progress,
+    stop: Stop,
+    work: Callable[[Record], Result],
+) -> Result:
+    """Do ``work`` with the image's lock held; a failure becomes a result."""
+    record = record_of(workspace, image.id)
+    start = time.monotonic()
+    try:
+        stop.check()
+        with record.locked(lambda: progress.phase(image.id, "waiting for another build of it")):
+            return work(record)
+    except Interrupted as error:
+        progress.done(image.id, False, "interrupted")
+        return Result(image.id, "failed", time.monotonic() - start, error=error)
+    except FactoryError as error:
+        progress.done(image.id, False, "failed")
+        return Result(image.id, "failed", time.monotonic() - start, error=error)
+
+
+def _build(
+    record: Record, planned: Planned, backend: Backend, log: Log, stop: Stop, options: Options
+) -> Report:
+    engines = dict(backend.engines())
+    log.phase("building")
+    spec, context = planned.spec, planned.context
+    write_files(record.context, context.files)
+    with record.scratch_folder() as scratch:
+        artifact = backend.build(
+            spec,
+            record.context,
+            context.input_digest,
+            scratch,
+            log,
+            stop,
+            cache=options.cache,
+        )
+        try:
+            tests = _run_tests(planned, artifact, backend, scratch, log, stop)
+            report = _report(planned, artifact, tests, artifact.steps, engines)
+            if report.status == "passed":
+                kept = backend.keep(TestedArtifact(artifact), spec.image.version)
+                report = report.model_copy(update={"reference": kept.reference})
+            record.write(report)
+        finally:
+            backend.discard(artifact)
+    return report
+
+
+def _test_again(record: Record, planned: Planned, backend: Backend, log: Log, stop: Stop) -> Report:
+    old = record.read()
+    assert old is not None
+    artifact = Artifact(old.id, "oci", old.reference, old.image_digest, old.bytes, ())
+    with record.scratch_folder() as scratch:
+        tests = _run_tests(planned, artifact, backend, scratch, log, stop)
+    status = "failed" if any(test.status == "failed" for test in tests) else "passed"
+    report = old.model_copy(
+        update={
+            "status": status,
+            "tests": tuple(tests),
+            "tests_digest": tests_digest(planned.image),
+        }
+    )
+    record.write(report)
+    return report
+
+
+def _run_tests(
+    planned: Planned, artifact: Artifact, backend: Backend, scratch: Path, log: Log, stop: Stop
+) -> list[TestReport]:
+    log.phase("testing")
+    image = planned.image
+    # A copy that anyone may read, whatever the permissions of the checkout.
+    folder = write_files(scratch / "tests", image.folder.tests)
+    mounts = (Mount(folder, TESTS_AT),)
+    tests = []
+    with backend.subject(artifact, planned.spec.base, stop) as subject:
+        for test in image.tests:
+            log.step(f"test {test.name}")
+            tests.append(smoke_test(subject, test, mounts))
+            log.test_done(tests[-1])
+        for report in contract_tests(subject, image, scratch):
+            tests.append(report)
+            log.test_done(report)
+    return tests
+
+
+def _report(
+    planned: Planned,
+    artifact: Artifact,
+    tests: Iterable[TestReport],
+    steps: Iterable[Step],
+    engines: dict[str, str],
+) -> Report:
+    image, tests = planned.image, tuple(tests)
+    return Report(
+        id=image.id,
+        title=image.title,
+        version=image.version,
+        status="failed" if any(test.status == "failed" for test in tests) else "passed",
+        reference="",
+        input_digest=planned.context.input_digest,
+        tests_digest=tests_digest(image),
+        image_digest=artifact.digest,
+        bytes=artifact.bytes,
+        built=now(),
+        steps=tuple(StepReport(name=s.name, seconds=s.seconds, cached=s.cached) for s in steps),
+        tests=tests,
+        engines=engines,
+        ingredients=dict(planned.context.ingredients),
+    )
+
+
+def _finished(
+    progress: Progress, action: str, reasons: tuple[str, ...], report: Report, seconds: float
+) -> Result:
+    failed = [test for test in report.tests if test.status == "failed"]
+    progress.done(report.id, not failed, "tests failed" if failed else "done")
+    if not failed:
+        return Result(report.id, "test" if action == "test" else "build", seconds, reasons, report)
+    lines = [f"{report.id}: {test.kind} test {test.name}: {test.reason}" for test in failed]
+    error = TestsFailed("\n".join(lines), hint=f"the log is build/{report.id}/build.log")
+    return Result(report.id, "failed", seconds, reasons, report, error)

@@ -1,0 +1,94 @@
+"""Is an image up to date, and if not, why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from imagefactory.model.report import Report
+from imagefactory.model.spec import BuildContext, ImageDefinition
+from imagefactory.testing.contract import CONTRACT_VERSION
+
+Action = Literal["build", "test", "nothing"]
+
+# Shown only when nothing else explains the change, for they follow from the others.
+_CONSEQUENCES = ("Dockerfile", "environment.sh", "entrypoint.sh", "revision", "date")
+_FILES = ("install.sh", "files/")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be done for an image, and the reasons, each a short text."""
+
+    action: Action
+    reasons: tuple[str, ...]
+
+
+def judge(
+    image: ImageDefinition,
+    context: BuildContext,
+    report: Report | None,
+    exists: Callable[[str, str], bool],
+) -> Verdict:
+    """Compare the last report with what would be built now.
+
+    ``exists`` tells whether an engine still has the image of a name and digest.
+    """
+    if report is None:
+        return Verdict("build", ("it was never built here",))
+    if report.input_digest != context.input_digest:
+        return Verdict("build", tuple(explain(report.ingredients, context.ingredients)))
+    if report.status == "failed":
+        return Verdict("build", ("its tests failed last time",))
+    if not exists(report.reference, report.image_digest):
+        return Verdict("build", (f"{report.reference} is no longer in the engine",))
+    if report.tests_digest != tests_digest(image):
+        return Verdict("test", ("its tests changed",))
+    return Verdict("nothing", ("nothing changed since it was built and tested",))
+
+
+def tests_digest(image: ImageDefinition) -> str:
+    """sha256 over everything that decides the outcome of the tests of one image."""
+    tests = [test.model_dump(mode="json") for test in image.tests]
+    files = [[f.path, f.mode, hashlib.sha256(f.data).hexdigest()] for f in image.folder.tests]
+    facts = [CONTRACT_VERSION, tests, files, list(image.commands), dict(image.environment)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two sets of ingredients, in words."""
+    changed = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    telling = [name for name in changed if name not in _CONSEQUENCES]
+    reasons = [_difference(name, old.get(name), new.get(name)) for name in telling or changed]
+    return reasons or ["it was built by another version of imagefactory"]
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    if name.startswith("base image "):
+        return f"{name} moved {_digest(old)} → {_digest(new)}" if old and new else f"now on {name}"
+    if name.startswith(_FILES) or name in _CONSEQUENCES[:3]:
+        verb = "is new" if old is None else "was removed" if new is None else "changed"
+        return f"{name} {verb}"
+    if isinstance(old, list) and isinstance(new, list):
+        return f"{name}: {', '.join(_additions(old, new)) or 'another order'}"
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+        return f"{name}: {', '.join(keys)} changed"
+    return f"{name} {_plain(old)} → {_plain(new)}"
+
+
+def _additions(old: list[Any], new: list[Any]) -> Iterator[str]:
+    yield from (f"+ {item}" for item in new if item not in old)
+    yield from (f"- {item}" for item in old if item not in new)
+
+
+def _digest(digest: str) -> str:
+    return f"{digest.removeprefix('sha256:')[:8]}…"
+
+
+def _plain(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,6 @@
+"""Tests of built images: the recipe's own smoke tests, and the contract that every image keeps."""
+
+from imagefactory.testing.contract import contract_tests
+from imagefactory.testing.smoke import smoke_test
+
+__all__ = ["contract_tests", "smoke_test"]

@@ -1,0 +1,182 @@
+"""What every image keeps, whoever wrote its recipe."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from imagefactory.model.report import TestReport
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.testing.subject import SOMEBODY, Call, Outcome, Subject
+from imagefactory.testing.survey import our_secrets, survey
+
+CONTRACT_VERSION = 1
+"""Raised when a test is added or made stricter, so that images are tested again."""
+
+_OCI_LABELS = "title version licenses authors url source revision created base.name base.digest"
+REQUIRED_LABELS = (
+    *(f"org.opencontainers.image.{name}" for name in _OCI_LABELS.split()),
+    "io.imagefactory.id",
+    "io.imagefactory.input-digest",
+)
+
+_CREDENTIAL = re.compile(
+    r"(?i)\b\w*(?:password|passwd|secret|api_?key|access_?key|auth_?token)\w*=[^\s\"',]{4,}"
+    r"|[a-z][a-z0-9+.-]*://[^/\s:@\"]+:[^/\s:@\"]+@"
+)
+
+Check = Callable[[], str]  # says what is wrong, or nothing
+
+
+def contract_tests(subject: Subject, image: ImageDefinition, scratch: Path) -> Iterator[TestReport]:
+    """Run every contract test, one after the other. Raises only what the engine raises."""
+    checks: dict[str, Check] = {
+        "arbitrary-user": lambda: _arbitrary_user(subject),
+        "read-only-root": lambda: _read_only_root(subject),
+        "no-network": lambda: _no_network(subject),
+        "environment": lambda: _environment(subject, image.environment),
+        "commands": lambda: _commands(subject, image.commands),
+        "not-root": lambda: _not_root(subject),
+        "labels": lambda: _labels(subject.labels(), image),
+    }
+    yield _owned_files(subject, scratch)
+    for name, check in checks.items():
+        yield _report(name, check)
+    found = survey(subject.entries())
+    checks = {
+        "no-secrets": lambda: _some(_secrets(subject.settings()) + found.secrets),
+        "no-leftovers": lambda: _some(found.leftovers + _build_only(found.packages, image)),
+        "no-new-setuid": lambda: _some(found.setuid),
+    }
+    for name, check in checks.items():
+        yield _report(name, check)
+
+
+def _report(name: str, check: Check) -> TestReport:
+    start = time.monotonic()
+    reason = check()
+    return TestReport(
+        name=name,
+        kind="contract",
+        status="failed" if reason else "passed",
+        reason=reason,
+        seconds=round(time.monotonic() - start, 3),
+    )
+
+
+def _shell(subject: Subject, script: str) -> Outcome:
+    return subject.run(Call(command=("sh", "-c", script)))
+
+
+def _arbitrary_user(subject: Subject) -> str:
+    uid, gid = SOMEBODY
+    outcome = _shell(subject, 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine')
+    if outcome.output.split() == [str(uid), str(gid), "fine"]:
+        return ""
+    return f"user {uid} in group {gid} cannot work here: {_brief(outcome)}"
+
+
+def _read_only_root(subject: Subject) -> str:
+    script = "for d in / /etc /usr /opt /var; do (: >$d/.probe) 2>/dev/null && echo $d; done; :"
+    outcome = subject.run(Call(command=("sh", "-c", script), user=(0, 0)))
+    if outcome.status or outcome.output.strip():
+        return f"does not start, or can be written to, on a read-only root: {_brief(outcome)}"
+    return ""
+
+
+def _no_network(subject: Subject) -> str:
+    outcome = _shell(subject, "tail -n +3 /proc/net/dev | cut -d: -f1")
+    found = set(outcome.output.split())
+    if outcome.status or not found <= {"lo"}:
+        return f"does not start without network: {_brief(outcome)}"
+    return ""
+
+
+def _environment(subject: Subject, environment: Mapping[str, str]) -> str:
+    unset = " ".join(f'[ -n "${{{name}+set}}" ] || echo {name};' for name in environment)
+    outcome = _shell(subject, f"{unset} :")
+    missing = outcome.output.split()
+    return f"not set: {', '.join(missing)}" if missing or outcome.status else ""
+
+
+def _commands(subject: Subject, commands: Sequence[str]) -> str:
+    look = " ".join(f"command -v {shlex.quote(c)} >/dev/null || echo {c};" for c in commands)
+    outcome = _shell(subject, f"{look} :")
+    missing = outcome.output.split()
+    return f"not found on PATH: {', '.join(missing)}" if missing or outcome.status else ""
+
+
+def _not_root(subject: Subject) -> str:
+    user = re.search(r'"User": ?"([^"]*)"', subject.settings())
+    if user and user[1] and user[1].split(":")[0] not in ("0", "root"):
+        return ""
+    return "runs as root unless told otherwise"
+
+
+def _labels(labels: Mapping[str, str], image: ImageDefinition) -> str:
+    missing = [name for name in REQUIRED_LABELS if not labels.get(name)]
+    if missing:
+        return f"missing or empty: {', '.join(missing)}"
+    if labels["io.imagefactory.id"] != image.id:
+        return f"the image says it is {labels['io.imagefactory.id']}"
+    return ""
+
+
+def _owned_files(subject: Subject, scratch: Path) -> TestReport:
+    if not subject.local:
+        return TestReport(
+            name="file-ownership",
+            kind="contract",
+            status="not-run",
+            reason="the engine is on another machine, so no folder can be shared with it",
+        )
+    return _report("file-ownership", lambda: _ownership(subject, scratch))
+
+
+def _ownership(subject: Subject, scratch: Path) -> str:
+    """Files written into a caller's folder belong to the caller."""
+    root = os.getuid() == 0
+    user = SOMEBODY if root else (os.getuid(), os.getgid())
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        folder = Path(name)
+        if root:
+            os.chown(folder, *user)
+        outcome = subject.run(
+            Call(command=("sh", "-c", "echo x >out && mkdir sub"), user=user, in_folder=folder)
+        )
+        for file in (folder / "out", folder / "sub"):
+            if outcome.status or not file.exists():
+                return f"cannot write into a bind mount: {_brief(outcome)}"
+            owner = (file.stat().st_uid, file.stat().st_gid)
+            if owner != user:
+                return f"a file of user {user[0]} came out as {owner[0]}:{owner[1]}"
+    return ""
+
+
+def _secrets(settings: str) -> list[str]:
+    found = [name for name, value in our_secrets().items() if value in settings.encode()]
+    found = [f"the value of this machine's {name} in the configuration" for name in found]
+    if _CREDENTIAL.search(settings):
+        found.append("a credential in the image's configuration or history")
+    return found
+
+
+def _build_only(packages: frozenset[str], image: ImageDefinition) -> list[str]:
+    if image.build is None:
+        return []
+    only = set(image.build.inputs.apt) - set(image.inputs.apt)
+    return [f"build-only package {name}" for name in sorted(only & packages)]
+
+
+def _some(found: Sequence[str]) -> str:
+    shown = ", ".join(found[:5])
+    return shown + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
+def _brief(outcome: Outcome) -> str:
+    return outcome.stopped or f"status {outcome.status}, {' '.join(outcome.output.split())[:200]!r}"

@@ -1,0 +1,74 @@
+"""The recipe's own tests: one run of the application, and what must come of it."""
+
+from __future__ import annotations
+
+import re
+
+from imagefactory.model.recipe import SmokeTest
+from imagefactory.model.report import TestReport
+from imagefactory.testing.subject import Call, Mount, Outcome, Subject
+
+LAST_LINES = 5
+
+
+def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> TestReport:
+    """Run ``test`` and compare. Raises only what the engine raises."""
+    outcome = subject.run(
+        Call(
+            command=test.command,
+            mounts=mounts,
+            expect=test.files,
+            time_limit=test.time_limit,
+            memory_limit=test.memory_limit,
+            write_limit=test.write_limit,
+        )
+    )
+    measures: dict[str, float] = {}
+    reasons = _complaints(test, outcome, measures)
+    return TestReport(
+        name=test.name,
+        kind="smoke",
+        status="failed" if reasons else "passed",
+        reason="; ".join(reasons),
+        seconds=round(outcome.seconds, 3),
+        measures=measures,
+    )
+
+
+def _complaints(test: SmokeTest, outcome: Outcome, measures: dict[str, float]) -> list[str]:
+    if outcome.stopped:
+        return [outcome.stopped + _last_lines(outcome)]
+    reasons = []
+    if outcome.status != test.status:
+        reasons.append(f"exit status {outcome.status}, expected {test.status}")
+    for pattern in test.output:
+        if not re.search(pattern, outcome.output, re.MULTILINE):
+            reasons.append(f"no output matches '{pattern}'")
+    for name, measure in test.measures.items():
+        found = re.search(measure.pattern, outcome.output, re.MULTILINE)
+        number = _number(found[1]) if found else None
+        if number is None:
+            reasons.append(f"{name}: no number matches '{measure.pattern}'")
+            continue
+        measures[name] = number
+        if not measure.min <= number <= measure.max:
+            reasons.append(f"{name} is {number:g}, expected {measure.min:g} to {measure.max:g}")
+    for file in test.files:
+        size = outcome.sizes.get(file)
+        if not size:
+            reasons.append(f"the file {file} is {'missing' if size is None else 'empty'}")
+    if reasons:
+        reasons[-1] += _last_lines(outcome)
+    return reasons
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _last_lines(outcome: Outcome) -> str:
+    lines = [line for line in outcome.output.splitlines() if line.strip()][-LAST_LINES:]
+    return "; last output: " + " | ".join(lines) if lines else "; it wrote nothing"

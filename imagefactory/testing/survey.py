@@ -1,0 +1,96 @@
+"""One pass over everything an image's layers hold: what should not be there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from imagefactory.testing.subject import Entry
+
+SETUID_BITS = 0o6000
+DPKG_STATUS = "var/lib/dpkg/status"
+
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+_SECRET_FILES = re.compile(
+    r"(^|/)(\.netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|\.aws/credentials"
+    r"|\.docker/config\.json|\.ssh/id_[a-z0-9]+|clouds\.yaml|ssh_host_[a-z0-9]+_key)$"
+)
+_SECRET_NAMES = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential)")
+_EXAMPLES = re.compile(r"(^|/)(tests?|doc|examples?)/")
+_LEFTOVERS = (
+    (re.compile(r"^var/lib/apt/lists/(?!(partial|lock|auxfiles)$)."), "apt list"),
+    (re.compile(r"^var/cache/apt/.*\.(deb|bin)$"), "apt cache"),
+    (re.compile(r"^(root|home/[^/]+)/\.cache/."), "cache"),
+    (re.compile(r"^var/log/."), "log"),
+    (re.compile(r"^(tmp|var/tmp)/."), "temporary file"),
+    (re.compile(r"^(recipe|sources|build)(/|$)"), "build input"),
+)
+
+
+def our_secrets() -> dict[str, bytes]:
+    """Values of this machine's environment that must be in no image, by name."""
+    return {
+        name: value.encode()
+        for name, value in os.environ.items()
+        if len(value) >= 8 and _SECRET_NAMES.search(name) and not value.startswith("/")
+    }
+
+
+@dataclass
+class Survey:
+    """What one pass found; each list holds one short text per find."""
+
+    secrets: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    setuid: list[str] = field(default_factory=list)
+    packages: frozenset[str] = frozenset()
+
+
+def survey(entries: Iterable[Entry]) -> Survey:
+    """Look at every entry once. Those of the base count only for what it already had."""
+    found = Survey()
+    secrets = our_secrets()
+    base_setuid: set[str] = set()
+    for entry in entries:
+        if entry.path.rpartition("/")[2].startswith(".wh."):
+            continue  # marks a deletion (OCI image-spec, layer.md)
+        if entry.path == DPKG_STATUS:
+            found.packages = frozenset(_packages(entry.head))
+        if entry.is_file and entry.mode & SETUID_BITS:
+            if entry.in_base:
+                base_setuid.add(entry.path)
+            elif entry.path not in base_setuid:
+                found.setuid.append(f"{entry.path} ({entry.mode:o})")
+        if not entry.in_base:
+            found.secrets += _secrets(entry, secrets)
+            found.leftovers += _leftovers(entry)
+    return found
+
+
+def _secrets(entry: Entry, ours: dict[str, bytes]) -> Iterator[str]:
+    if not entry.is_file or _EXAMPLES.search(entry.path):
+        return
+    if _SECRET_FILES.search(entry.path):
+        yield f"file {entry.path}"
+    if _PRIVATE_KEY.search(entry.head):
+        yield f"private key in {entry.path}"
+    for name, value in ours.items():
+        if value in entry.head:
+            yield f"the value of this machine's {name} in {entry.path}"
+
+
+def _leftovers(entry: Entry) -> Iterator[str]:
+    if entry.is_file or "/" not in entry.path:
+        for rule, what in _LEFTOVERS:
+            if rule.search(entry.path):
+                yield f"{what} {entry.path}"
+
+
+def _packages(status: bytes) -> Iterator[str]:
+    """Names of the installed packages in dpkg's status file (deb-control(5))."""
+    for block in status.decode("utf-8", "replace").split("\n\n"):
+        name = re.search(r"^Package: (\S+)$", block, re.MULTILINE)
+        if name and re.search(r"^Status: install ok installed$", block, re.MULTILINE):
+            yield name[1]
