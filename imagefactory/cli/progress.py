@@ -65,8 +65,7 @@ class PlainProgress:
         self._say(id, f"{step.name}: {'cached' if step.cached else f'{step.seconds:.1f} s'}")
 
     def test_done(self, id: str, test: TestReport) -> None:
-        reason = f": {test.reason}" if test.reason else ""
-        self._say(id, f"{test.kind} test {test.name} {test.status}{reason}")
+        self._say(id, f"{test.kind} test {test.name} {test.status}{_findings(test)}")
 
     def done(self, id: str, ok: bool, text: str) -> None:
         self._say(id, text)
@@ -137,8 +136,7 @@ class LiveProgress:
 
     def test_done(self, id: str, test: TestReport) -> None:
         mark, colour = {"passed": ("✓", "green"), "failed": ("✗", "red")}.get(test.status, ("-", "yellow"))
-        reason = f": {test.reason}" if test.reason else ""
-        self._print(mark, colour, id, f"{test.kind} test {test.name} {test.status}{reason}")
+        self._print(mark, colour, id, f"{test.kind} test {test.name} {test.status}{_findings(test)}")
 
     def done(self, id: str, ok: bool, text: str) -> None:
         with self._lock:
@@ -163,6 +161,14 @@ class LiveProgress:
         what = f"{row.phase}: {row.step}" if row.step else row.phase
         grid.add_row(row.spinner, Text(id, "bold"), Text(f"{what} {seconds:.0f} s"), Text(row.line, "dim"))
         return grid
+
+
+def _findings(test: TestReport) -> str:
+    """Why a test failed or was not run, or what it measured."""
+    if test.reason:
+        return f": {test.reason}"
+    found = (f"{name} = {value:g}" for name, value in test.measures.items())
+    return f": {', '.join(found)}" if test.measures else ""
 
 
 def _clean(text: str) -> str:
