@@ -93,7 +93,7 @@ def new(root: Path, name: str) -> None:
     click.echo(f"  imagefactory build {name}")
 
 
-@click.command()
+@click.command(short_help="Report every problem of every recipe.")
 @_names
 @_json
 @click.pass_obj
@@ -133,7 +133,7 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
         tables.show_plan(planned)
 
 
-@click.command()
+@click.command(short_help="Write the Dockerfile of an image, and what it needs.")
 @_names
 @click.option("--all", "everything", is_flag=True, help="Render every image.")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Write below this folder.")
@@ -220,7 +220,7 @@ def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> No
     _conclude(results, as_json)
 
 
-@click.command()
+@click.command(short_help="Print the JSON Schema of a kind of file.")
 @click.argument("kind", type=click.Choice(["recipe", "base", "report"]), default="recipe")
 def schema(kind: str) -> None:
     """Print the JSON Schema of recipe.yaml, of base images' files or of report.json."""
@@ -229,7 +229,7 @@ def schema(kind: str) -> None:
     _print_json(schema_of(kind))
 
 
-@click.command()
+@click.command(short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the completion script of a shell, such as: source <(imagefactory completion bash)"""

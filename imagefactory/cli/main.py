@@ -54,6 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, _interrupt)
     try:
         sys.exit(cli.main(args=arguments, prog_name="imagefactory", standalone_mode=False))
+    except BrokenPipeError:  # such as `imagefactory list | head -1`
+        sys.stderr.close()
+        sys.exit(1)
     except FactoryError as error:
         show_error(error)
         sys.exit(error.exit_status)
@@ -62,12 +65,12 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder one may not write to
+        show_error(FactoryError(f"{error.filename or 'input or output'}: {error.strerror or error}"))
+        sys.exit(1)
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:  # such as `imagefactory list | head -1`
-        sys.stderr.close()
-        sys.exit(1)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> Any:
