@@ -231,15 +231,14 @@ def schema(kind: str) -> None:
 
 @click.command(short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell, such as: source <(imagefactory completion bash)"""
     from click.shell_completion import get_completion_class
 
-    from imagefactory.cli.main import cli
-
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(cli, {}, "imagefactory", "_IMAGEFACTORY_COMPLETE").source())
+    click.echo(found(ctx.find_root().command, {}, "imagefactory", "_IMAGEFACTORY_COMPLETE").source())
 
 
 ALL = (build, test, plan, list_, show, new, check, render, schema, completion)

@@ -131,7 +131,7 @@ def show_image(image: ImageDefinition, report: Report | None) -> None:
         return
     table = _table("test", "kind", "status", "time", "")
     for test in report.tests:
-        found = ", ".join(f"{name} = {value:g}" for name, value in test.measures.items())
+        found = "\n".join(f"{name} = {value:g}" for name, value in test.measures.items())
         note = test.reason or found
         status = Text(test.status, _COLOURS.get(test.status, "yellow"))
         table.add_row(test.name, test.kind, status, duration(test.seconds), Text(note))

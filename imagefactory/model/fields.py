@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import re
+import warnings
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 IDENTIFIER = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+EXPECTED = "expected"
+"""The type of the error that says what was expected; whoever shows it adds what was found."""
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(KiB|MiB|GiB|TiB)")
+_SIZE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(KiB|MiB|GiB|TiB)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -20,15 +34,41 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A text all of which matches ``pattern``; ``expected`` says to a person what that is."""
+
+    pattern: str
+    expected: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, value: str) -> str:
+        if not re.fullmatch(self.pattern, value):
+            raise _expected(self.expected)
+        return value
+
+
 def parse_size(value: Any) -> int:
     """Bytes in a size such as ``2 GiB`` (binary units, IEC 80000-13).
 
     Raises ValueError when the text is not a size.
     """
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("write a size with its unit, such as 512 MiB or 2 GiB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    size = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if size == 0:  # which engines take for "no limit"
+        raise _expected("a size with its unit, such as 512 MiB or 2 GiB")
+    return size
+
+
+def _expected(what: str) -> PydanticCustomError:
+    return PydanticCustomError(EXPECTED, "{what}", {"what": what})
 
 
 def _one_line(value: str) -> str:
@@ -45,11 +85,26 @@ def _printable(value: str) -> str:
     return value
 
 
+def groups(pattern: str) -> int:
+    """How many groups a regular expression has."""
+    with warnings.catch_warnings(action="ignore"):  # on what a later Python may read otherwise
+        return re.compile(pattern).groups
+
+
 def _regular_expression(value: str) -> str:
     try:
-        re.compile(value)
+        groups(value)
     except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+        place = f" at character {error.pos + 1}" if error.pos is not None else ""
+        raise ValueError(f"not a regular expression: {error.msg}{place}") from None
+    except (OverflowError, RecursionError):
+        raise ValueError("not a regular expression that Python can work with") from None
+    return value
+
+
+def _no_credentials(value: str) -> str:
+    if re.match(r"[^/?#]*//[^/?#]*@", value):
+        raise ValueError("must not hold a user name or a password: others read this file")
     return value
 
 
@@ -66,36 +121,82 @@ def _absolute(value: str) -> str:
 
 
 def _unreserved(value: str) -> str:
-    if value in {"HOME", "PATH", "LD_PRELOAD", "IFS"}:
-        instead = " (use 'path' to add folders)" if value == "PATH" else ""
-        raise ValueError(f"{value} is set by the image itself{instead}")
+    if value in _RESERVED:
+        instead = ": use 'path' to add folders" if value == "PATH" else ""
+        raise ValueError(f"cannot be set by a recipe{instead}")
     return value
 
 
-Identifier = Annotated[str, Field(pattern=IDENTIFIER, max_length=63)]
+# BASE and those below are arguments of the build, which a variable of that name would override.
+_RESERVED = {"HOME", "PATH", "LD_PRELOAD", "IFS", "BASE", "BASE_DIGEST", "SOURCE_DATE_EPOCH"}
+_ADDRESS = r"^https?://[A-Za-z0-9][A-Za-z0-9.:-]*(/[A-Za-z0-9._~:/?#!&()*+,;=%-]*)?$"
+
+Identifier = Annotated[
+    str,
+    Field(max_length=63),
+    Matching(IDENTIFIER, "lower-case letters, digits and single hyphens, such as my-app"),
+]
 Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
 Argument = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
 Pattern = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_regular_expression)]
 # No quotes, dollar signs or credentials: an address is written into files that others read.
 Url = Annotated[
-    Line, Field(pattern=r"^https?://[A-Za-z0-9][A-Za-z0-9.:-]*(/[A-Za-z0-9._~:/?#!&()*+,;=%-]*)?$")
+    Line,
+    AfterValidator(_no_credentials),
+    Matching(_ADDRESS, "a web address, such as https://example.org/app"),
 ]
-Version = Annotated[Line, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~-]*$", max_length=100)]
+# What follows '#' would take the place of the commit that a recipe names.
+SourceUrl = Annotated[
+    Line,
+    AfterValidator(_no_credentials),
+    Matching(
+        _ADDRESS.replace("#", ""), "a web address without '#', such as https://example.org/app-1.0.tar.gz"
+    ),
+]
+Email = Annotated[Line, Matching(r"^[^@\s<>]+@[^@\s<>]+$", "an address such as name@example.org")]
+Version = Annotated[
+    Line,
+    Field(max_length=100),
+    Matching(r"^[A-Za-z0-9][A-Za-z0-9._+~-]*$", "a version, such as 1.10 or 2.0-rc1"),
+]
 Licence = Annotated[
-    Line, Field(pattern=r"^[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*$", max_length=200)
+    Line,
+    Field(max_length=200),
+    Matching(
+        r"^[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*$",
+        "an SPDX licence expression, such as GPL-3.0-or-later",
+    ),
 ]
-Command = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$", max_length=100)]
+Command = Annotated[
+    str,
+    Field(max_length=100),
+    Matching(r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$", "the name of a command, such as esorex"),
+]
 EnvironmentName = Annotated[
-    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100), AfterValidator(_unreserved)
+    str,
+    Field(max_length=100),
+    Matching(r"^[A-Za-z_][A-Za-z0-9_]*$", "letters, digits and underscores, such as OMP_NUM_THREADS"),
+    AfterValidator(_unreserved),
 ]
 EnvironmentValue = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
 RelativePath = Annotated[Line, Field(max_length=400), AfterValidator(_inside)]
 AbsolutePath = Annotated[
-    Line, Field(max_length=400, pattern=r"^/[A-Za-z0-9._+/@-]*$"), AfterValidator(_absolute)
+    Line,
+    Field(max_length=400),
+    AfterValidator(_absolute),
+    Matching(
+        r"^/[A-Za-z0-9._+/@-]*$",
+        "an absolute path of letters, digits and . _ + @ -, such as /opt/app/bin",
+    ),
 ]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-GitCommit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-AptPackage = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$", max_length=100)]
+Sha256 = Annotated[str, Matching(r"^[0-9a-f]{64}$", "a sha256: 64 digits and letters from a to f")]
+GitCommit = Annotated[str, Matching(r"^[0-9a-f]{40}$", "a whole commit: 40 digits and letters from a to f")]
+AptPackage = Annotated[
+    str,
+    Field(max_length=100),
+    Matching(r"^[a-z0-9][a-z0-9+.-]+$", "the name of a Debian package, such as libfftw3-dev"),
+]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,19 +11,24 @@ from imagefactory.model.fields import (
     AptPackage,
     Argument,
     Command,
+    Email,
     EnvironmentName,
     EnvironmentValue,
     GitCommit,
     Identifier,
     Licence,
     Line,
+    Matching,
+    Number,
     Pattern,
     RelativePath,
     Sha256,
     Size,
+    SourceUrl,
     Strict,
     Url,
     Version,
+    groups,
 )
 
 MIB = 1 << 20
@@ -35,15 +39,15 @@ class Maintainer(Strict):
     """Who answers for the recipe."""
 
     name: Line
-    email: Annotated[Line, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$")] | None = None
+    email: Email | None = None
 
 
 class Source(Strict):
     """Upstream source: an archive by ``url`` and ``sha256``, or a repository by ``git`` and ``commit``."""
 
-    url: Url | None = None
+    url: SourceUrl | None = None
     sha256: Sha256 | None = None
-    git: Url | None = None
+    git: SourceUrl | None = None
     commit: GitCommit | None = None
 
     @model_validator(mode="after")
@@ -83,15 +87,15 @@ class Measure(Strict):
     """A number that the output of a test must hold, between ``min`` and ``max`` inclusive."""
 
     pattern: Pattern
-    min: float
-    max: float
+    min: Number
+    max: Number
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
         if self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        if re.compile(self.pattern).groups != 1:
-            raise ValueError("the pattern needs exactly one group: the number")
+        if groups(self.pattern) != 1:
+            raise ValueError("the pattern needs exactly one group, in round brackets: the number")
         return self
 
 
@@ -158,6 +162,12 @@ class BaseImage(Strict):
     name: Identifier
     title: Line
     distribution: Literal["debian"]
-    suite: Annotated[str, Field(pattern=r"^[a-z]+$", max_length=40)]
+    suite: Annotated[
+        str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")
+    ]
     packages: tuple[AptPackage, ...] = ()
-    published: Annotated[Line, Field(pattern=r"^[a-z0-9][a-z0-9./:_@-]*$", max_length=255)]
+    published: Annotated[
+        Line,
+        Field(max_length=255),
+        Matching(r"^[a-z0-9][a-z0-9./:_@-]*$", "the name of an image, such as debian:12-slim"),
+    ]

@@ -62,6 +62,8 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two sets of ingredients, in words."""
     changed = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     telling = [name for name in changed if name not in _CONSEQUENCES]
+    if not telling and "revision" in changed:
+        return [f"the recipe's last commit is now {_plain(new.get('revision'))}"]
     reasons = [_difference(name, old.get(name), new.get(name)) for name in telling or changed]
     return reasons or ["it was built by another version of imagefactory"]
 

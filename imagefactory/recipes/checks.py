@@ -1,91 +1,124 @@
-"""What must hold between the parts of a recipe, beyond the shape of each."""
+"""What must hold between the parts of a recipe, beyond the shape of each.
+
+These checks read the plain text of the recipe, not its model, so that they also find what is wrong
+beside a value of the wrong shape. That one is reported elsewhere, and passed over here.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from imagefactory.errors import Problem
-from imagefactory.model.recipe import DEFAULT_VARIANT, Details, Recipe
-from imagefactory.model.spec import ImageDefinition
-from imagefactory.yamlfiles import Loaded
+from imagefactory.model.recipe import DEFAULT_VARIANT
+from imagefactory.recipes.variants import image_id
+from imagefactory.records import BASES
+from imagefactory.yamlfiles import Text, shorten
 
 Where = tuple[str | int, ...]
 TESTS_AT = "/tests/"
 
-
-def check_recipe(loaded: Loaded[Recipe], folder: str, bases: Path) -> Iterator[Problem]:
-    """Defects of the file itself: its name, its bases, what it says twice."""
-    recipe = loaded.model
-    if recipe.name != folder:
-        yield loaded.problem(("name",), f"the name is '{recipe.name}', but the folder is '{folder}'")
-    sections: list[tuple[Where, Details]] = [((), recipe)]
-    sections += [(("variants", name), variant) for name, variant in recipe.variants.items()]
-    known = sorted(file.stem for file in bases.glob("*.yaml"))
-    for where, details in sections:
-        yield from _check_base(loaded, where, details, known)
-        yield from _check_repeats(loaded, where, details)
+_LISTS: tuple[Where, ...] = (("inputs", "apt"), ("build", "inputs", "apt"), ("commands",), ("path",))
 
 
-def check_images(loaded: Loaded[Recipe], images: Sequence[ImageDefinition]) -> Iterator[Problem]:
-    """Defects that show only once a variant is applied."""
-    for image in images:
-        where = _section(loaded, image)
-        if not image.version:
-            yield loaded.problem(where, f"the image {image.id} has no version", key=bool(where))
-        if not image.tests:
-            yield loaded.problem(
-                where,
-                f"the image {image.id} has no smoke test: add one under 'tests'",
-                key=bool(where),
-            )
-        if not image.folder.install.strip() and image.folder.install:
-            yield loaded.problem((), "install.sh is empty")
-        yield from _check_test_files(loaded, image)
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands around a recipe's file: its folder's name, its tests' files, the base images."""
+
+    folder: str
+    tests: Sequence[str]
+    bases: Sequence[str]
 
 
-def _section(loaded: Loaded[Recipe], image: ImageDefinition) -> Where:
-    declared = image.variant in loaded.model.variants
-    return ("variants", image.variant) if declared else ()
+def check_recipe(recipe: Text, around: Surroundings) -> Iterator[Problem]:
+    """Every defect that no single value has by itself."""
+    name = recipe.at(("name",))
+    if isinstance(name, str) and name != around.folder:
+        yield recipe.problem(
+            ("name",), f"the name is '{shorten(name)}', but the folder is '{shorten(around.folder)}'"
+        )
+    for where in ((), *_variants(recipe)):
+        yield from _check_base(recipe, where, around.bases)
+        yield from _check_repeats(recipe, where)
+        yield from _check_test_files(recipe, where, around.tests)
+    for where in _variants(recipe) or [()]:
+        yield from _check_image(recipe, where, around)
 
 
-def _check_base(
-    loaded: Loaded[Recipe], where: Where, details: Details, known: Sequence[str]
-) -> Iterator[Problem]:
-    if details.base is None or details.base in known:
+def _variants(recipe: Text) -> list[Where]:
+    variants = recipe.at(("variants",))
+    return [("variants", name) for name in variants] if isinstance(variants, dict) else []
+
+
+def _check_base(recipe: Text, where: Where, known: Sequence[str]) -> Iterator[Problem]:
+    base = recipe.at((*where, "base"))
+    if not isinstance(base, str) or base in known:
         return
-    close = difflib.get_close_matches(details.base, known, n=1)
+    close = difflib.get_close_matches(base, known, n=1)
     suggestion = f"did you mean '{close[0]}'?" if close else f"there is: {', '.join(known) or 'none'}"
-    yield loaded.problem((*where, "base"), f"no base image '{details.base}', {suggestion}")
+    yield recipe.problem((*where, "base"), f"no base image '{shorten(base)}', {suggestion}")
 
 
-def _check_repeats(loaded: Loaded[Recipe], where: Where, details: Details) -> Iterator[Problem]:
-    lists: list[tuple[Where, Sequence[str]]] = [
-        (("inputs", "apt"), details.inputs.apt),
-        (("commands",), details.commands),
-        (("path",), details.path),
-        (("tests",), [test.name for test in details.tests]),
+def _check_repeats(recipe: Text, where: Where) -> Iterator[Problem]:
+    found = [(place, value) for field in _LISTS for place, value in _items(recipe, (*where, *field))]
+    found += [
+        ((*place, "name"), recipe.at((*place, "name"))) for place, _ in _items(recipe, (*where, "tests"))
     ]
-    if details.build:
-        lists.append((("build", "inputs", "apt"), details.build.inputs.apt))
-    for field, values in lists:
-        for index, value in enumerate(values):
-            if value in values[:index]:
-                place = (*where, *field, index)
-                yield loaded.problem(place, f"'{value}' stands in this list twice")
+    seen: dict[tuple[Where, str], Where] = {}
+    for place, value in found:
+        if not isinstance(value, str):
+            continue
+        home = tuple(part for part in place if isinstance(part, str))
+        first = seen.setdefault((home, value), place)
+        if first != place:
+            line = recipe.document.place(first)[0]
+            yield recipe.problem(place, f"'{shorten(value)}' is given twice: first in line {line}")
 
 
-def _check_test_files(loaded: Loaded[Recipe], image: ImageDefinition) -> Iterator[Problem]:
-    there = {file.path for file in image.folder.tests}
-    where = _section(loaded, image)
-    section: Details = loaded.model
-    if (where and image.variant != DEFAULT_VARIANT) or image.variant in loaded.model.variants:
-        section = loaded.model.variants[image.variant]
-    for home, details in ((where, section), ((), loaded.model)):
-        for index, test in enumerate(details.tests):
-            for word, argument in enumerate(test.command):
-                file = argument.removeprefix(TESTS_AT)
-                if argument.startswith(TESTS_AT) and file not in there:
-                    place = (*home, "tests", index, "command", word)
-                    yield loaded.problem(place, f"there is no file tests/{file}")
+def _check_test_files(recipe: Text, where: Where, files: Sequence[str]) -> Iterator[Problem]:
+    for test, _ in _items(recipe, (*where, "tests")):
+        for place, word in _items(recipe, (*test, "command")):
+            if not isinstance(word, str) or not word.startswith(TESTS_AT):
+                continue
+            file = word.removeprefix(TESTS_AT)
+            if file in files or any(f"{known}/".startswith(f"{file.rstrip('/')}/") for known in files):
+                continue
+            close = difflib.get_close_matches(file, files, n=1)
+            suggestion = f", did you mean '{TESTS_AT}{close[0]}'?" if close else ""
+            yield recipe.problem(place, f"there is no file tests/{shorten(file)}{suggestion}")
+
+
+def _check_image(recipe: Text, where: Where, around: Surroundings) -> Iterator[Problem]:
+    """Defects that show only once a variant is applied."""
+    name = shorten(image_id(around.folder, str(where[-1]) if where else DEFAULT_VARIANT))
+
+    def given(*field: str) -> bool:
+        return bool(recipe.at((*where, *field)) or recipe.at(field))
+
+    def here(message: str) -> Problem:
+        return recipe.problem(where, message, key=bool(where))
+
+    if name in around.bases:
+        yield here(f"the image {name} would have the name of a base image")
+    if name == BASES:
+        yield here(f"no image can be called {name}: build/{name}/ holds the base images")
+    if not given("version"):
+        yield here(f"the image {name} has no version: add the key 'version'")
+    if not given("tests"):
+        yield here(f"the image {name} has no smoke test: add one under 'tests'")
+    for place in _sources(recipe, where, "build", "inputs", "sources"):
+        if place[-1] in {known[-1] for known in _sources(recipe, where, "inputs", "sources")}:
+            message = f"the source '{shorten(str(place[-1]))}' is declared under 'inputs' too"
+            yield recipe.problem(place, message, key=True)
+
+
+def _sources(recipe: Text, where: Where, *field: str) -> list[Where]:
+    homes = [home for home in ((*where, *field), field) if isinstance(recipe.at(home), dict)]
+    return [(*home, name) for home in homes for name in recipe.at(home)]
+
+
+def _items(recipe: Text, where: Where) -> list[tuple[Where, object]]:
+    """The items of a list, each with its place; none where there is no list."""
+    found = recipe.at(where)
+    return [((*where, index), item) for index, item in enumerate(found)] if isinstance(found, tuple) else []

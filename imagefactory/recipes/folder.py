@@ -8,8 +8,24 @@ from pathlib import Path
 from imagefactory.errors import Problem
 from imagefactory.model.spec import File
 from imagefactory.workspace import Workspace
+from imagefactory.yamlfiles import shorten
 
 MAX_FILE_BYTES = 16 << 20
+
+
+def read_script(file: Path, workspace: Workspace, problems: list[Problem]) -> bytes:
+    """The text of a shell script; empty where something is wrong with it."""
+    script = read_file(file, workspace, problems)
+    if script is None:
+        return b""
+    shown = workspace.shown(file)
+    if not script.data.strip():
+        problems.append(Problem(shown, 0, 0, "is empty: write what installs the application"))
+    if b"\r\n" in script.data:
+        before = script.data[: script.data.index(b"\r\n")].split(b"\n")
+        message = "Windows line endings: shells need plain ones, such as dos2unix makes"
+        problems.append(Problem(shown, len(before), len(before[-1]) + 1, message))
+    return script.data
 
 
 def read_file(file: Path, workspace: Workspace, problems: list[Problem]) -> File | None:
@@ -18,7 +34,7 @@ def read_file(file: Path, workspace: Workspace, problems: list[Problem]) -> File
     if file.is_symlink():
         problems.append(Problem(shown, 0, 0, "is a symbolic link: put the file itself there"))
     elif not file.exists():
-        problems.append(Problem(shown, 0, 0, "is missing"))
+        problems.append(Problem(shown, 0, 0, "is missing: every recipe has one"))
     elif not file.is_file():
         problems.append(Problem(shown, 0, 0, "is not a regular file"))
     elif file.stat().st_size > MAX_FILE_BYTES:
@@ -31,6 +47,9 @@ def read_file(file: Path, workspace: Workspace, problems: list[Problem]) -> File
 
 def read_tree(folder: Path, workspace: Workspace, problems: list[Problem]) -> tuple[File, ...]:
     """All files below ``folder``, by path; empty where there is no such folder."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        problems.append(Problem(workspace.shown(folder), 0, 0, "must be a folder, not a link or a file"))
+        return ()
     files = []
     for parent, folders, names in os.walk(folder):
         folders.sort()
@@ -38,6 +57,10 @@ def read_tree(folder: Path, workspace: Workspace, problems: list[Problem]) -> tu
         for name in sorted(links + names):
             path = Path(parent) / name
             if _is_rubbish(path):
+                continue
+            if not str(path.relative_to(folder)).isprintable():
+                message = f"cannot take a file called '{shorten(name)}': rename it"
+                problems.append(Problem(shorten(workspace.shown(path.parent)), 0, 0, message))
                 continue
             file = read_file(path, workspace, problems)
             if file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from imagefactory.errors import BadFiles, Problem
 from imagefactory.history import standing
 from imagefactory.model.recipe import Recipe
 from imagefactory.model.spec import ImageDefinition, RecipeFolder
-from imagefactory.recipes.checks import check_images, check_recipe
-from imagefactory.recipes.folder import read_file, read_tree
+from imagefactory.recipes.checks import Surroundings, check_recipe
+from imagefactory.recipes.folder import read_script, read_tree
 from imagefactory.recipes.variants import images_of
 from imagefactory.workspace import Workspace
 from imagefactory.yamlfiles import Loaded, load
@@ -33,13 +34,12 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
             problems.extend(error.problems)
             continue
         for image in found:
-            clash = images.get(image.id)
-            here = loaded.problem(
-                ("variants", image.variant), f"the image {image.id} exists already", key=True
-            )
-            if clash:
-                problems.append(here)
-            images[image.id] = (image, here)
+            here = loaded.problem(("variants", image.variant), "", key=True)
+            _, first = images.setdefault(image.id, (image, here))
+            if first != here:
+                there = f"{first.path}:{first.line}:{first.column}"
+                message = f"the image {image.id} exists already: {there}"
+                problems.append(dataclasses.replace(here, message=message))
     if problems:
         raise BadFiles(problems)
     return [image for image, _ in images.values()]
@@ -48,22 +48,23 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
 def _load_one(workspace: Workspace, name: str) -> tuple[Loaded[Recipe], list[ImageDefinition]]:
     folder = workspace.recipes / name
     file = folder / "recipe.yaml"
-    loaded = load(file, workspace.shown(file), Recipe)
     problems: list[Problem] = []
     contents = _read_folder(folder, workspace, problems)
-    images = images_of(loaded.model, contents)
-    problems += check_recipe(loaded, name, workspace.bases)
-    problems += check_images(loaded, images)
+    bases = sorted(base.stem for base in workspace.bases.glob("*.yaml"))
+    around = Surroundings(name, [file.path for file in contents.tests], bases)
+    try:
+        loaded = load(file, workspace.shown(file), Recipe, lambda text: check_recipe(text, around))
+    except BadFiles as error:
+        raise BadFiles([*problems, *error.problems]) from None
     if problems:
         raise BadFiles(problems)
-    return loaded, images
+    return loaded, images_of(loaded.model, contents)
 
 
 def _read_folder(folder: Path, workspace: Workspace, problems: list[Problem]) -> RecipeFolder:
-    install = read_file(folder / "install.sh", workspace, problems)
     now = standing(folder)
     return RecipeFolder(
-        install=install.data if install else b"",
+        install=read_script(folder / "install.sh", workspace, problems),
         files=read_tree(folder / "files", workspace, problems),
         tests=read_tree(folder / "tests", workspace, problems),
         tests_path=str(folder / "tests"),

@@ -24,8 +24,9 @@ def new_recipe(workspace: Workspace, name: str) -> Path:
             hint="use lower-case letters, digits and single hyphens, such as my-app",
         )
     folder = workspace.recipes / name
-    if folder.exists():
-        raise BadInput(f"{workspace.shown(folder)} exists already")
+    for taken in (folder, workspace.bases / f"{name}.yaml"):
+        if taken.exists():
+            raise BadInput(f"{workspace.shown(taken)} exists already", hint="choose another name")
     draft = Path(tempfile.mkdtemp(prefix=".new-", dir=workspace.recipes))
     try:
         for source, target in _TARGETS.items():

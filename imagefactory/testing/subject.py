@@ -55,7 +55,8 @@ class Outcome:
 class Entry:
     """One path in one layer, without its leading slash. ``in_base``: the base image brought it.
 
-    ``head`` holds the first bytes of a regular file, and all of dpkg's status file.
+    ``head`` holds the first bytes of a regular file, and all of dpkg's status file; ``capable`` says
+    that running the file gives it Linux capabilities.
     """
 
     path: str
@@ -63,6 +64,7 @@ class Entry:
     mode: int
     is_file: bool
     head: bytes = b""
+    capable: bool = False
 
 
 class Subject(Protocol):

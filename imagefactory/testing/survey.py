@@ -12,7 +12,8 @@ from imagefactory.testing.subject import Entry
 SETUID_BITS = 0o6000
 DPKG_STATUS = "var/lib/dpkg/status"
 
-_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+# With the key behind it: programs that read keys hold the first line alone.
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\r?\n[A-Za-z0-9+/=\r\n :,-]{64}")
 _SECRET_FILES = re.compile(
     r"(^|/)(\.netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|\.aws/credentials"
     r"|\.docker/config\.json|\.ssh/id_[a-z0-9]+|clouds\.yaml|ssh_host_[a-z0-9]+_key)$"
@@ -58,7 +59,7 @@ def survey(entries: Iterable[Entry]) -> Survey:
             continue  # marks a deletion (OCI image-spec, layer.md)
         if entry.path == DPKG_STATUS:
             found.packages = frozenset(_packages(entry.head))
-        if entry.is_file and entry.mode & SETUID_BITS:
+        if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
             if entry.in_base:
                 base_setuid.add(entry.path)
             elif entry.path not in base_setuid:

@@ -1,5 +1,6 @@
 """YAML files in, validated models out, with the file, line and column of every defect."""
 
-from imagefactory.yamlfiles.load import Loaded, load
+from imagefactory.yamlfiles.load import Loaded, Text, load
+from imagefactory.yamlfiles.parse import shorten
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "Text", "load", "shorten"]

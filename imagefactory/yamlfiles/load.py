@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
+from types import NoneType
 from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from imagefactory.errors import BadFiles, Problem
-from imagefactory.yamlfiles.parse import Document, Malformed, Path, parse, shorten
+from imagefactory.yamlfiles.parse import MAX_BYTES, Document, Malformed, Path, parse, shorten
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -20,6 +21,7 @@ _NOUNS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "finite_number": "a number",
     "bool_type": "true or false",
     "tuple_type": "a list",
     "dict_type": "a mapping",
@@ -28,12 +30,21 @@ _NOUNS = {
 
 
 @dataclass(frozen=True)
-class Loaded(Generic[Model]):
-    """A model with its file, so that later checks can point at the lines it came from."""
+class Text:
+    """What a file says, right or wrong, and where it says so."""
 
-    model: Model
     path: str
     document: Document
+
+    def at(self, where: Path) -> Any:
+        """The value at ``where``, or None if there is none."""
+        value = self.document.data
+        for part in where:
+            if isinstance(value, tuple) and isinstance(part, int):
+                value = value[part] if part < len(value) else None
+            else:
+                value = value.get(part) if isinstance(value, dict) else None
+        return value
 
     def problem(self, where: Path, message: str, *, key: bool = False) -> Problem:
         """A defect of the value (or, with ``key``, of the key) at ``where``."""
@@ -42,22 +53,64 @@ class Loaded(Generic[Model]):
         return Problem(self.path, line, column, message)
 
 
-def load(file: FilePath, shown: str, kind: type[Model]) -> Loaded[Model]:
+@dataclass(frozen=True)
+class Loaded(Generic[Model]):
+    """A model with the text it came from, so that later checks can point at its lines."""
+
+    model: Model
+    text: Text
+
+    def problem(self, where: Path, message: str, *, key: bool = False) -> Problem:
+        """A defect of the value (or, with ``key``, of the key) at ``where``."""
+        return self.text.problem(where, message, key=key)
+
+
+def load(
+    file: FilePath,
+    shown: str,
+    kind: type[Model],
+    check: Callable[[Text], Iterable[Problem]] = lambda text: (),
+) -> Loaded[Model]:
     """Read ``file`` as a ``kind``; ``shown`` is its name in messages.
 
+    ``check`` finds defects beyond the shape of each value, also in a text that has such defects.
     Raises BadFiles with all defects.
     """
     try:
-        document = parse(file.read_bytes())
-        if not isinstance(document.data, dict):
-            raise Malformed((1, 1, "expected a mapping of keys and values"))
-        return Loaded(kind.model_validate(document.data), shown, document)
-    except OSError as error:
-        raise BadFiles([Problem(shown, 0, 0, f"cannot be read: {error.strerror}")]) from None
+        document = parse(_read(file, shown))
     except Malformed as error:
-        raise BadFiles([Problem(shown, *defect) for defect in error.defects]) from None
+        raise BadFiles([Problem(shown, *error.defect)]) from None
+    text = Text(shown, document)
+    problems = [Problem(shown, *defect) for defect in document.defects]
+    try:
+        model = kind.model_validate(document.data)
     except ValidationError as error:
-        raise BadFiles([_problem(e, shown, kind, document) for e in error.errors()]) from None
+        problems += [_problem(e, shown, kind, document) for e in error.errors() if not _follows(e)]
+    problems += check(text)
+    if problems:
+        raise BadFiles(problems)
+    return Loaded(model, text)
+
+
+def _read(file: FilePath, shown: str) -> bytes:
+    try:
+        if file.is_symlink():
+            complaint = "is a symbolic link: put the file itself there"
+        elif not file.exists():
+            complaint = "is missing: every recipe has one"
+        elif not file.is_file():
+            complaint = "is not a regular file"
+        else:
+            with file.open("rb") as content:
+                return content.read(MAX_BYTES + 1)
+    except OSError as error:
+        complaint = f"cannot be read: {error.strerror}"
+    raise BadFiles([Problem(shown, 0, 0, complaint)])
+
+
+def _follows(error: Mapping[str, Any]) -> bool:
+    """Whether it only says that a list is short of the items that have errors of their own."""
+    return error["type"] == "too_short" and len(error["input"]) > 0
 
 
 def _problem(error: Mapping[str, Any], shown: str, kind: type[BaseModel], doc: Document) -> Problem:
@@ -79,61 +132,77 @@ def _problem(error: Mapping[str, Any], shown: str, kind: type[BaseModel], doc: D
 
 
 def _complaint(error: Mapping[str, Any], where: Path, doc: Document) -> str:
-    kind = error["type"]
-    raw = doc.raw.get(where)
-    if kind == "string_type" and raw is not None:
-        return _unquoted(raw, error["input"])
-    if kind in _NOUNS:
-        return f"expected {_NOUNS[kind]}, found {_found(error['input'])}"
-    if kind == "string_pattern_mismatch":
-        return f"'{shorten(str(error['input']))}' does not look right: expected {error['ctx']['pattern']}"
-    if kind == "value_error":
-        return str(error["ctx"]["error"])
-    if kind == "too_short":
-        return "must not be empty"
+    found, limits = error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "string_type" if where in doc.raw:
+            return _unquoted(doc.raw[where], found)
+        case kind if kind in _NOUNS:
+            return f"expected {_NOUNS[kind]}, found {_found(found)}"
+        case "expected" | "literal_error":
+            return f"expected {limits.get('what') or limits['expected']}, found {_found(found)}"
+        case "value_error":
+            return str(limits["error"])
+        case "too_short" | "string_too_short":
+            return "must not be empty"
+        case "string_too_long":
+            return f"longer than {limits['max_length']} characters"
+        case "greater_than_equal":
+            return f"must be {limits['ge']} or more, found {_found(found)}"
+        case "less_than_equal":
+            return f"must be {limits['le']} or less, found {_found(found)}"
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
 def _unquoted(raw: str, value: Any) -> str:
     if value is None:
-        return "is empty: give a value" if raw == "" else f'YAML reads {raw} as nothing: write "{raw}"'
-    reads = {bool: "true or false", int: "a number", float: "a number"}.get(type(value), "a date")
+        return (
+            f'YAML reads {raw} as nothing: give a value, or write "{raw}"'
+            if raw
+            else "is empty: give a value"
+        )
     if isinstance(value, bool):
         reads = str(value).lower()
     elif isinstance(value, (int, float)):
-        reads = f"the number {value}"
-    return f'YAML reads {shorten(raw)} as {reads}: write "{shorten(raw)}"'
+        reads = "a number" if str(value) == raw else f"the number {value}"
+    else:
+        reads = "a date"
+    return f'YAML reads {raw} as {reads}: write "{raw}"'
 
 
 def _found(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    names = {dict: "a mapping", tuple: "a list", str: "text", type(None): "nothing"}
-    return names.get(type(value)) or f"{shorten(str(value))}"
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"'{shorten(value)}'"
+        case dict() | tuple():
+            return "a mapping" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else shorten(str(value))
 
 
 def _fields_at(kind: type[BaseModel], where: Path) -> Iterable[str]:
     """The keys that the model at ``where`` knows."""
     current: Any = kind
     for part in where:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            info = current.model_fields.get(str(part))
-            current = info.annotation if info else None
-        current = _inner(current)
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return current.model_fields
-    return ()
+        if _is_model(current):
+            field = current.model_fields.get(str(part))
+            current = _given(field.annotation) if field else None
+        else:  # a list's items, or a mapping's values
+            inner = [argument for argument in get_args(current) if argument is not Ellipsis]
+            current = _given(inner[-1]) if inner else None
+    return current.model_fields if _is_model(current) else ()
 
 
-def _inner(annotation: Any) -> Any:
-    """The model inside a container or an optional, or the annotation itself."""
-    for argument in get_args(annotation):
-        if isinstance(argument, type) and issubclass(argument, BaseModel):
-            return argument
-        found = _inner(argument)
-        if found is not argument:
-            return found
-    return annotation
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _given(annotation: Any) -> Any:
+    """What an optional annotation is when a value is given; any other annotation as it is."""
+    arguments = get_args(annotation)
+    if NoneType not in arguments:
+        return annotation
+    return next(argument for argument in arguments if argument is not NoneType)
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
@@ -141,7 +210,7 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f", did you mean '{close[0]}'?"
-    return f"; known here: {', '.join(known)}" if known else ""
+    return f", known here: {', '.join(known)}" if known else ""
 
 
 def _name(where: Path) -> str:

@@ -65,7 +65,7 @@ class DockerBackend:
         name = self._engine.candidate(spec.image.id, input_digest)
         archive = scratch / "image.tar"
         request = _request(spec, context, name, archive, cache=cache)
-        steps = retry.on_network_fault(lambda: buildx.build(request, log, stop), before_retry=log.line)
+        steps = retry.on_network_fault(lambda: buildx.build(request, log, stop), before_retry=log.phase)
         self._engine.load(archive)
         archive.unlink()
         facts = self._engine.image(name)

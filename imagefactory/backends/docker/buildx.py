@@ -32,6 +32,8 @@ _ENGINE_GONE = re.compile(
     r"Cannot connect to the Docker daemon|error reading from server: EOF|code = Unavailable"
     r"|docker daemon is not running|dial unix|closing transport|session healthcheck failed",
 )
+WORTH_TELLING = 0.05  # seconds
+
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 
@@ -62,7 +64,7 @@ def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
     status = stream([*argv, *_options(request)], reader.feed, stop=stop)
     if status:
         raise reader.failure(log)
-    return tuple(reader.steps)
+    return reader.steps
 
 
 def debug(request: Request) -> None:
@@ -99,11 +101,15 @@ class _Reader:
         self._log = log
         self._names: dict[str, str] = {}
         self._started: set[str] = set()
-        self._done: set[str] = set()
         self._tails: dict[str, deque[str]] = {}
         self._broken: tuple[str, str] | None = None  # digest of the step, and its error
         self._plain: deque[str] = deque(maxlen=TAIL_LINES)
-        self.steps: list[Step] = []
+        self._steps: dict[str, Step] = {}
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that ended well, in the order in which they began to end."""
+        return tuple(self._steps.values())
 
     def feed(self, line: str) -> None:
         """Take one line that buildx wrote."""
@@ -157,20 +163,25 @@ class _Reader:
     def _vertex(self, vertex: Mapping[str, Any]) -> None:
         digest, raw = vertex.get("digest", ""), vertex.get("name", "")
         name = self._names.setdefault(digest, step_name(raw))
-        if vertex.get("error") and "context canceled" not in vertex["error"]:
-            self._broken = self._broken or (digest, vertex["error"])
+        if vertex.get("error"):
+            if "context canceled" not in vertex["error"]:  # other steps end with the one that broke
+                self._broken = self._broken or (digest, vertex["error"])
             return
-        if raw.startswith("[internal]") or "load metadata for" in raw or digest in self._done:
+        if raw.startswith("[internal]") or "load metadata for" in raw or not vertex.get("started"):
             return
-        if vertex.get("started") and digest not in self._started:
+        if digest not in self._started and not vertex.get("cached"):
             self._started.add(digest)
-            if not vertex.get("cached"):
-                self._log.step(name)
-        if vertex.get("started") and vertex.get("completed"):
-            self._done.add(digest)
-            seconds = _time(vertex["completed"]) - _time(vertex["started"])
-            step = Step(name, round(max(seconds, 0.0), 3), bool(vertex.get("cached")))
-            self.steps.append(step)
+            self._log.step(name)
+        if vertex.get("completed"):
+            self._complete(digest, name, vertex)
+
+    def _complete(self, digest: str, name: str, vertex: Mapping[str, Any]) -> None:
+        """A step may complete more than once, such as a source that is looked up and then fetched."""
+        seconds = max(_time(vertex["completed"]) - _time(vertex["started"]), 0.0)
+        before = self._steps.get(digest)
+        step = Step(name, round(seconds + (before.seconds if before else 0), 3), bool(vertex.get("cached")))
+        self._steps[digest] = step
+        if step.cached or seconds >= WORTH_TELLING:
             self._log.step_done(step)
 
 
@@ -180,6 +191,8 @@ def step_name(raw: str) -> str:
     stage, words = (match[1] or "", match[2]) if match else ("", raw)
     prefix = "build: " if stage == "build" else ""
     words = " ".join(words.replace("\\\n", " ").split())
+    if stage == "sources":
+        return f"fetch {words.rpartition('/')[2] or words.split('/')[-2]}"
     if words.startswith("RUN"):
         words = re.sub(r"^RUN( --\S+)*", "", words).strip()
         if "sh /recipe/install.sh" in words:

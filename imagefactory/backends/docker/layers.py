@@ -11,9 +11,9 @@ from typing import IO
 from imagefactory.testing.subject import Entry
 from imagefactory.testing.survey import DPKG_STATUS
 
-HEAD_BYTES = 64 << 10
+HEAD_BYTES = 1 << 20
 MAX_STATUS_BYTES = 32 << 20
-_SPOOL_BYTES = 32 << 20
+_CAPABILITY = "SCHILY.xattr.security.capability"  # how tar archives hold capabilities(7) of a file
 
 
 def entries(export: Iterable[bytes], base_layers: frozenset[str]) -> Iterator[Entry]:
@@ -64,7 +64,8 @@ def _layer(blob: IO[bytes], in_base: bool) -> Iterator[Entry]:
             path = member.name.removeprefix("./").strip("/")
             if path in ("", "."):
                 continue
-            yield Entry(path, in_base, member.mode, member.isfile(), _head(layer, member, path, in_base))
+            head = _head(layer, member, path, in_base)
+            yield Entry(path, in_base, member.mode, member.isfile(), head, _CAPABILITY in member.pax_headers)
 
 
 def _head(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str, in_base: bool) -> bytes:
