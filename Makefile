@@ -64,10 +64,11 @@ lint: .venv/.ready ## check style, types, imports, shell scripts and generated D
 	find build/lint -name Dockerfile -print0 | sort -z | xargs -0 -r $(bin)/hadolint
 
 .PHONY: schema
-schema: .venv/.ready ## write docs/schema/recipe.json, which editors read
+schema: .venv/.ready ## write the schemas in docs/schema, which editors read
 	@mkdir -p docs/schema build
-	@$(imagefactory) schema >build/recipe.json
-	@mv build/recipe.json docs/schema/recipe.json
+	@for kind in recipe base report; do \
+		$(imagefactory) schema $$kind >build/schema.json && mv build/schema.json docs/schema/$$kind.json || exit; \
+	done
 
 # uv lives in its own environment: the factory doesn't need it.
 # UV_CUSTOM_COMPILE_COMMAND keeps this machine's paths out of the file's heading.

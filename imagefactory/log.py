@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections import deque
 from pathlib import Path
 from typing import IO, Protocol
 
-from imagefactory.errors import DiskFull
+from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 
@@ -96,9 +97,12 @@ class Log:
             raise disk_error(error, self.path) from None
 
 
-def disk_error(error: OSError, file: Path) -> DiskFull:
+def disk_error(error: OSError, file: Path) -> BuildFailed:
     """An error in writing ``file``, in words."""
-    return DiskFull(
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "free some space there" if full else "make it writable for you"
+    kind = DiskFull if full else BuildFailed
+    return kind(
         f"cannot write {file}: {error.strerror or error}",
-        hint="free some space there, then run the same command again",
+        hint=f"{what}, then run the same command again",
     )

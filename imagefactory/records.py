@@ -26,7 +26,7 @@ from imagefactory.errors import BuildFailed
 from imagefactory.log import disk_error
 from imagefactory.model.report import BaseReport, Report
 from imagefactory.model.spec import File
-from imagefactory.run import run
+from imagefactory.run import Stop, run
 from imagefactory.workspace import Workspace
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -74,17 +74,19 @@ class Record:
         write_file(self.report_file, report.model_dump_json(indent=2).encode() + b"\n")
 
     @contextlib.contextmanager
-    def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
+    def locked(self, on_wait: Callable[[], None], stop: Stop) -> Iterator[None]:
         """Hold the lock; ``on_wait`` is called once if another process has it.
 
-        The kernel drops it when the process ends, however it ends.
+        The kernel drops it when the process ends, however it ends. Raises Interrupted on a stop.
         """
         lock = self._lock()
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            on_wait()
-            lock.acquire()
+        waited = False
+        while not self._acquire(lock):
+            if not waited:
+                on_wait()
+            waited = True
+            stop.wait(0.1)
+            stop.check()
         try:
             yield
         finally:
@@ -94,11 +96,16 @@ class Record:
         """Whether some process builds or tests this image now."""
         if not self.folder.is_dir():
             return False
-        try:
-            with self._lock().acquire(timeout=0):
-                return False
-        except Timeout:
+        lock = self._lock()
+        if not self._acquire(lock):
             return True
+        lock.release()
+        return False
+
+    def abandoned(self) -> list[Path]:
+        """What a killed build left here. It is rubbish only while nobody holds the lock."""
+        found = [*self.folder.glob(".*.draft"), self.scratch]
+        return [path for path in found if path.exists()]
 
     @contextlib.contextmanager
     def scratch_folder(self) -> Iterator[Path]:
@@ -113,6 +120,15 @@ class Record:
     def _lock(self) -> FileLock:
         make_folder(self.folder)
         return FileLock(self.folder / "lock", thread_local=False)
+
+    def _acquire(self, lock: FileLock) -> bool:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise disk_error(error, self.folder / "lock") from None
+        return True
 
 
 def record_of(workspace: Workspace, id: str) -> Record:
@@ -150,7 +166,7 @@ def write_files(folder: Path, files: Iterable[File]) -> Path:
 
 def write_file(file: Path, data: bytes) -> None:
     """Write a file that is either the old one or the new one, never a part of it."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft = file.with_name(f".{file.name}.draft")
     try:
         with draft.open("wb") as out:
             out.write(data)
@@ -181,7 +197,10 @@ def remove_tree(folder: Path) -> None:
                 f"{Path(parent) / mounted[0]} is still mounted", hint="unmount it, then try again"
             )
     try:
-        shutil.rmtree(folder)
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
     except PermissionError:
         # Made in a user namespace by an ordinary user: its files belong to that user's subuids.
         run(

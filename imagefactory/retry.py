@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -24,11 +25,13 @@ def on_network_fault(
     action: Callable[[], T],
     *,
     before_retry: Callable[[str], None],
+    wait: Callable[[float], None] = time.sleep,
     pause: float = 2.0,
 ) -> T:
     """Call ``action``, at most three times, while it raises NetworkFault.
 
-    ``before_retry`` is told what failed and how long the pause is; ``pause`` is the first in seconds.
+    ``before_retry`` is told what failed and how long the pause is; ``wait`` lets that time pass;
+    ``pause`` is the first in seconds.
     """
 
     def announce(state: RetryCallState) -> None:
@@ -41,5 +44,6 @@ def on_network_fault(
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_exponential_jitter(initial=pause, max=30, jitter=pause),
         before_sleep=announce,
+        sleep=wait,
         reraise=True,
     )(action)

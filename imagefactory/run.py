@@ -45,6 +45,10 @@ class Stop:
         for end in enders:
             end()
 
+    def wait(self, seconds: float) -> None:
+        """Let that much time pass, or less on a stop."""
+        self._set.wait(seconds)
+
     def check(self) -> None:
         """Raise Interrupted if a stop was asked for."""
         if self:
@@ -97,6 +101,7 @@ def stream(
     on_line: Callable[[str], None],
     *,
     stop: Stop,
+    cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> int:
     """Run a long command, hand each line that it writes to ``on_line``, and return its status.
@@ -108,6 +113,8 @@ def stream(
         raise _missing(argv[0])
     process = subprocess.Popen(
         [*_die_with_parent(), *argv],
+        cwd=cwd,
+        umask=0o022,  # whatever the caller's is, it must not show in an image
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -128,11 +135,15 @@ def stream(
     return status
 
 
-def attach(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+def attach(
+    argv: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> int:
     """Run a command on the caller's terminal, for a person to talk to, and return its status."""
     if which(argv[0]) is None:
         raise _missing(argv[0])
-    return subprocess.run(list(argv), env={**os.environ, **(environment or {})}, check=False).returncode
+    return subprocess.run(
+        list(argv), cwd=cwd, env={**os.environ, **(environment or {})}, check=False
+    ).returncode
 
 
 def _missing(program: str) -> EngineError:

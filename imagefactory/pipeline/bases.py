@@ -36,7 +36,7 @@ def ensure_base(
         reason = judge_base(definition, record, record.read_base())
         if not (again or reason):
             return Result(name, "nothing", 0.0)
-        with record.locked(lambda: progress.phase(name, "waiting for another build of it")):
+        with record.locked(lambda: progress.phase(name, "waiting for another build of it"), stop):
             # Somebody else may have made it meanwhile.
             if not again and not judge_base(definition, record, record.read_base()):
                 return Result(name, "nothing", 0.0)

@@ -86,7 +86,7 @@ def _guarded(
     start = time.monotonic()
     try:
         stop.check()
-        with record.locked(lambda: progress.phase(image.id, "waiting for another build of it")):
+        with record.locked(lambda: progress.phase(image.id, "waiting for another build of it"), stop):
             return work(record)
     except Interrupted as error:
         progress.done(image.id, False, "interrupted")

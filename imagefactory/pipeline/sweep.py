@@ -12,12 +12,13 @@ from imagefactory.workspace import Workspace
 
 
 def sweep(workspace: Workspace, backend: Backend) -> None:
-    """Remove abandoned containers, candidates and scratch folders of this checkout."""
+    """Remove abandoned containers, candidates and files of this checkout."""
     for image, leftovers in backend.left_behind().items():
         if not image or not record_of(workspace, image).is_locked():
             backend.sweep(leftovers)
     folders = [*workspace.build.glob("*"), *(workspace.build / BASES).glob("*")]
     for folder in folders:
         record = Record(folder)
-        if record.scratch.exists() and not record.is_locked():
-            remove_tree(record.scratch)
+        if record.abandoned() and not record.is_locked():
+            for path in record.abandoned():
+                remove_tree(path)

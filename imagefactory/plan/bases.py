@@ -28,7 +28,7 @@ def made_base(definition: BaseDefinition, record: Record) -> BuiltBase | None:
 def judge_base(definition: BaseDefinition, record: Record, report: BaseReport | None) -> str:
     """Why the base image must be made, or nothing where it need not be."""
     name = definition.base.name
-    if report is None or not (record.layout / "index.json").is_file():
+    if report is None or not (record.layout / "blobs" / report.image_digest.replace(":", "/")).is_file():
         return f"base image {name} is not made yet"
     if report.definition_digest != definition_digest(definition):
         return f"base image {name} has changed in its file"

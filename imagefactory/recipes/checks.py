@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from imagefactory.errors import Problem
 from imagefactory.model.recipe import DEFAULT_VARIANT
@@ -77,16 +78,16 @@ def _check_repeats(recipe: Text, where: Where) -> Iterator[Problem]:
 
 
 def _check_test_files(recipe: Text, where: Where, files: Sequence[str]) -> Iterator[Problem]:
+    known = {str(path) for file in files for path in (PurePath(file), *PurePath(file).parents)} | {"."}
     for test, _ in _items(recipe, (*where, "tests")):
         for place, word in _items(recipe, (*test, "command")):
             if not isinstance(word, str) or not word.startswith(TESTS_AT):
                 continue
             file = word.removeprefix(TESTS_AT)
-            if file in files or any(f"{known}/".startswith(f"{file.rstrip('/')}/") for known in files):
-                continue
-            close = difflib.get_close_matches(file, files, n=1)
-            suggestion = f", did you mean '{TESTS_AT}{close[0]}'?" if close else ""
-            yield recipe.problem(place, f"there is no file tests/{shorten(file)}{suggestion}")
+            if str(PurePath(file)) not in known:
+                close = difflib.get_close_matches(file, files, n=1)
+                suggestion = f", did you mean '{TESTS_AT}{close[0]}'?" if close else ""
+                yield recipe.problem(place, f"there is no file tests/{shorten(file)}{suggestion}")
 
 
 def _check_image(recipe: Text, where: Where, around: Surroundings) -> Iterator[Problem]:

@@ -47,8 +47,16 @@ def contract_tests(subject: Subject, image: ImageDefinition, scratch: Path) -> I
     yield _owned_files(subject, scratch)
     for name, check in checks.items():
         yield _report(name, check)
+    yield from _layers(subject, image)
+
+
+def _layers(subject: Subject, image: ImageDefinition) -> Iterator[TestReport]:
+    if not subject.knows_base():
+        for name in ("no-secrets", "no-leftovers", "no-new-setuid"):
+            yield _not_run(name, f"the base image that it was built on is gone: build {image.id} again")
+        return
     found = survey(subject.entries())
-    checks = {
+    checks: dict[str, Check] = {
         "no-secrets": lambda: _some(_secrets(subject.settings()) + found.secrets),
         "no-leftovers": lambda: _some(found.leftovers + _build_only(found.packages, image)),
         "no-new-setuid": lambda: _some(found.setuid),
@@ -129,13 +137,14 @@ def _labels(labels: Mapping[str, str], image: ImageDefinition) -> str:
 
 def _owned_files(subject: Subject, scratch: Path) -> TestReport:
     if not subject.local:
-        return TestReport(
-            name="file-ownership",
-            kind="contract",
-            status="not-run",
-            reason="the engine is on another machine, so no folder can be shared with it",
+        return _not_run(
+            "file-ownership", "the engine is on another machine, so no folder can be shared with it"
         )
     return _report("file-ownership", lambda: _ownership(subject, scratch))
+
+
+def _not_run(name: str, reason: str) -> TestReport:
+    return TestReport(name=name, kind="contract", status="not-run", reason=reason)
 
 
 def _ownership(subject: Subject, scratch: Path) -> str:

@@ -81,5 +81,8 @@ class Subject(Protocol):
     def settings(self) -> str:
         """The image's whole configuration and history, as text."""
 
+    def knows_base(self) -> bool:
+        """Whether it can be told which entries the base image brought."""
+
     def entries(self) -> Iterator[Entry]:
         """Every path of every layer, from the base up, with those that a later layer deletes."""

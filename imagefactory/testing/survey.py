@@ -46,7 +46,7 @@ class Survey:
     secrets: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     setuid: list[str] = field(default_factory=list)
-    packages: frozenset[str] = frozenset()
+    packages: frozenset[str] = frozenset()  # that the base did not have
 
 
 def survey(entries: Iterable[Entry]) -> Survey:
@@ -54,11 +54,14 @@ def survey(entries: Iterable[Entry]) -> Survey:
     found = Survey()
     secrets = our_secrets()
     base_setuid: set[str] = set()
+    base_packages: frozenset[str] = frozenset()
     for entry in entries:
         if entry.path.rpartition("/")[2].startswith(".wh."):
             continue  # marks a deletion (OCI image-spec, layer.md)
         if entry.path == DPKG_STATUS:
-            found.packages = frozenset(_packages(entry.head))
+            packages = frozenset(_packages(entry.head))
+            base_packages = packages if entry.in_base else base_packages
+            found.packages = packages - base_packages
         if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
             if entry.in_base:
                 base_setuid.add(entry.path)

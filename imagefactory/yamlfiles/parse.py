@@ -33,27 +33,17 @@ _ADVICE = (
     ("scanning an anchor", "'&' at the beginning of a value: put the whole value in quotes"),
     ("unknown escape character", "no such escape in double quotes: use single quotes"),
     ("tab character", "a tab: indent with spaces"),
-    ("parsing a flow sequence", "the '[' here is not closed"),
-    ("parsing a flow mapping", "the '{' here is not closed"),
+    ("parsing a flow sequence", "the '[' here is not closed, or a comma is missing in it"),
+    ("parsing a flow mapping", "the '{' here is not closed, or a comma is missing in it"),
     ("end of stream while scanning a quoted", "the quotation mark here is not closed"),
-    (
-        "expected key while parsing a block mapping",
-        "no key begins here: check indentation, brackets and quotes",
-    ),
+    ("expected key while parsing a block", "no key begins here: check indentation, brackets and quotes"),
     ("expected '-' indicator", "no '- ' begins here: check the indentation"),
+    ("expected node content", "a value or a closing bracket is missing here"),
     ("could not find expected ':'", "no ': ' comes after this key"),
 )
 """What the parser says, or begins to say, and what it means to the person who wrote the file."""
 
-
-_BEGUN = (
-    "a flow sequence",
-    "a flow mapping",
-    "stream while scanning a quoted scalar",
-    "an alias",
-    "an anchor",
-)
-_BEGUN += ("a simple key",)
+_OPENED = re.compile(r"end of stream while scanning a quoted|(a flow \w+|an alias|an anchor|a simple key)$")
 """What is found where it begins, not where the parser gave up."""
 
 
@@ -201,7 +191,7 @@ def _explain(error: yaml.YAMLError, text: str) -> Defect:
     said = " ".join(f"{problem} {getattr(error, 'context', None) or ''}".split())
     advice = next((words for beginning, words in _ADVICE if beginning in said), "")
     mark, opened = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
-    if opened and said.endswith(_BEGUN):
+    if opened and _OPENED.search(said):
         mark = opened
     if mark is None:
         return 1, 1, f"not valid YAML: {said}"

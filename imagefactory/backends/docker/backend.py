@@ -65,7 +65,9 @@ class DockerBackend:
         name = self._engine.candidate(spec.image.id, input_digest)
         archive = scratch / "image.tar"
         request = _request(spec, context, name, archive, cache=cache)
-        steps = retry.on_network_fault(lambda: buildx.build(request, log, stop), before_retry=log.phase)
+        steps = retry.on_network_fault(
+            lambda: buildx.build(request, log, stop), before_retry=log.phase, wait=stop.wait
+        )
         self._engine.load(archive)
         archive.unlink()
         facts = self._engine.image(name)
@@ -126,6 +128,6 @@ def _request(spec: ImageSpec, context: Path, name: str, archive: Path, *, cache:
         epoch=spec.epoch,
         target=archive,
         arguments={"BASE": base.reference, "BASE_DIGEST": base.digest},
-        contexts={base.reference: f"oci-layout://{base.layout}@{base.digest}"},
+        layouts={base.reference: base.layout},
         cache=cache,
     )

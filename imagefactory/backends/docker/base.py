@@ -72,6 +72,7 @@ def _bootstrap(definition: BaseDefinition, rootfs: Path, scratch: Path, log: Log
     retry.on_network_fault(
         lambda: _mmdebstrap(base, definition.epoch, rootfs, scratch, log, stop),
         before_retry=log.phase,
+        wait=stop.wait,
     )
     step = Step(name, round(time.monotonic() - start, 3))
     log.step_done(step)

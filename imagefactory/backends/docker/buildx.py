@@ -47,7 +47,7 @@ class Request:
     target: Path
     as_layout: bool = False
     arguments: Mapping[str, str] = field(default_factory=dict)
-    contexts: Mapping[str, str] = field(default_factory=dict)
+    layouts: Mapping[str, str] = field(default_factory=dict)  # of base images, by name with digest
     cache: bool = True
 
 
@@ -57,11 +57,12 @@ def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
     The target exists afterwards only if all went well.
     """
     reader = _Reader(log)
-    output = f"type=oci,dest={request.target},name={request.name},rewrite-timestamp=true"
+    target = os.path.relpath(request.target, _home(request))
+    output = f"type=oci,dest={target},name={request.name},rewrite-timestamp=true"
     if request.as_layout:
         output += ",tar=false"
     argv = ["docker", "buildx", "build", "--progress=rawjson", "--output", output]
-    status = stream([*argv, *_options(request)], reader.feed, stop=stop)
+    status = stream([*argv, *_options(request)], reader.feed, stop=stop, cwd=_home(request))
     if status:
         raise reader.failure(log)
     return reader.steps
@@ -75,8 +76,16 @@ def debug(request: Request) -> None:
     argv = ["docker", "buildx", "debug", "--invoke", "/bin/bash", "--on", "error", "build"]
     attach(
         [*argv, "--output", "type=cacheonly", *_options(request)],
+        cwd=_home(request),
         environment={"BUILDX_EXPERIMENTAL": "1"},
     )
+
+
+def _home(request: Request) -> Path:
+    """Where buildx runs, so that the paths it is told are short and relative: commas, colons and at
+    signs in the path of a checkout would mean something to it.
+    """
+    return request.context.parent
 
 
 def _options(request: Request) -> list[str]:
@@ -87,11 +96,12 @@ def _options(request: Request) -> list[str]:
     for name in _PROXIES:
         if os.environ.get(name):
             options += ["--build-arg", name]
-    for name, place in request.contexts.items():
-        options += ["--build-context", f"{name}={place}"]
+    for name, layout in request.layouts.items():
+        place = os.path.relpath(layout, _home(request))
+        options += ["--build-context", f"{name}=oci-layout://{place}@{name.rpartition('@')[2]}"]
     if not request.cache:
         options.append("--no-cache")
-    return [*options, str(request.context)]
+    return [*options, request.context.name]
 
 
 class _Reader:

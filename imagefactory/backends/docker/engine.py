@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import requests
+from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError
@@ -35,9 +37,11 @@ class Engine:
     def client(self) -> docker.DockerClient:
         """The SDK's client. Raises EngineError when nothing answers."""
         try:
-            client = docker.from_env(timeout=600)
-            client.ping()
-            return client
+            # The SDK does not know of docker contexts by itself, the docker command does.
+            context = ContextAPI.get_current_context()
+            if "DOCKER_HOST" in os.environ or context.Name == "default":
+                return docker.from_env(timeout=600)
+            return docker.DockerClient(base_url=context.Host, timeout=600)
         except (DockerException, requests.RequestException) as error:
             raise explain(error) from None
 
@@ -83,9 +87,15 @@ class Engine:
             self.client.images.load(data)
 
     def tag(self, reference: str, repository: str, tag: str) -> None:
-        """Give an image one more name."""
+        """Give an image one more name; the image that loses its last one to it goes."""
+        before = self.image(f"{repository}:{tag}")
         with explained():
             self.client.api.tag(reference, repository, tag)
+        after = self.image(before["Id"]) if before else None
+        if after and not after["RepoTags"]:
+            # A container may still run it: then it stays until somebody removes both.
+            with contextlib.suppress(APIError):
+                self.client.api.remove_image(after["Id"])
 
     def untag(self, reference: str) -> None:
         """Take a name away; the image goes with its last one."""
@@ -105,9 +115,9 @@ class Engine:
                 found.setdefault(container["Labels"].get(ID_LABEL, ""), []).append(container["Id"])
             for image in self.client.api.images(name=CANDIDATES):
                 for reference in image.get("RepoTags") or ():
-                    owner, image_id, _ = reference.rpartition(":")[2].split(".")
+                    owner, _, rest = reference.rpartition(":")[2].partition(".")
                     if owner == self.owner:
-                        found.setdefault(image_id, []).append(reference)
+                        found.setdefault(rest.partition(".")[0], []).append(reference)
         return found
 
     def remove(self, leftovers: Iterable[str]) -> None:

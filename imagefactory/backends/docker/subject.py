@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import docker
 from docker.errors import NotFound
 
 from imagefactory.backends.docker import layers
@@ -43,6 +44,11 @@ class DockerSubject:
         """Remove every container that is still there."""
         for container in list(self._open):
             self._remove(container)
+
+    def knows_base(self) -> bool:
+        """Whether the base image that this one was built on is still here."""
+        built_on = self.labels().get("org.opencontainers.image.base.digest")
+        return bool(self._base.digest) and built_on == self._base.digest
 
     def labels(self) -> Mapping[str, str]:
         """The image's labels."""
@@ -80,9 +86,9 @@ class DockerSubject:
         uid, gid = call.user
         work = f"size={call.write_limit},uid={uid},gid={gid},mode=0755"
         tmpfs = {_TMP: f"size={TMP_BYTES},mode=1777,exec"}
-        binds = {str(m.source): {"bind": m.target, "mode": "rw" if m.writable else "ro"} for m in call.mounts}
+        mounts = [_bind(m.source, m.target, writable=m.writable) for m in call.mounts]
         if call.in_folder:
-            binds[str(call.in_folder)] = {"bind": WORK, "mode": "rw"}
+            mounts.append(_bind(call.in_folder, WORK, writable=True))
         else:
             tmpfs[WORK] = f"{work},exec"
         api: Any = self._engine.client.api
@@ -90,7 +96,7 @@ class DockerSubject:
             # What is written to the working folder is memory too.
             memory = call.memory_limit + call.write_limit + TMP_BYTES
             host = api.create_host_config(
-                binds=binds,
+                mounts=mounts,
                 tmpfs=tmpfs,
                 read_only=True,
                 network_mode="none",
@@ -139,34 +145,41 @@ class DockerSubject:
             try:
                 for piece in api.exec_start(process, stream=True):
                     size += len(piece)
-                    if size > call.write_limit:
+                    if size <= call.write_limit:
+                        pieces.append(piece)
+                    elif not stopped:  # what is still on its way is read and dropped
                         stopped.append(f"wrote more than its limit of {call.write_limit >> 20} MiB")
                         self._kill(container)
-                        break
-                    pieces.append(piece)
+                status, killed = self._status(process, container)
             finally:
                 timer.cancel()
             seconds = time.monotonic() - start
-            status, killed = self._status(process, container)
         if killed and not stopped and not self._stop:
             stopped.append(f"needed more memory than its limit of {call.memory_limit >> 20} MiB")
         output = b"".join(pieces).decode("utf-8", "replace")
-        sizes = {} if stopped else self._sizes(container, call)
+        sizes: dict[str, int] = {}
+        if not stopped:
+            full, sizes = self._written(container, call)
+            stopped += [f"wrote more to {where} than its limit of {limit >> 20} MiB" for where, limit in full]
         return Outcome(status, output, seconds, "; ".join(stopped), sizes)
 
     def _status(self, process: str, container: str) -> tuple[int, bool]:
         """The exit status, and whether the kernel killed something for want of memory."""
         api: Any = self._engine.client.api
-        status = api.exec_inspect(process)["ExitCode"]
+        # What the command wrote may end before the command does.
+        while (ended := api.exec_inspect(process))["Running"]:
+            self._stop.wait(0.05)
+            self._stop.check()
+        status = ended["ExitCode"]
         state: dict[str, Any] = api.inspect_container(container)["State"]
         return (-1 if status is None else int(status)), bool(state.get("OOMKilled")) and status != 0
 
-    def _sizes(self, container: str, call: Call) -> dict[str, int]:
-        if not call.expect:
-            return {}
+    def _written(self, container: str, call: Call) -> tuple[list[tuple[str, int]], dict[str, int]]:
+        """The folders that are full, with their limits, and the sizes of the expected files."""
         api: Any = self._engine.client.api
         files = " ".join(shlex.quote(f"./{file}") for file in call.expect)
-        script = f'for f in {files}; do [ -f "$f" ] && wc -c <"$f" || echo -; done'
+        script = f"stat -f -c %a {WORK} {_TMP}"
+        script += f'; for f in {files}; do [ -f "$f" ] && wc -c <"$f" || echo -; done'
         with explained():
             process = api.exec_create(
                 container,
@@ -174,8 +187,10 @@ class DockerSubject:
                 user=f"{call.user[0]}:{call.user[1]}",
                 workdir=WORK,
             )["Id"]
-            lines = api.exec_start(process).decode().split()
-        return {f: int(n) for f, n in zip(call.expect, lines, strict=False) if n.isdecimal()}
+            free_work, free_tmp, *sizes = api.exec_start(process).decode().split()
+        limits = [(WORK, call.write_limit, free_work), (_TMP, TMP_BYTES, free_tmp)]
+        full = [(folder, limit) for folder, limit, free in limits if free == "0"]
+        return full, {f: int(n) for f, n in zip(call.expect, sizes, strict=False) if n.isdecimal()}
 
     def _kill(self, container: str) -> None:
         with contextlib.suppress(Exception):  # it may just have ended by itself
@@ -190,3 +205,7 @@ class DockerSubject:
         assert self._facts is not None
         config: dict[str, Any] = self._facts["Config"]
         return config
+
+
+def _bind(source: Path, target: str, *, writable: bool) -> docker.types.Mount:
+    return docker.types.Mount(target, str(source), type="bind", read_only=not writable)

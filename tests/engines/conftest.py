@@ -1,0 +1,77 @@
+"""One base image for all tests here, and a checkout of its own for each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bench import PREFIX, REPOSITORY, Bench, copy_base, docker, images
+
+
+def _missing() -> str:
+    """What these tests need and this machine lacks, or nothing."""
+    for program in ("docker", "mmdebstrap", "git"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed: run ci/setup"
+    for words in (["docker", "info"], ["docker", "buildx", "version"]):
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            return f"{' '.join(words)} fails: run ci/setup"
+    return ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines() -> Iterator[None]:
+    """Skip, or in a CI fail, without engines; leave no image behind."""
+    missing = _missing()
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+    yield
+    for name in images():
+        if name.startswith(f"imagefactory/{PREFIX}"):
+            docker("image", "rm", "--force", name, status=None)
+
+
+def _checkout(root: Path) -> Bench:
+    (root / "recipes").mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "base_images", root / "base_images")
+    return Bench(root)
+
+
+@pytest.fixture(scope="session")
+def first(engines: None, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The checkout that made the base image, by building the recipe that ``new`` writes."""
+    bench = _checkout(tmp_path_factory.mktemp("first"))
+    if os.environ.get("ZZ_BASE"):  # XXX
+        shutil.copytree(os.environ["ZZ_BASE"], bench.build / "bases" / "debian-12")  # XXX
+    bench.run("new", f"{PREFIX}-hello")
+    bench.run("build", f"{PREFIX}-hello")
+    return bench
+
+
+@pytest.fixture
+def make_bench(first: Bench, tmp_path: Path) -> Iterator[Callable[[str], Bench]]:
+    """Makes checkouts that have a base image and no recipe."""
+    made = []
+
+    def make(name: str) -> Bench:
+        bench = _checkout(tmp_path / name)
+        copy_base(first, bench)
+        made.append(bench)
+        return bench
+
+    yield make
+    for bench in made:
+        bench.assert_clean(patience=5)
+
+
+@pytest.fixture
+def bench(make_bench: Callable[[str], Bench]) -> Bench:
+    """One checkout that has a base image and no recipe."""
+    return make_bench("checkout")

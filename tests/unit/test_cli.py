@@ -1,0 +1,244 @@
+"""The command line: its words, its exit statuses, and what it prints for programs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from imagefactory.cli.errors import show_error
+from imagefactory.errors import (
+    BadInput,
+    BuildFailed,
+    DiskFull,
+    EngineError,
+    FactoryError,
+    Interrupted,
+    NetworkFault,
+    TestsFailed,
+)
+from imagefactory.pipeline import Result
+from imagefactory.records import record_of
+from imagefactory.run import Stop
+from imagefactory.workspace import Workspace
+from tests.unit.samples import RECIPE, named, report
+
+Call = Callable[..., tuple[int, str, str]]
+Make = Callable[..., Workspace]
+
+
+@pytest.fixture
+def root(workspace: Make) -> Workspace:
+    workspace(named(RECIPE, "eso") + "variants: {uves: {}, muse: {}}\n", "eso")
+    return workspace(RECIPE)
+
+
+@pytest.fixture
+def call(root: Workspace, imagefactory: Call) -> Call:
+    """The command line in a checkout with two recipes."""
+    return lambda *words: imagefactory("--root", root.root, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("--help", 0),
+        ("-h", 0),
+        ("--version", 0),
+        ("build --help", 0),
+        ("check", 0),
+        ("list", 0),
+        ("show app", 0),
+        ("plan", 0),
+        ("render app", 0),
+        ("schema", 0),
+        ("completion bash", 0),
+        ("completion tcsh", 2),
+        ("schema other", 2),
+        ("biuld", 2),
+        ("build", 2),
+        ("build --fast app", 2),
+        ("build ap", 2),
+        ("build --debug-shell eso", 2),
+        ("test zzz", 2),
+        ("show zzz", 2),
+        ("show", 2),
+        ("check zzz", 2),
+        ("new 'My App'", 2),
+        ("new app", 2),
+        ("new debian-12", 2),
+        ("render zzz", 2),
+    ],
+)
+def test_exit_statuses(call: Call, words: str, status: int) -> None:
+    found, out, err = call(*shlex.split(words))
+    assert found == status
+    assert "Traceback" not in out + err
+    assert bool(err) == (status != 0)
+
+
+@pytest.mark.parametrize("words", ["check", "list", "new x", "plan x"])
+def test_no_checkout_is_one_clear_line(imagefactory: Call, tmp_path: Any, words: str) -> None:
+    status, _, err = imagefactory("--root", tmp_path, *words.split())
+    assert status == 2
+    assert err.splitlines() == [
+        f"error: no recipes/ and base_images/ in {tmp_path.resolve()} or above it",
+        "  → go to your checkout, or name it with --root",
+    ]
+
+
+def test_an_unknown_name_suggests_one(call: Call) -> None:
+    assert call("show", "eso-mus")[2].splitlines() == [
+        "error: no image, recipe or base image is called 'eso-mus'",
+        "  → did you mean eso-muse or eso-uves or eso?",
+    ]
+
+
+def test_check_counts_what_is_fine(call: Call) -> None:
+    assert call("check") == (0, "3 images: no problems\n", "")
+    assert call("check", "app") == (0, "1 image: no problems\n", "")
+
+
+def test_check_for_a_program(call: Call, root: Workspace) -> None:
+    assert call("check", "--json") == (0, "[]\n", "")
+    (root.recipes / "app" / "recipe.yaml").write_text(RECIPE.replace("MIT", "M I T"))
+    status, out, err = call("check", "--json")
+    assert (status, err) == (2, "")
+    assert json.loads(out) == [
+        {
+            "path": "recipes/app/recipe.yaml",
+            "line": 5,
+            "column": 10,
+            "message": "licence: expected an SPDX licence expression, such as GPL-3.0-or-later, "
+            "found 'M I T'",
+        }
+    ]
+
+
+def test_a_new_recipe_passes_the_check(call: Call, root: Workspace) -> None:
+    status, out, _ = call("new", "my-app")
+    assert (status, out.splitlines()[0]) == (0, "wrote recipes/my-app/; now edit recipe.yaml, then run")
+    assert call("check", "my-app") == (0, "1 image: no problems\n", "")
+    assert call("render", "my-app")[0] == 0
+    assert sorted(path.name for path in root.recipes.iterdir()) == ["app", "eso", "my-app"]
+    files = [path for path in (root.recipes / "my-app").rglob("*") if path.is_file()]
+    assert all("@NAME@" not in path.read_text() for path in files)
+    assert call("new", "my-app")[2].startswith("error: recipes/my-app exists already")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "A", "", "-x", "x-", "a--b", "x" * 64, "a b", "a\nb"])
+def test_a_new_recipe_needs_a_plain_name(call: Call, root: Workspace, name: str) -> None:
+    assert call("new", "--", name)[0] == 2
+    assert sorted(path.name for path in root.root.rglob("*") if path.is_dir()) == [
+        *("app", "base_images", "eso", "recipes")
+    ]
+
+
+def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
+    record = record_of(root, "app")
+    record.folder.mkdir(parents=True)
+    record.write(report())
+    listed = json.loads(call("list", "--json")[1])
+    assert [image["id"] for image in listed] == ["app", "eso-uves", "eso-muse"]
+    assert listed[0]["report"]["image_digest"] == report().image_digest
+    assert listed[1]["report"] is None
+    (shown,) = json.loads(call("show", "app", "--json")[1])
+    assert (shown["id"], shown["base"], shown["commands"]) == ("app", "debian-12", ["hello"])
+    assert "imagefactory/app:1.0" in call("show", "app")[1]
+    assert "1.23 MB" in call("list")[1]
+
+
+def test_plan_says_why(call: Call) -> None:
+    assert call("plan", "app")[1] == "app: build, base image debian-12 is not made yet\n"
+    (planned,) = json.loads(call("plan", "app", "--json")[1])
+    assert (planned["id"], planned["action"]) == ("app", "build")
+    assert len(planned["input_digest"]) == 64
+
+
+def test_render_writes_the_same_files_every_time(call: Call, root: Workspace, tmp_path: Any) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        assert call("render", "--all", "--to", folder)[0] == 0
+    one, two = ({str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
+    assert one == two
+    assert {"app/Dockerfile", "eso-muse/Dockerfile", "app/recipe/install.sh"} <= set(one)
+
+
+class Builds:
+    """Stands in for the pipeline: every build ends as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.results: list[Result] = []
+        monkeypatch.setattr("imagefactory.pipeline.build_images", self.run)
+        monkeypatch.setattr("imagefactory.pipeline.test_images", self.run)
+
+    def run(
+        self, workspace: Workspace, selection: Any, backend: Any, progress: Any, stop: Stop, *more: Any
+    ) -> Any:
+        if any(isinstance(result.error, Interrupted) for result in self.results):
+            raise Interrupted("interrupted")
+        return self.results
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> Builds:
+    return Builds(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("errors", "status"),
+    [
+        ([None], 0),
+        ([None, BuildFailed("it failed")], 1),
+        ([TestsFailed("it failed")], 1),
+        ([NetworkFault("it failed"), None], 1),
+        ([DiskFull("it failed")], 1),
+        ([BuildFailed("it failed"), BadInput("bad")], 2),
+        ([EngineError("gone"), BuildFailed("it failed")], 3),
+        ([Interrupted("interrupted")], 130),
+    ],
+)
+@pytest.mark.parametrize("command", ["build", "test"])
+def test_the_worst_failure_decides_the_exit_status(
+    call: Call, builds: Builds, errors: list[FactoryError | None], status: int, command: str
+) -> None:
+    builds.results = [
+        Result("app", "failed" if error else "build", 1.0, (), None if error else report(), error)
+        for error in errors
+    ]
+    found, out, err = call(command, "app")
+    assert found == status
+    assert "Traceback" not in out + err
+    for error in errors:
+        assert error is None or error.message in err
+
+
+def test_results_for_a_program(call: Call, builds: Builds) -> None:
+    builds.results = [
+        Result("app", "build", 1.5, ("it was never built here",), report()),
+        Result("eso-muse", "failed", 0.5, error=BuildFailed("it failed", hint="mend it")),
+    ]
+    status, out, _ = call("build", "app", "eso-muse", "--json")
+    good, bad = json.loads(out)
+    assert status == 1
+    assert (good["id"], good["error"], good["report"]["bytes"]) == ("app", None, 1_234_567)
+    assert bad["error"] == {"message": "it failed", "hint": "mend it", "exit_status": 1}
+
+
+def test_a_failure_shows_what_where_and_what_next(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
+    error = BuildFailed(
+        "app: step 'install.sh' ended with status 2",
+        hint="mend it",
+        tail=["make: \x1b[31mno rule\x1b[0m"],
+        log=tmp_path / "build.log",
+    )
+    show_error(error)
+    assert capsys.readouterr().err.splitlines() == [
+        "  | make:  [31mno rule [0m",
+        "error: app: step 'install.sh' ended with status 2",
+        "  → mend it",
+        f"  → everything it wrote: {tmp_path / 'build.log'}",
+    ]

@@ -1,0 +1,249 @@
+"""What should not be in an image's layers, and what every image must answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.testing import contract_tests
+from imagefactory.testing.contract import REQUIRED_LABELS
+from imagefactory.testing.subject import SOMEBODY, Call, Entry, Outcome
+from imagefactory.testing.survey import DPKG_STATUS, survey
+from tests.unit.samples import STAGE, image
+
+KEY = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIE" * 40
+
+
+def entry(path: str, head: bytes = b"", **changes: Any) -> Entry:
+    whole = {"path": path, "in_base": False, "mode": 0o644, "is_file": True, "head": head}
+    return Entry(**{**whole, **changes})
+
+
+def test_a_clean_image_is_clean() -> None:
+    found = survey(
+        [
+            entry("usr/bin/su", in_base=True, mode=0o4755),
+            entry("usr/bin/su", mode=0o4755),
+            entry("var/lib/apt/lists/lock"),
+            entry("var/lib/apt/lists/partial", is_file=False, mode=0o755),
+            entry("opt/app/bin/hello", b"#!/bin/sh\n", mode=0o755),
+            entry("opt/app/build/notes"),
+            entry("tmp", is_file=False, mode=0o1777),
+            entry("var/log", is_file=False),
+            entry("var/mail", is_file=False, mode=0o2775),
+        ]
+    )
+    assert (found.secrets, found.leftovers, found.setuid) == ([], [], [])
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o6755])
+def test_a_new_setuid_program_is_found(mode: int) -> None:
+    assert survey([entry("usr/bin/x", mode=mode)]).setuid == [f"usr/bin/x ({mode:o})"]
+
+
+def test_a_new_capability_is_found() -> None:
+    assert len(survey([entry("usr/bin/ping", mode=0o755, capable=True)]).setuid) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("var/lib/apt/lists/deb.example.org_Packages", "apt list"),
+        ("var/cache/apt/archives/hello.deb", "apt cache"),
+        ("var/cache/apt/pkgcache.bin", "apt cache"),
+        ("root/.cache/pip/x", "cache"),
+        ("home/user/.cache/x", "cache"),
+        ("var/log/dpkg.log", "log"),
+        ("tmp/x", "temporary file"),
+        ("var/tmp/x", "temporary file"),
+        ("recipe/install.sh", "build input"),
+        ("sources/app/app.tar.gz", "build input"),
+        ("build/main.o", "build input"),
+    ],
+)
+def test_leftovers_are_found(path: str, what: str) -> None:
+    assert survey([entry(path)]).leftovers == [f"{what} {path}"]
+    assert survey([entry(path, in_base=True)]).leftovers == []
+
+
+def test_an_empty_build_folder_is_a_leftover() -> None:
+    assert survey([entry("sources", is_file=False)]).leftovers == ["build input sources"]
+
+
+def test_a_file_that_a_later_layer_deletes_is_still_there() -> None:
+    found = survey([entry("tmp/x"), entry("tmp/.wh.x"), entry(".wh.tmp")])
+    assert found.leftovers == ["temporary file tmp/x"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("root/.netrc", "home/user/.git-credentials", "root/.docker/config.json", "root/.ssh/id_ed25519"),
+        *("etc/openstack/clouds.yaml", "etc/ssh/ssh_host_rsa_key", "root/.aws/credentials"),
+    ],
+)
+def test_files_that_hold_secrets_are_found(path: str) -> None:
+    assert survey([entry(path)]).secrets == [f"file {path}"]
+    assert survey([entry(f"usr/share/doc/x/{path}")]).secrets == []
+    assert survey([entry(path, in_base=True)]).secrets == []
+
+
+def test_a_private_key_is_found_but_not_a_program_that_reads_keys() -> None:
+    assert survey([entry("etc/app/key", KEY)]).secrets == ["private key in etc/app/key"]
+    assert survey([entry("usr/bin/openssl", KEY.splitlines()[0] + b"\0more")]).secrets == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("MIRROR_PASSWORD", "correct-horse", True),
+        ("API_TOKEN", "0123456789", True),
+        ("AWS_SECRET_ACCESS_KEY", "0123456789", True),
+        ("API_TOKEN", "short", False),
+        ("TOKEN_FILE", "/run/secrets/token", False),
+        ("EDITOR", "correct-horse", False),
+    ],
+)
+def test_this_machine_s_secrets_are_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, found: bool
+) -> None:
+    monkeypatch.setenv(name, value)
+    secrets = survey([entry("opt/app/config", f"x={value}\n".encode())]).secrets
+    assert secrets == ([f"the value of this machine's {name} in opt/app/config"] if found else [])
+
+
+def test_packages_are_those_installed_beyond_the_base() -> None:
+    def status(*names: str) -> bytes:
+        blocks = [f"Package: {name}\nStatus: install ok installed\n" for name in names]
+        return "\n".join([*blocks, "Package: gone\nStatus: deinstall ok config-files\n"]).encode()
+
+    layers = [entry(DPKG_STATUS, status("dash"), in_base=True), entry(DPKG_STATUS, status("dash", "gcc"))]
+    assert survey(layers).packages == {"gcc"}
+
+
+LABELS = {**dict.fromkeys(REQUIRED_LABELS, "x"), "io.imagefactory.id": "app"}
+SETTINGS = '{"Config": {"User": "1000:1000", "Env": ["PATH=/usr/bin"]}}'
+
+
+class Image:
+    """An image that keeps the contract, but for what a test changes."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.local = changes.get("local", False)
+        self._changes = changes
+
+    def run(self, call: Call) -> Outcome:
+        script = call.command[2]
+        for word, output in self._changes.get("answers", {}).items():
+            if word in script:
+                return Outcome(0, output, 0.1)
+        if "id -u" in script:
+            return Outcome(0, f"{SOMEBODY[0]}\n{SOMEBODY[1]}\nfine\n", 0.1)
+        return Outcome(0, "lo\n" if "/proc/net/dev" in script else "", 0.1)
+
+    def labels(self) -> Mapping[str, str]:
+        return self._changes.get("labels", LABELS)
+
+    def settings(self) -> str:
+        return self._changes.get("settings", SETTINGS)
+
+    def knows_base(self) -> bool:
+        return self._changes.get("knows_base", True)
+
+    def entries(self) -> Iterator[Entry]:
+        return iter(self._changes.get("entries", ()))
+
+
+Failures = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def failures(tmp_path: Path) -> Failures:
+    """What fails, and why, for an image with some changes."""
+
+    def find(definition: ImageDefinition | None = None, **changes: Any) -> dict[str, str]:
+        reports = list(contract_tests(Image(**changes), definition or image(), tmp_path))
+        assert len(reports) == 11
+        return {report.name: report.reason for report in reports if report.status == "failed"}
+
+    return find
+
+
+def test_an_image_that_keeps_the_contract_passes(failures: Failures) -> None:
+    assert failures() == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "test", "reason"),
+    [
+        (
+            {"answers": {"id -u": "0\n0\nfine"}},
+            "arbitrary-user",
+            "user 12345 in group 54321 cannot work here: status 0, '0 0 fine'",
+        ),
+        (
+            {"answers": {".probe": "/etc\n/opt"}},
+            "read-only-root",
+            "does not start, or can be written to, on a read-only root: status 0, '/etc /opt'",
+        ),
+        (
+            {"answers": {"net/dev": "lo\neth0"}},
+            "no-network",
+            "does not start without network: status 0, 'lo eth0'",
+        ),
+        ({"answers": {"+set": "GREETING\n"}}, "environment", "not set: GREETING"),
+        ({"answers": {"command -v": "hello\n"}}, "commands", "not found on PATH: hello"),
+        (
+            {"settings": SETTINGS.replace("1000:1000", "0:0")},
+            "not-root",
+            "runs as root unless told otherwise",
+        ),
+        ({"settings": SETTINGS.replace("1000:1000", "")}, "not-root", "runs as root unless told otherwise"),
+        ({"labels": {}}, "labels", f"missing or empty: {', '.join(REQUIRED_LABELS)}"),
+        ({"labels": {**LABELS, "io.imagefactory.id": "b"}}, "labels", "the image says it is b"),
+        (
+            {"settings": SETTINGS.replace("PATH=/usr/bin", "DB_PASSWORD=hunter2")},
+            "no-secrets",
+            "a credential in the image's configuration or history",
+        ),
+        (
+            {"settings": SETTINGS.replace("PATH=/usr/bin", "A=https://me:hunter2@example.org")},
+            "no-secrets",
+            "a credential in the image's configuration or history",
+        ),
+        ({"entries": [entry("tmp/x")]}, "no-leftovers", "temporary file tmp/x"),
+        (
+            {"entries": [entry(f"tmp/{number}") for number in range(7)]},
+            "no-leftovers",
+            ", ".join(f"temporary file tmp/{number}" for number in range(5)) + " and 2 more",
+        ),
+        ({"entries": [entry("x", mode=0o4755)]}, "no-new-setuid", "x (4755)"),
+    ],
+)
+def test_every_breach_is_told(failures: Failures, changes: dict[str, Any], test: str, reason: str) -> None:
+    assert failures(**changes) == {test: reason}
+
+
+def test_a_build_only_package_in_the_image_is_a_leftover(failures: Failures) -> None:
+    status = b"Package: gcc\nStatus: install ok installed\n"
+    found = failures(image(build=STAGE), entries=[entry(DPKG_STATUS, status)])
+    assert found == {"no-leftovers": "build-only package gcc"}
+
+
+def test_our_secret_in_the_configuration_is_found(
+    failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIRROR_PASSWORD", "correct-horse")
+    found = failures(settings=SETTINGS.replace("/usr/bin", "correct-horse"))
+    assert found == {"no-secrets": "the value of this machine's MIRROR_PASSWORD in the configuration"}
+
+
+def test_what_cannot_be_tested_says_so(tmp_path: Path) -> None:
+    reports = contract_tests(Image(knows_base=False), image(), tmp_path)
+    not_run = {report.name: report.reason for report in reports if report.status == "not-run"}
+    assert list(not_run) == ["file-ownership", "no-secrets", "no-leftovers", "no-new-setuid"]
+    assert all(not_run.values())

@@ -1,0 +1,101 @@
+"""What a watcher sees where there is no terminal: plain lines, and folded logs in a CI that folds."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from imagefactory.cli.progress import LiveProgress, PlainProgress, watch
+from imagefactory.log import Progress
+from imagefactory.model.report import TestReport
+from imagefactory.model.spec import Step
+from imagefactory.run import Stop
+
+
+def play(progress: Progress) -> None:
+    progress.phase("app", "building")
+    progress.step("app", "install.sh")
+    progress.line("app", "\x1b[31mred\x1b[0m\ttext")
+    progress.line("app", "::endgroup::")
+    progress.step_done("app", Step("install.sh", 1.26))
+    progress.step_done("app", Step("add the user", 0.0, cached=True))
+    progress.test_done("app", TestReport(name="runs", kind="smoke", status="passed", measures={"level": 2.0}))
+    progress.test_done("app", TestReport(name="labels", kind="contract", status="failed", reason="none"))
+    progress.done("app", ok=True, text="done")
+
+
+PLAIN = """\
+app: building
+app: install.sh ...
+app: install.sh: 1.3 s
+app: add the user: cached
+app: smoke test runs passed: level = 2
+app: contract test labels failed: none
+app: done
+"""
+
+
+def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    play(PlainProgress(verbose=False))
+    assert capsys.readouterr().err == PLAIN
+
+
+def test_every_line_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    play(PlainProgress(verbose=True))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[2:4] == ["app: |  [31mred [0m text", "app: | ::endgroup::"]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_github_folds_the_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    progress = PlainProgress(verbose=False)
+    play(progress)
+    written = capsys.readouterr().err
+    assert written.startswith(PLAIN)
+    # A line of the log that looks like a command to GitHub is not at the beginning of a line.
+    assert written.removeprefix(PLAIN).splitlines() == [
+        "::group::log of app",
+        "  [31mred [0m text",
+        " ::endgroup::",
+        "::endgroup::",
+    ]
+    progress.done("app", ok=True, text="done")
+    assert capsys.readouterr().err == "app: done\n"
+
+
+def test_gitlab_folds_the_log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITLAB_CI", "true")
+    play(PlainProgress(verbose=False))
+    written = capsys.readouterr().err.removeprefix(PLAIN)
+    start = r"\x1b\[0Ksection_start:(\d+):log_app\[collapsed=true\]\r\x1b\[0Klog of app\n"
+    assert re.fullmatch(start + r"(?s:.+)\x1b\[0Ksection_end:\d+:log_app\r\x1b\[0K\n", written)
+    assert "\x1b[31m" not in written
+
+
+def test_a_terminal_shows_what_is_done() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, color_system=None)
+    with LiveProgress(console) as live:
+        play(live)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in screen.getvalue().splitlines()]
+    assert "✓ app install.sh 1.3 s" in lines
+    assert "✓ app smoke test runs passed: level = 2" in lines
+    assert "✗ app contract test labels failed: none" in lines
+
+
+def test_an_interrupt_stops_what_runs() -> None:
+    stops: list[Stop] = []
+
+    def work() -> None:
+        with watch(verbose=False) as (progress, stop):
+            assert isinstance(progress, PlainProgress)
+            stops.append(stop)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert stops[0]

@@ -1,0 +1,108 @@
+"""What a smoke test compares, on an image that answers what the test wants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagefactory.model.recipe import Measure, SmokeTest
+from imagefactory.model.report import TestReport
+from imagefactory.testing import smoke_test
+from imagefactory.testing.subject import Call, Mount, Outcome
+
+WHOLE: dict[str, Any] = {
+    "name": "runs",
+    "command": ("hello", "--fast"),
+    "output": ("^level", "speed: [0-9]+$"),
+    "measures": {"level": Measure(pattern=r"level (\S+)", min=1, max=2.5)},
+    "files": ("out.fits",),
+    "time_limit": 7,
+    "memory_limit": "2 GiB",
+    "write_limit": "3 MiB",
+}
+
+
+class Subject:
+    """Answers every call the same, and remembers them."""
+
+    local = True
+
+    def __init__(self, **outcome: Any) -> None:
+        sizes = {"out.fits": 10}
+        output = "start\nlevel 2.0\nspeed: 12\n"
+        whole = {"status": 0, "output": output, "seconds": 1.23456, "sizes": sizes}
+        self.outcome = Outcome(**{**whole, **outcome})
+        self.calls: list[Call] = []
+
+    def run(self, call: Call) -> Outcome:
+        self.calls.append(call)
+        return self.outcome
+
+
+def outcome_of(test: dict[str, Any] | None = None, **outcome: Any) -> TestReport:
+    return smoke_test(Subject(**outcome), SmokeTest(**{**WHOLE, **(test or {})}), ())  # type: ignore[arg-type]
+
+
+def test_a_test_passes_with_its_measures() -> None:
+    report = outcome_of()
+    assert (report.name, report.kind, report.status, report.reason) == ("runs", "smoke", "passed", "")
+    assert (report.seconds, report.measures) == (1.235, {"level": 2.0})
+
+
+def test_the_image_is_called_as_the_recipe_says() -> None:
+    subject, mounts = Subject(), (Mount(Path("tests"), "/tests"),)
+    smoke_test(subject, SmokeTest(**WHOLE), mounts)  # type: ignore[arg-type]
+    (call,) = subject.calls
+    assert (call.command, call.mounts, call.expect) == (("hello", "--fast"), mounts, ("out.fits",))
+    assert (call.time_limit, call.memory_limit, call.write_limit) == (7, 2 << 30, 3 << 20)
+
+
+LAST = "; last output: start | level 2.0 | speed: 12"
+
+
+@pytest.mark.parametrize(
+    ("test", "outcome", "reason"),
+    [
+        ({}, {"status": 1}, f"exit status 1, expected 0{LAST}"),
+        ({"status": 3}, {}, f"exit status 0, expected 3{LAST}"),
+        ({"output": ("^speed$",)}, {}, f"no output matches '^speed$'{LAST}"),
+        ({}, {"sizes": {}}, f"the file out.fits is missing{LAST}"),
+        ({}, {"sizes": {"out.fits": 0}}, f"the file out.fits is empty{LAST}"),
+        ({}, {"stopped": "it took longer than 7 seconds"}, f"it took longer than 7 seconds{LAST}"),
+        (
+            {"output": (), "measures": {}, "files": ()},
+            {"output": "\n \n", "status": 2},
+            "exit status 2, expected 0; it wrote nothing",
+        ),
+        (
+            {"output": ()},
+            {"output": "level 2.6\n"},
+            "level is 2.6, expected 1 to 2.5; last output: level 2.6",
+        ),
+        (
+            {"output": ()},
+            {"output": "level high\n"},
+            r"level: no number matches 'level (\S+)'; last output: level high",
+        ),
+        (
+            {"output": ()},
+            {"output": "level nan\n"},
+            "level is nan, expected 1 to 2.5; last output: level nan",
+        ),
+        (
+            {"output": ("^x$",), "files": (), "measures": {}},
+            {"output": "1\n2\n3\n4\n5\n6\n", "status": 1},
+            "exit status 1, expected 0; no output matches '^x$'; last output: 2 | 3 | 4 | 5 | 6",
+        ),
+    ],
+)
+def test_every_difference_is_told(test: dict[str, Any], outcome: dict[str, Any], reason: str) -> None:
+    report = outcome_of(test, **outcome)
+    assert (report.status, report.reason) == ("failed", reason)
+
+
+@pytest.mark.parametrize("level", ["1", "2.5"])
+def test_the_bounds_of_a_measure_belong_to_it(level: str) -> None:
+    assert outcome_of({"output": ()}, output=f"level {level}\n").status == "passed"
