@@ -52,6 +52,10 @@ plan: .venv/.ready ## say what would be built, and why
 test: setup ## run the factory's own tests; they use the real engines
 	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes $(ARGS)
 
+.PHONY: bench
+bench: setup ## measure speed, as ratios of things measured side by side
+	@$(bin)/python -m tests.bench
+
 .PHONY: lint
 lint: .venv/.ready ## check style, types, imports, shell scripts and generated Dockerfiles
 	$(bin)/ruff check
