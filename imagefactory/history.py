@@ -10,6 +10,7 @@ from imagefactory.errors import BadInput, EngineError
 from imagefactory.run import run
 
 NO_HISTORY = "unknown"
+LATEST = 4_294_967_295  # 2106, the last that an ext4 or gzip header of 32 bits can hold
 EARLIEST = 315_532_800  # 1980-01-01, the earliest time that zip archives can hold
 
 
@@ -35,9 +36,9 @@ def standing(path: Path) -> Standing:
     except EngineError:
         logged = changed = ""
     if not logged:
-        return Standing(NO_HISTORY, override or EARLIEST)
+        return Standing(NO_HISTORY, EARLIEST if override is None else override)
     commit, seconds = logged.split()
-    return Standing(commit + ("-dirty" if changed else ""), override or int(seconds))
+    return Standing(commit + ("-dirty" if changed else ""), int(seconds) if override is None else override)
 
 
 def _git(path: Path, *words: str) -> str:
@@ -56,6 +57,6 @@ def _override() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if not text:
         return None
-    if not text.isdecimal():
-        raise BadInput(f"SOURCE_DATE_EPOCH is '{text}': expected seconds since 1970")
+    if not (text.isascii() and text.isdecimal()) or int(text) > LATEST:
+        raise BadInput(f"SOURCE_DATE_EPOCH is '{text[:60]}': expected seconds since 1970")
     return int(text)

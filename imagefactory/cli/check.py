@@ -11,17 +11,20 @@ from imagefactory.workspace import Workspace
 
 
 def check_all(workspace: Workspace, names: Sequence[str]) -> tuple[list[Problem], int]:
-    """All problems of the named recipes (of all recipes and bases for no name), and the number of
-    images that are fine.
+    """All problems of the named recipes and bases (of all, for no name), and how many images and base
+    images were read.
     """
     problems: list[Problem] = []
-    for name in [] if names else base_names(workspace):
+    bases = base_names(workspace)
+    images: tuple[object, ...] = ()
+    try:
+        selection = select(workspace, names)
+        images, bases = selection.images, list(selection.bases) if names else bases
+    except BadFiles as error:
+        problems += error.problems
+    for name in bases:
         try:
             load_base(workspace, name)
         except BadFiles as error:
             problems += error.problems
-    try:
-        count = len(select(workspace, names).images)
-    except BadFiles as error:
-        return sorted(problems + list(error.problems)), 0
-    return problems, count
+    return sorted(problems), len(images) + len(bases)

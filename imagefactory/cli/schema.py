@@ -15,4 +15,14 @@ _KINDS: dict[str, type[BaseModel]] = {"recipe": Recipe, "base": BaseImage, "repo
 def schema_of(kind: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a kind of file: recipe, base or report."""
     schema = _KINDS[kind].model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_close(schema)}
+
+
+def _close(schema: Any) -> Any:
+    """Have editors flag a key that fits no pattern, as the check does."""
+    if isinstance(schema, list):
+        return [_close(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _close(part) for key, part in schema.items()}
+    return {**closed, "additionalProperties": False} if "patternProperties" in schema else closed

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -108,6 +109,16 @@ def _no_credentials(value: str) -> str:
     return value
 
 
+def _licence(value: str) -> str:
+    try:
+        return canonicalize_license_expression(value)
+    except InvalidLicenseExpression:
+        raise ValueError(
+            f"'{value}' is not made of licences in https://spdx.org/licenses; "
+            "such as GPL-3.0-or-later, or LicenseRef-its-name for another"
+        ) from None
+
+
 def _inside(value: str) -> str:
     if value.startswith("/") or ".." in value.split("/"):
         raise ValueError("must be a relative path that stays inside its folder")
@@ -163,9 +174,10 @@ Licence = Annotated[
     Line,
     Field(max_length=200),
     Matching(
-        r"^[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*$",
+        r"^\(*[A-Za-z0-9.+-]+\)*( (AND|OR|WITH) \(*[A-Za-z0-9.+-]+\)*)*$",
         "an SPDX licence expression, such as GPL-3.0-or-later",
     ),
+    AfterValidator(_licence),
 ]
 Command = Annotated[
     str,

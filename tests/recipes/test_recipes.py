@@ -63,6 +63,8 @@ def test_its_dockerfiles_are_clean(contexts: list[Path]) -> None:
 
 def test_its_shell_scripts_are_clean(images: list[ImageDefinition], contexts: list[Path]) -> None:
     for context in contexts:
-        clean(BIN / "shellcheck", "--shell=sh", context / "environment.sh", context / "entrypoint.sh")
+        # SC1091: the file that the entry point sources is there only in the image.
+        made = (context / "environment.sh", context / "entrypoint.sh")
+        clean(BIN / "shellcheck", "--exclude=SC1091", *made)
     scripts = (REPOSITORY / "recipes" / images[0].recipe).rglob("*.sh")
     clean(BIN / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts)

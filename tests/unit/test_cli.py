@@ -55,7 +55,7 @@ def call(root: Workspace, imagefactory: Call) -> Call:
         ("plan", 0),
         ("render app", 0),
         ("schema", 0),
-        ("completion bash", 0),
+        ("completion zsh", 0),
         ("completion tcsh", 2),
         ("schema other", 2),
         ("biuld", 2),
@@ -98,7 +98,7 @@ def test_an_unknown_name_suggests_one(call: Call) -> None:
 
 
 def test_check_counts_what_is_fine(call: Call) -> None:
-    assert call("check") == (0, "3 images: no problems\n", "")
+    assert call("check") == (0, "4 images: no problems\n", "")
     assert call("check", "app") == (0, "1 image: no problems\n", "")
 
 
