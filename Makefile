@@ -63,9 +63,9 @@ lint: .venv/.ready ## check style, types, imports, shell scripts and generated D
 	$(bin)/mypy
 	$(bin)/lint-imports
 	ci/lint-shell
-	@rm -rf build/lint
-	$(imagefactory) render --all --to build/lint
-	find build/lint -name Dockerfile -print0 | sort -z | xargs -0 -r $(bin)/hadolint
+	@rm -rf build/.lint
+	$(imagefactory) render --all --to build/.lint
+	find build/.lint -name Dockerfile -print0 | sort -z | xargs -0 -r $(bin)/hadolint
 
 .PHONY: schema
 schema: .venv/.ready ## write the schemas in docs/schema, which editors read
@@ -78,8 +78,8 @@ schema: .venv/.ready ## write the schemas in docs/schema, which editors read
 # UV_CUSTOM_COMPILE_COMMAND keeps this machine's paths out of the file's heading.
 .PHONY: requirements
 requirements: .venv/.ready ## pin the newest Python packages in ci/requirements.txt
-	@[ -x build/uv/bin/uv ] || { $(bin)/python -m venv build/uv && build/uv/bin/pip install --quiet uv; }
-	@UV_CUSTOM_COMPILE_COMMAND='make requirements' build/uv/bin/uv pip compile --quiet --upgrade \
+	@[ -x build/.uv/bin/uv ] || { $(bin)/python -m venv build/.uv && build/.uv/bin/pip install --quiet uv; }
+	@UV_CUSTOM_COMPILE_COMMAND='make requirements' build/.uv/bin/uv pip compile --quiet --upgrade \
 		--universal --generate-hashes --system-certs --no-emit-index-url --no-emit-find-links \
 		--python-version 3.11 --extra dev --output-file ci/requirements.txt pyproject.toml
 	@git --no-pager diff --stat -- ci/requirements.txt

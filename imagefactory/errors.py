@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,22 @@ class EngineError(FactoryError):
     exit_status = 3
 
 
+class Bug(FactoryError):
+    """Something that imagefactory itself did wrong."""
+
+
 class Interrupted(FactoryError):
     """The user, or the system, asked to stop."""
 
     exit_status = 130
+
+
+def disk_error(error: OSError, file: Path) -> BuildFailed:
+    """An error in writing ``file``, in words."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "free some space there" if full else "make it writable for you"
+    kind = DiskFull if full else BuildFailed
+    return kind(
+        f"cannot write {file}: {error.strerror or error}",
+        hint=f"{what}, then run the same command again",
+    )

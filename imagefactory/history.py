@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagefactory.errors import BadInput, EngineError
-from imagefactory.run import run
+from imagefactory.errors import BadInput
+from imagefactory.run import run, which
 
 NO_HISTORY = "unknown"
 LATEST = 4_294_967_295  # 2106, the last that an ext4 or gzip header of 32 bits can hold
@@ -22,30 +22,29 @@ class Standing:
     epoch: int
 
 
-def standing(path: Path) -> Standing:
-    """The last commit that changed ``path``.
+def standing(folder: Path, *names: str) -> Standing:
+    """The last commit that changed any of those files and folders in ``folder``.
 
     Without git or commits the revision is ``unknown`` and the time fixed, so that builds stay
     repeatable; SOURCE_DATE_EPOCH in the environment sets the time in any case
     (https://reproducible-builds.org/specs/source-date-epoch/).
     """
     override = _override()
-    try:
-        logged = _git(path, "log", "-1", "--format=%H %ct", "--", str(path))
-        changed = _git(path, "status", "--porcelain", "--", str(path))
-    except EngineError:
-        logged = changed = ""
+    logged = changed = ""
+    if which("git"):
+        logged = _git(folder, "log", "-1", "--format=%H %ct", "--", *names)
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *names)
     if not logged:
         return Standing(NO_HISTORY, EARLIEST if override is None else override)
     commit, seconds = logged.split()
     return Standing(commit + ("-dirty" if changed else ""), int(seconds) if override is None else override)
 
 
-def _git(path: Path, *words: str) -> str:
-    folder = path if path.is_dir() else path.parent
+def _git(folder: Path, *words: str) -> str:
     # The checkout may be another user's (root builds in it); its configuration must not run programs.
-    trust = ["-c", f"safe.directory={_top(folder)}", "-c", "core.fsmonitor=false"]
-    done = run(["git", *trust, *words], cwd=folder)
+    settings = (f"safe.directory={_top(folder)}", "core.fsmonitor=false", "log.showSignature=false")
+    options = [word for setting in settings for word in ("-c", setting)]
+    done = run(["git", *options, *words], cwd=folder)
     return done.stdout.strip() if done.status == 0 else ""
 
 

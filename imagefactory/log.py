@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections import deque
 from pathlib import Path
 from typing import IO, Protocol
 
-from imagefactory.errors import BuildFailed, DiskFull
+from imagefactory.errors import disk_error
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 
@@ -95,14 +94,3 @@ class Log:
             self._out.flush()
         except OSError as error:
             raise disk_error(error, self.path) from None
-
-
-def disk_error(error: OSError, file: Path) -> BuildFailed:
-    """An error in writing ``file``, in words."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    what = "free some space there" if full else "make it writable for you"
-    kind = DiskFull if full else BuildFailed
-    return kind(
-        f"cannot write {file}: {error.strerror or error}",
-        hint=f"{what}, then run the same command again",
-    )

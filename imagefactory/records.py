@@ -22,8 +22,7 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-from imagefactory.errors import BuildFailed
-from imagefactory.log import disk_error
+from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.model.report import BaseReport, Report
 from imagefactory.model.spec import File
 from imagefactory.run import Stop, run
@@ -92,15 +91,16 @@ class Record:
         finally:
             lock.release()
 
-    def is_locked(self) -> bool:
-        """Whether some process builds or tests this image now."""
-        if not self.folder.is_dir():
-            return False
+    @contextlib.contextmanager
+    def if_free(self) -> Iterator[bool]:
+        """Hold the lock if nobody has it; says whether it is held now."""
         lock = self._lock()
-        if not self._acquire(lock):
-            return True
-        lock.release()
-        return False
+        free = self._acquire(lock)
+        try:
+            yield free
+        finally:
+            if free:
+                lock.release()
 
     def abandoned(self) -> list[Path]:
         """What a killed build left here. It is rubbish only while nobody holds the lock."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,11 @@ class Workspace:
 
     @property
     def key(self) -> str:
-        """A short name of this checkout, to tell its containers from another checkout's."""
-        return hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
+        """A short name of this checkout, to tell its containers from another checkout's.
+
+        With the machine's name: two CI jobs in containers may share an engine and a path.
+        """
+        return hashlib.sha256(f"{platform.node()}:{self.root}".encode()).hexdigest()[:12]
 
     def shown(self, path: Path) -> str:
         """``path`` as a person standing in the root would write it."""

@@ -57,7 +57,9 @@ class Backend(Protocol):
     def find(self, reference: str, digest: str) -> bool:
         """Whether the image of that name is still there, with that digest."""
 
-    def subject(self, artifact: Artifact, base: BuiltBase, stop: Stop) -> AbstractContextManager[Subject]:
+    def subject(
+        self, artifact: Artifact, base: BuiltBase, scratch: Path, stop: Stop
+    ) -> AbstractContextManager[Subject]:
         """The image as something to run tests on; its containers end with the block."""
 
     def keep(self, artifact: TestedArtifact, version: str) -> Artifact:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import platform
+
 from imagefactory.errors import BadFiles
 from imagefactory.history import standing
 from imagefactory.model.recipe import BaseImage
 from imagefactory.model.spec import BaseDefinition
 from imagefactory.workspace import Workspace
 from imagefactory.yamlfiles import load
+
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def host_platform() -> str:
+    """The platform of this machine as OCI names it, such as ``linux/amd64``."""
+    machine = platform.machine()
+    return f"linux/{_MACHINES.get(machine, machine)}"
 
 
 def base_names(workspace: Workspace) -> list[str]:
@@ -22,4 +32,4 @@ def load_base(workspace: Workspace, name: str) -> BaseDefinition:
     if loaded.model.name != name:
         message = f"the name is '{loaded.model.name}', but the file is '{file.name}'"
         raise BadFiles([loaded.problem(("name",), message)])
-    return BaseDefinition(loaded.model, standing(file).epoch)
+    return BaseDefinition(loaded.model, host_platform(), standing(file.parent, file.name).epoch)

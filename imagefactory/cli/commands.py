@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import sys
 from pathlib import Path
@@ -46,11 +48,10 @@ _verbose = click.option("-v", "--verbose", is_flag=True, help="Show every line t
 def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """List images, and how each was last built."""
     from imagefactory.cli import tables
-    from imagefactory.plan import select
     from imagefactory.records import record_of
 
     workspace = find_workspace(root)
-    images = select(workspace, names).images
+    images = _images(workspace, names)
     reports = {image.id: record_of(workspace, image.id).read() for image in images}
     if as_json:
         _print_json([tables.summary(image, reports[image.id]) for image in images])
@@ -65,12 +66,11 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 def show(root: Path, name: str, as_json: bool) -> None:
     """Show one image: its recipe, and its last build and tests."""
     from imagefactory.cli import tables
-    from imagefactory.plan import select
     from imagefactory.records import record_of
 
     workspace = find_workspace(root)
     details = []
-    for image in select(workspace, [name]).images:
+    for image in _images(workspace, (name,)):
         report = record_of(workspace, image.id).read()
         if as_json:
             details.append(tables.details(image, report))
@@ -85,9 +85,12 @@ def show(root: Path, name: str, as_json: bool) -> None:
 @click.pass_obj
 def new(root: Path, name: str) -> None:
     """Write a new recipe folder that builds and passes at once."""
+    from imagefactory.plan import known_names
     from imagefactory.recipes import new_recipe
 
     workspace = find_workspace(root)
+    if name in known_names(workspace):
+        raise BadInput(f"there is an image, recipe or base image called '{name}' already")
     folder = new_recipe(workspace, name)
     click.echo(f"wrote {workspace.shown(folder)}/; now edit recipe.yaml, then run")
     click.echo(f"  imagefactory build {name}")
@@ -123,10 +126,9 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Say what a build would do, and why. Builds nothing."""
     from imagefactory.cli import tables
     from imagefactory.pipeline import plan_images
-    from imagefactory.plan import select
 
     workspace = find_workspace(root)
-    planned = plan_images(workspace, select(workspace, names).images, _backend(workspace))
+    planned = plan_images(workspace, _images(workspace, names), _backend(workspace))
     if as_json:
         _print_json([tables.planned(item) for item in planned])
     else:
@@ -145,16 +147,25 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
     engine.
     """
     from imagefactory.pipeline import plan_context
-    from imagefactory.plan import select
     from imagefactory.records import record_of, write_files
+    from imagefactory.run import Stop
 
     if bool(names) == everything:
         raise BadInput("name the images to render, or give --all")
     workspace = find_workspace(root)
     backend = _backend(workspace)
-    for image in select(workspace, names).images:
-        folder = to / image.id if to else record_of(workspace, image.id).context
-        write_files(folder, plan_context(workspace, image, backend).files)
+    for image in _images(workspace, names):
+        files = plan_context(workspace, image, backend).files
+        record = record_of(workspace, image.id)
+        folder = to / image.id if to else record.context
+        if folder.exists() and not _was_rendered(folder):
+            raise BadInput(f"{folder} holds something else", hint="give an empty folder with --to")
+        with (
+            contextlib.nullcontext()
+            if to
+            else record.locked(functools.partial(_say_waiting, image.id), Stop())
+        ):
+            write_files(folder, files)
         click.echo(folder if to else workspace.shown(folder))
 
 
@@ -211,12 +222,11 @@ def build(
 def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> None:
     """Run the tests of built images again, without building."""
     from imagefactory.pipeline import test_images
-    from imagefactory.plan import select
 
     workspace = find_workspace(root)
-    selection = select(workspace, names)
+    images = _images(workspace, names)
     with _watch(verbose) as (progress, stop):
-        results = test_images(workspace, selection, _backend(workspace), progress, stop)
+        results = test_images(workspace, images, _backend(workspace), progress, stop)
     _conclude(results, as_json)
 
 
@@ -244,6 +254,29 @@ def completion(ctx: click.Context, shell: str) -> None:
 ALL = (build, test, plan, list_, show, new, check, render, schema, completion)
 
 
+def _images(workspace: Workspace, names: tuple[str, ...]) -> tuple[ImageDefinition, ...]:
+    """The images that were named. A base image is none of them: it has no recipe."""
+    from imagefactory.plan import select
+
+    selection = select(workspace, names)
+    if selection.bases:
+        raise BadInput(
+            f"{selection.bases[0]} is a base image, not one that a recipe makes",
+            hint="only build and check take base images",
+        )
+    return selection.images
+
+
+def _was_rendered(folder: Path) -> bool:
+    """Whether the folder is empty or holds what an earlier run wrote there."""
+    ours = {"Dockerfile", "environment.sh", "entrypoint.sh", "recipe"}
+    return folder.is_dir() and {path.name for path in folder.iterdir()} in (set(), ours)
+
+
+def _say_waiting(id: str) -> None:
+    click.echo(f"{id}: waiting for another build of it", err=True)
+
+
 def _backend(workspace: Workspace) -> Backend:
     from imagefactory.backends.docker import DockerBackend
 
@@ -262,7 +295,7 @@ def _debug(workspace: Workspace, backend: Backend, image: ImageDefinition, resul
     from imagefactory.errors import BuildFailed
     from imagefactory.pipeline import debug_image
 
-    error = results[-1].error
+    error = next((item.error for item in results if item.id == image.id), None)
     if isinstance(error, BuildFailed) and error.step:
         show_error(error)
         click.echo("opening a shell in that step; 'exit' leaves it, once more leaves buildx", err=True)

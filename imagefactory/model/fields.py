@@ -164,6 +164,15 @@ SourceUrl = Annotated[
         _ADDRESS.replace("#", ""), "a web address without '#', such as https://example.org/app-1.0.tar.gz"
     ),
 ]
+GitUrl = Annotated[
+    Line,
+    AfterValidator(_no_credentials),
+    # Without the ending, BuildKit would download a web page.
+    Matching(
+        _ADDRESS.replace("#", "").replace(")?$", r"\.git)$"),
+        "a repository's web address that ends in .git, such as https://example.org/app.git",
+    ),
+]
 Email = Annotated[Line, Matching(r"^[^@\s<>]+@[^@\s<>]+$", "an address such as name@example.org")]
 Version = Annotated[
     Line,

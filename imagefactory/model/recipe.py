@@ -15,6 +15,7 @@ from imagefactory.model.fields import (
     EnvironmentName,
     EnvironmentValue,
     GitCommit,
+    GitUrl,
     Identifier,
     Licence,
     Line,
@@ -47,7 +48,7 @@ class Source(Strict):
 
     url: SourceUrl | None = None
     sha256: Sha256 | None = None
-    git: SourceUrl | None = None
+    git: GitUrl | None = None
     commit: GitCommit | None = None
 
     @model_validator(mode="after")
@@ -67,11 +68,21 @@ class Inputs(Strict):
     sources: dict[Identifier, Source] = {}
 
 
+_SYSTEM = frozenset(("", "bin", "dev", "etc", "lib", "opt", "proc", "root", "run", "sbin", "usr", "var"))
+
+
 class BuildStage(Strict):
     """A stage of its own that compiles, and of which only ``keep`` reaches the image."""
 
     inputs: Inputs = Inputs()
     keep: Annotated[tuple[AbsolutePath, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _not_everything(self) -> Self:
+        for folder in self.keep:
+            if folder.strip("/") in _SYSTEM:
+                raise ValueError(f"keep: '{folder}' holds the whole system: install into a folder of its own")
+        return self
 
 
 class Needs(Strict):

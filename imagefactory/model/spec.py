@@ -38,7 +38,6 @@ class RecipeFolder:
     install: bytes
     files: tuple[File, ...]
     tests: tuple[File, ...]
-    tests_path: str
     revision: str
     epoch: int
 
@@ -70,20 +69,25 @@ class ImageDefinition:
 
 @dataclass(frozen=True, slots=True)
 class BaseDefinition:
-    """One base image to make, with its place in the history of the repository."""
+    """One base image to make, for an OCI ``platform``, dated ``epoch`` (seconds since 1970)."""
 
     base: BaseImage
+    platform: str
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltBase:
-    """A base image that exists: ``layout`` is an OCI image layout, ``digest`` its manifest's."""
+    """A base image that exists: ``layout`` is an OCI image layout, ``digest`` its manifest's.
+
+    ``epoch`` is its date, in seconds since 1970; steps of images on it run under that date.
+    """
 
     name: str
     digest: str
     layout: str
     published: str
+    epoch: int
 
     @property
     def reference(self) -> str:

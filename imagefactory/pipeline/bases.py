@@ -7,12 +7,11 @@ import time
 
 from imagefactory.backends.protocol import Backend
 from imagefactory.bases import load_base
-from imagefactory.errors import FactoryError, Interrupted
 from imagefactory.log import Log, Progress
 from imagefactory.model.report import BaseReport, StepReport
 from imagefactory.model.spec import BaseDefinition
-from imagefactory.pipeline.result import Result
-from imagefactory.pipeline.steps import now
+from imagefactory.pipeline.guard import guarded
+from imagefactory.pipeline.result import Result, now
 from imagefactory.plan.bases import definition_digest, judge_base
 from imagefactory.records import Record, record_of_base
 from imagefactory.run import Stop
@@ -29,25 +28,21 @@ def ensure_base(
     again: bool,
 ) -> Result:
     """Make the base image if it is missing or changed; with ``again``, in any case."""
-    start = time.monotonic()
-    try:
-        definition = load_base(workspace, name)
-        record = record_of_base(workspace, name)
+    definition = load_base(workspace, name)
+    record = record_of_base(workspace, name)
+
+    def work() -> Result:
+        start = time.monotonic()
         reason = judge_base(definition, record, record.read_base())
-        if not (again or reason):
+        if not (again or reason):  # somebody else made it meanwhile
             return Result(name, "nothing", 0.0)
-        with record.locked(lambda: progress.phase(name, "waiting for another build of it"), stop):
-            # Somebody else may have made it meanwhile.
-            if not again and not judge_base(definition, record, record.read_base()):
-                return Result(name, "nothing", 0.0)
-            report = _make(name, definition, record, backend, progress, stop)
+        report = _make(name, definition, record, backend, progress, stop)
         reasons = (reason or "it was asked for by name",)
         return Result(name, "build", time.monotonic() - start, reasons, report)
-    except Interrupted:
-        raise
-    except FactoryError as error:
-        progress.done(name, False, "failed")
-        return Result(name, "failed", time.monotonic() - start, error=error)
+
+    if not again and not judge_base(definition, record, record.read_base()):
+        return Result(name, "nothing", 0.0)
+    return guarded(name, record, progress, stop, work)
 
 
 def _make(

@@ -53,7 +53,7 @@ def build_images(
 
 def test_images(
     workspace: Workspace,
-    selection: Selection,
+    images: Sequence[ImageDefinition],
     backend: Backend,
     progress: Progress,
     stop: Stop,
@@ -64,7 +64,7 @@ def test_images(
     def work(image: ImageDefinition) -> Result:
         return test_one(workspace, image, backend, progress, stop)
 
-    return _in_parallel(work, selection.images, stop)
+    return _in_parallel(work, images, stop)
 
 
 def _in_parallel(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from imagefactory.backends.protocol import Backend
-from imagefactory.errors import BadInput, FactoryError, Interrupted, TestsFailed
+from imagefactory.errors import BadInput, TestsFailed
 from imagefactory.log import Log, Progress
 from imagefactory.model.report import Report, StepReport, TestReport
 from imagefactory.model.spec import Artifact, ImageDefinition, Step, TestedArtifact
-from imagefactory.pipeline.result import Options, Result
+from imagefactory.pipeline.guard import guarded
+from imagefactory.pipeline.result import Options, Result, now
 from imagefactory.pipeline.specs import Planned, plan_image
-from imagefactory.pipeline.steps import now
 from imagefactory.plan import tests_digest
 from imagefactory.records import Record, record_of, write_files
 from imagefactory.run import Stop
@@ -34,8 +34,9 @@ def build_one(
     options: Options,
 ) -> Result:
     """Bring one image up to date: build and test it, test it, or find that nothing is to be done."""
+    record = record_of(workspace, image.id)
 
-    def work(record: Record) -> Result:
+    def work() -> Result:
         planned = plan_image(workspace, image, backend)
         action, reasons = planned.verdict.action, planned.verdict.reasons
         if not options.cache:
@@ -50,15 +51,16 @@ def build_one(
                 report = _build(record, planned, backend, log, stop, options)
         return _finished(progress, action, reasons, report, time.monotonic() - start)
 
-    return _guarded(workspace, image, progress, stop, work)
+    return guarded(image.id, record, progress, stop, work)
 
 
 def test_one(
     workspace: Workspace, image: ImageDefinition, backend: Backend, progress: Progress, stop: Stop
 ) -> Result:
     """Test one image as it was last built."""
+    record = record_of(workspace, image.id)
 
-    def work(record: Record) -> Result:
+    def work() -> Result:
         report = record.read()
         if report is None or not backend.find(report.reference, report.image_digest):
             raise BadInput(
@@ -71,29 +73,7 @@ def test_one(
             report = _test_again(record, planned, backend, log, stop)
         return _finished(progress, "test", ("asked for",), report, time.monotonic() - start)
 
-    return _guarded(workspace, image, progress, stop, work)
-
-
-def _guarded(
-    workspace: Workspace,
-    image: ImageDefinition,
-    progress: Progress,
-    stop: Stop,
-    work: Callable[[Record], Result],
-) -> Result:
-    """Do ``work`` with the image's lock held; a failure becomes a result."""
-    record = record_of(workspace, image.id)
-    start = time.monotonic()
-    try:
-        stop.check()
-        with record.locked(lambda: progress.phase(image.id, "waiting for another build of it"), stop):
-            return work(record)
-    except Interrupted as error:
-        progress.done(image.id, False, "interrupted")
-        return Result(image.id, "failed", time.monotonic() - start, error=error)
-    except FactoryError as error:
-        progress.done(image.id, False, "failed")
-        return Result(image.id, "failed", time.monotonic() - start, error=error)
+    return guarded(image.id, record, progress, stop, work)
 
 
 def _build(
@@ -128,17 +108,14 @@ def _build(
 def _test_again(record: Record, planned: Planned, backend: Backend, log: Log, stop: Stop) -> Report:
     old = record.read()
     assert old is not None
-    artifact = Artifact(old.id, "oci", old.reference, old.image_digest, old.bytes, ())
+    artifact = Artifact(old.id, backend.format, old.reference, old.image_digest, old.bytes, ())
     with record.scratch_folder() as scratch:
         tests = _run_tests(planned, artifact, backend, scratch, log, stop)
     status = "failed" if any(test.status == "failed" for test in tests) else "passed"
-    report = old.model_copy(
-        update={
-            "status": status,
-            "tests": tuple(tests),
-            "tests_digest": tests_digest(planned.image),
-        }
-    )
+    # A test that could not run is owed: the old digest has the next build ask for it again.
+    owed = any(test.status == "not-run" for test in tests)
+    digest = old.tests_digest if owed else tests_digest(planned.image)
+    report = old.model_copy(update={"status": status, "tests": tuple(tests), "tests_digest": digest})
     record.write(report)
     return report
 
@@ -152,7 +129,7 @@ def _run_tests(
     folder = write_files(scratch / "tests", image.folder.tests)
     mounts = (Mount(folder, TESTS_AT),)
     tests = []
-    with backend.subject(artifact, planned.spec.base, stop) as subject:
+    with backend.subject(artifact, planned.spec.base, scratch, stop) as subject:
         for test in image.tests:
             log.step(f"test {test.name}")
             tests.append(smoke_test(subject, test, mounts))

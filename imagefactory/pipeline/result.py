@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from imagefactory.errors import FactoryError
@@ -11,10 +12,9 @@ from imagefactory.model.report import BaseReport, Report
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``cache``: whether earlier builds may serve. ``debug_shell``: open one where a build breaks."""
+    """``cache``: whether earlier builds may serve."""
 
     cache: bool = True
-    debug_shell: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +27,8 @@ class Result:
     reasons: tuple[str, ...] = ()
     report: Report | BaseReport | None = None
     error: FactoryError | None = None
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601, to the second. Only reports hold it: no image depends on it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

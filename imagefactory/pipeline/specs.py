@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,14 +17,6 @@ from imagefactory.model.spec import (
 from imagefactory.plan import Verdict, judge, judge_base, made_base
 from imagefactory.records import record_of, record_of_base
 from imagefactory.workspace import Workspace
-
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-def host_platform() -> str:
-    """The platform of this machine as OCI names it, such as ``linux/amd64``."""
-    machine = platform.machine()
-    return f"linux/{_MACHINES.get(machine, machine)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +36,7 @@ def make_spec(
     return ImageSpec(
         image=image,
         base=base,
-        platform=host_platform(),
+        platform=definition.platform,
         epoch=max(image.folder.epoch, definition.epoch),
         source=workspace.source or image.homepage,
     )
@@ -53,7 +44,7 @@ def make_spec(
 
 def unmade(definition: BaseDefinition) -> BuiltBase:
     """A base image that was not made here: enough to render, not to build."""
-    return BuiltBase(definition.base.name, "", "", definition.base.published)
+    return BuiltBase(definition.base.name, "", "", definition.base.published, definition.epoch)
 
 
 def plan_context(workspace: Workspace, image: ImageDefinition, backend: Backend) -> BuildContext:

@@ -13,12 +13,14 @@ from imagefactory.workspace import Workspace
 
 def sweep(workspace: Workspace, backend: Backend) -> None:
     """Remove abandoned containers, candidates and files of this checkout."""
-    for image, leftovers in backend.left_behind().items():
-        if not image or not record_of(workspace, image).is_locked():
-            backend.sweep(leftovers)
-    folders = [*workspace.build.glob("*"), *(workspace.build / BASES).glob("*")]
-    for folder in folders:
+    images = set(backend.left_behind())
+    for image in images:
+        with record_of(workspace, image).if_free() as free:
+            if free:  # look again: with the lock held, nobody adds to it
+                backend.sweep(backend.left_behind().get(image, ()))
+    for folder in (*workspace.build.glob("*"), *(workspace.build / BASES).glob("*")):
         record = Record(folder)
-        if record.abandoned() and not record.is_locked():
-            for path in record.abandoned():
-                remove_tree(path)
+        if record.abandoned():
+            with record.if_free() as free:
+                for path in record.abandoned() if free else ():
+                    remove_tree(path)

@@ -8,10 +8,14 @@ from imagefactory.model.report import BaseReport
 from imagefactory.model.spec import BaseDefinition, BuiltBase
 from imagefactory.records import Record
 
+BASE_RENDERER = 2
+"""Raised when the same file would be made into another base image."""
+
 
 def definition_digest(definition: BaseDefinition) -> str:
-    """sha256 over everything in the file, and its date."""
-    text = f"{definition.base.model_dump_json()}\n{definition.epoch}"
+    """sha256 over everything in the file, its date, the platform, and how bases are made."""
+    facts = (BASE_RENDERER, definition.platform, definition.base.model_dump_json(), definition.epoch)
+    text = "\n".join(map(str, facts))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -22,7 +26,7 @@ def made_base(definition: BaseDefinition, record: Record) -> BuiltBase | None:
         return None
     assert report is not None
     name, published = definition.base.name, definition.base.published
-    return BuiltBase(name, report.image_digest, str(record.layout), published)
+    return BuiltBase(name, report.image_digest, str(record.layout), published, definition.epoch)
 
 
 def judge_base(definition: BaseDefinition, record: Record, report: BaseReport | None) -> str:

@@ -90,6 +90,9 @@ def _check_test_files(recipe: Text, where: Where, files: Sequence[str]) -> Itera
                 yield recipe.problem(place, f"there is no file tests/{shorten(file)}{suggestion}")
 
 
+MAX_ID = 63  # as a DNS label: it becomes part of tags and host names
+
+
 def _check_image(recipe: Text, where: Where, around: Surroundings) -> Iterator[Problem]:
     """Defects that show only once a variant is applied."""
     name = shorten(image_id(around.folder, str(where[-1]) if where else DEFAULT_VARIANT))
@@ -102,6 +105,8 @@ def _check_image(recipe: Text, where: Where, around: Surroundings) -> Iterator[P
 
     if name in around.bases:
         yield here(f"the image {name} would have the name of a base image")
+    if len(name) > MAX_ID:
+        yield here(f"the image's name {name} is longer than {MAX_ID} letters")
     if name == BASES:
         yield here(f"no image can be called {name}: build/{name}/ holds the base images")
     if not given("version"):

@@ -51,7 +51,13 @@ def read_tree(folder: Path, workspace: Workspace, problems: list[Problem]) -> tu
         problems.append(Problem(workspace.shown(folder), 0, 0, "must be a folder, not a link or a file"))
         return ()
     files = []
-    for parent, folders, names in os.walk(folder):
+
+    def unreadable(error: OSError) -> None:
+        shown = workspace.shown(Path(error.filename))
+        problems.append(Problem(shown, 0, 0, f"cannot be read: {error.strerror}"))
+
+    there = os.walk(folder, onerror=unreadable) if folder.exists() else ()
+    for parent, folders, names in there:
         folders.sort()
         links = [name for name in folders if (Path(parent) / name).is_symlink()]
         for name in sorted(links + names):

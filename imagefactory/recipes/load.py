@@ -62,12 +62,12 @@ def _load_one(workspace: Workspace, name: str) -> tuple[Loaded[Recipe], list[Ima
 
 
 def _read_folder(folder: Path, workspace: Workspace, problems: list[Problem]) -> RecipeFolder:
-    now = standing(folder)
+    # Tests are not in the image: an edit of one must not change it.
+    now = standing(folder, "recipe.yaml", "install.sh", "files")
     return RecipeFolder(
         install=read_script(folder / "install.sh", workspace, problems),
         files=read_tree(folder / "files", workspace, problems),
         tests=read_tree(folder / "tests", workspace, problems),
-        tests_path=str(folder / "tests"),
         revision=now.revision,
         epoch=now.epoch,
     )

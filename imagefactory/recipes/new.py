@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imagefactory.errors import BadInput
 from imagefactory.model.fields import IDENTIFIER
+from imagefactory.records import BASES
 from imagefactory.workspace import Workspace
 
 _SKELETON = files("imagefactory.recipes") / "skeleton"
@@ -18,7 +19,7 @@ _TARGETS = {"recipe.yaml": "recipe.yaml", "install.sh": "install.sh", "smoke.sh"
 
 def new_recipe(workspace: Workspace, name: str) -> Path:
     """Write ``recipes/<name>/`` and return it. Raises BadInput for a bad or taken name."""
-    if not re.fullmatch(IDENTIFIER, name) or len(name) > 63:
+    if not re.fullmatch(IDENTIFIER, name) or len(name) > 63 or name == BASES:
         raise BadInput(
             f"'{name}' cannot name a recipe",
             hint="use lower-case letters, digits and single hyphens, such as my-app",

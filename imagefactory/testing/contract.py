@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from imagefactory.model.environment import shell_word
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.testing.subject import SOMEBODY, Call, Outcome, Subject
@@ -26,7 +28,7 @@ REQUIRED_LABELS = (
 )
 
 _CREDENTIAL = re.compile(
-    r"(?i)\b\w*(?:password|passwd|secret|api_?key|access_?key|auth_?token)\w*=[^\s\"',]{4,}"
+    r"(?i)\b\w*(?:password|passwd|secret|api_?key|access_?key|token)=[^\s\"',]{4,}"
     r"|[a-z][a-z0-9+.-]*://[^/\s:@\"]+:[^/\s:@\"]+@"
 )
 
@@ -91,6 +93,9 @@ def _arbitrary_user(subject: Subject) -> str:
 
 def _read_only_root(subject: Subject) -> str:
     script = "for d in / /etc /usr /opt /var; do (: >$d/.probe) 2>/dev/null && echo $d; done; :"
+    volumes = re.search(r'"Volumes": ?\{"([^"]*)"', subject.settings())
+    if volumes:
+        return f"{volumes[1]} is a volume: the engine would write to it whatever the user says"
     outcome = subject.run(Call(command=("sh", "-c", script), user=(0, 0)))
     if outcome.status or outcome.output.strip():
         return f"does not start, or can be written to, on a read-only root: {_brief(outcome)}"
@@ -98,18 +103,19 @@ def _read_only_root(subject: Subject) -> str:
 
 
 def _no_network(subject: Subject) -> str:
-    outcome = _shell(subject, "tail -n +3 /proc/net/dev | cut -d: -f1")
-    found = set(outcome.output.split())
-    if outcome.status or not found <= {"lo"}:
+    outcome = _shell(subject, "tail -n +2 /proc/net/route")
+    if outcome.status or outcome.output.strip():
         return f"does not start without network: {_brief(outcome)}"
     return ""
 
 
 def _environment(subject: Subject, environment: Mapping[str, str]) -> str:
-    unset = " ".join(f'[ -n "${{{name}+set}}" ] || echo {name};' for name in environment)
-    outcome = _shell(subject, f"{unset} :")
-    missing = outcome.output.split()
-    return f"not set: {', '.join(missing)}" if missing or outcome.status else ""
+    compare = " ".join(
+        f'[ "${{{name}-}}" = {shell_word(value)} ] || echo {name};' for name, value in environment.items()
+    )
+    outcome = _shell(subject, f"{compare} :")
+    wrong = outcome.output.split()
+    return f"not set as declared: {', '.join(wrong)}" if wrong or outcome.status else ""
 
 
 def _commands(subject: Subject, commands: Sequence[str]) -> str:
@@ -168,8 +174,12 @@ def _ownership(subject: Subject, scratch: Path) -> str:
 
 
 def _secrets(settings: str) -> list[str]:
-    found = [name for name, value in our_secrets().items() if value in settings.encode()]
-    found = [f"the value of this machine's {name} in the configuration" for name in found]
+    as_json = {name: json.dumps(value.decode())[1:-1] for name, value in our_secrets().items()}
+    found = [
+        f"the value of this machine's {name} in the configuration"
+        for name, value in as_json.items()
+        if value in settings
+    ]
     if _CREDENTIAL.search(settings):
         found.append("a credential in the image's configuration or history")
     return found

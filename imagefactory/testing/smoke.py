@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from imagefactory.model.recipe import SmokeTest
@@ -48,7 +49,8 @@ def _complaints(test: SmokeTest, outcome: Outcome, measures: dict[str, float]) -
         found = re.search(measure.pattern, outcome.output, re.MULTILINE)
         number = _number(found[1]) if found else None
         if number is None:
-            reasons.append(f"{name}: no number matches '{measure.pattern}'")
+            reason = f"is {found[1]}, not a number" if found else f"no output matches '{measure.pattern}'"
+            reasons.append(f"{name}: {reason}")
             continue
         measures[name] = number
         if not measure.min <= number <= measure.max:
@@ -64,9 +66,10 @@ def _complaints(test: SmokeTest, outcome: Outcome, measures: dict[str, float]) -
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _last_lines(outcome: Outcome) -> str:

@@ -19,13 +19,14 @@ _SECRET_FILES = re.compile(
     r"|\.docker/config\.json|\.ssh/id_[a-z0-9]+|clouds\.yaml|ssh_host_[a-z0-9]+_key)$"
 )
 _SECRET_NAMES = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential)")
-_EXAMPLES = re.compile(r"(^|/)(tests?|doc|examples?)/")
+_EXAMPLES = re.compile(r"(^|/)(tests?|docs?|examples?)/")
 _LEFTOVERS = (
     (re.compile(r"^var/lib/apt/lists/(?!(partial|lock|auxfiles)$)."), "apt list"),
     (re.compile(r"^var/cache/apt/.*\.(deb|bin)$"), "apt cache"),
     (re.compile(r"^(root|home/[^/]+)/\.cache/."), "cache"),
     (re.compile(r"^var/log/."), "log"),
     (re.compile(r"^(tmp|var/tmp)/."), "temporary file"),
+    (re.compile(r"(^|/)pkgs/[^/]+\.(conda|tar\.bz2)$"), "conda's cache"),
     (re.compile(r"^(recipe|sources|build)(/|$)"), "build input"),
 )
 
@@ -35,8 +36,13 @@ def our_secrets() -> dict[str, bytes]:
     return {
         name: value.encode()
         for name, value in os.environ.items()
-        if len(value) >= 8 and _SECRET_NAMES.search(name) and not value.startswith("/")
+        if _SECRET_NAMES.search(name) and _could_be_secret(value)
     }
+
+
+def _could_be_secret(value: str) -> bool:
+    """Not a path, nor a word such as ``disabled`` that stands in many files."""
+    return len(value) >= 8 and not value.startswith("/") and not (value.isalpha() and len(value) < 16)
 
 
 @dataclass
@@ -46,7 +52,7 @@ class Survey:
     secrets: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     setuid: list[str] = field(default_factory=list)
-    packages: frozenset[str] = frozenset()  # that the base did not have
+    packages: frozenset[str] = frozenset()  # that the base did not have, and no other package needs
 
 
 def survey(entries: Iterable[Entry]) -> Survey:
@@ -59,9 +65,10 @@ def survey(entries: Iterable[Entry]) -> Survey:
         if entry.path.rpartition("/")[2].startswith(".wh."):
             continue  # marks a deletion (OCI image-spec, layer.md)
         if entry.path == DPKG_STATUS:
-            packages = frozenset(_packages(entry.head))
-            base_packages = packages if entry.in_base else base_packages
-            found.packages = packages - base_packages
+            packages = _packages(entry.head)
+            base_packages = frozenset(packages) if entry.in_base else base_packages
+            needed = frozenset(other for name in packages for other in packages[name] - {name})
+            found.packages = frozenset(packages) - base_packages - needed
         if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
             if entry.in_base:
                 base_setuid.add(entry.path)
@@ -74,12 +81,13 @@ def survey(entries: Iterable[Entry]) -> Survey:
 
 
 def _secrets(entry: Entry, ours: dict[str, bytes]) -> Iterator[str]:
-    if not entry.is_file or _EXAMPLES.search(entry.path):
+    if not entry.is_file:
         return
-    if _SECRET_FILES.search(entry.path):
-        yield f"file {entry.path}"
-    if _PRIVATE_KEY.search(entry.head):
-        yield f"private key in {entry.path}"
+    if not _EXAMPLES.search(entry.path):
+        if _SECRET_FILES.search(entry.path):
+            yield f"file {entry.path}"
+        if _PRIVATE_KEY.search(entry.head):
+            yield f"private key in {entry.path}"
     for name, value in ours.items():
         if value in entry.head:
             yield f"the value of this machine's {name} in {entry.path}"
@@ -92,9 +100,12 @@ def _leftovers(entry: Entry) -> Iterator[str]:
                 yield f"{what} {entry.path}"
 
 
-def _packages(status: bytes) -> Iterator[str]:
-    """Names of the installed packages in dpkg's status file (deb-control(5))."""
+def _packages(status: bytes) -> dict[str, frozenset[str]]:
+    """The installed packages in dpkg's status file (deb-control(5)), and what each depends on."""
+    found = {}
     for block in status.decode("utf-8", "replace").split("\n\n"):
-        name = re.search(r"^Package: (\S+)$", block, re.MULTILINE)
-        if name and re.search(r"^Status: install ok installed$", block, re.MULTILINE):
-            yield name[1]
+        fields = dict(re.findall(r"^([A-Za-z-]+): *(.*)$", block, re.MULTILINE))
+        if fields.get("Status") == "install ok installed":
+            needs = " ".join(fields.get(kind, "") for kind in ("Depends", "Pre-Depends", "Recommends"))
+            found[fields.get("Package", "")] = frozenset(re.findall(r"[a-z0-9][a-z0-9+.-]+", needs))
+    return found

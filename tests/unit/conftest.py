@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,8 +12,6 @@ from typing import Any
 import pytest
 
 from imagefactory.cli import main
-from imagefactory.errors import EngineError
-from imagefactory.run import Finished
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +28,10 @@ def _no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recipes of unit tests stand in no repository, as on a machine without git."""
 
-    def git(argv: list[str], **options: Any) -> Finished:
-        raise EngineError(f"{argv[0]} is not installed")
+    def without_git(program: str) -> str | None:
+        return None if program == "git" else shutil.which(program)
 
-    monkeypatch.setattr("imagefactory.history.run", git)
+    monkeypatch.setattr("imagefactory.history.which", without_git)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
 
 

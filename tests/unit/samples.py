@@ -45,7 +45,6 @@ def folder(**changes: Any) -> RecipeFolder:
         install=b"#!/bin/sh\n",
         files=(),
         tests=(),
-        tests_path="tests",
         revision="c" * 40,
         epoch=1_700_000_000,
     )
@@ -78,7 +77,7 @@ def image(**changes: Any) -> ImageDefinition:
 
 
 def base(**changes: Any) -> BuiltBase:
-    whole = BuiltBase("debian-12", "sha256:" + "d" * 64, "layout", "debian:12-slim")
+    whole = BuiltBase("debian-12", "sha256:" + "d" * 64, "layout", "debian:12-slim", 1_700_000_000)
     return dataclasses.replace(whole, **changes)
 
 

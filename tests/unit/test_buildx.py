@@ -132,13 +132,16 @@ def test_anything_else_is_passed_on_as_it_is(log: Log, line: str) -> None:
     assert reader.steps == ()
 
 
-def failure(log: Log, output: str, error: str = "process did not complete successfully: exit code: 2") -> Any:
+STATUS_2 = "process did not complete successfully: exit code: 2"
+
+
+def failure(log: Log, output: str, error: str = STATUS_2, step: str = INSTALL) -> Any:
     reader = _Reader(log)
-    for line in (*GOOD[:8], vertex(INSTALL, 4)):
+    for line in (*GOOD[:8], vertex(step, 4)):
         reader.feed(line)
     if output:
-        reader.feed(wrote(INSTALL, output))
-    reader.feed(vertex(INSTALL, 4, 5, error=error))
+        reader.feed(wrote(step, output))
+    reader.feed(vertex(step, 4, 5, error=error))
     reader.feed(vertex("other", 4, 5, error="rpc error: context canceled"))
     return reader.failure(log)
 
@@ -165,30 +168,42 @@ def test_a_failure_before_any_step_keeps_what_was_written(log: Log) -> None:
     assert error.tail == ("ERROR: failed to parse the Dockerfile",)
 
 
+UNREACHED = "app: an upstream cannot be reached in step 'install apt packages'"
+
+
 @pytest.mark.parametrize(
     ("output", "kind", "message"),
     [
-        (
-            "E: Failed to fetch a.deb",
-            NetworkFault,
-            "app: an upstream cannot be reached in step 'build: install.sh'",
-        ),
-        ("Temporary failure resolving 'a'", NetworkFault, "app: an upstream cannot be reached in step"),
-        ("dial tcp: i/o timeout", NetworkFault, "app: an upstream cannot be reached in step"),
+        ("E: Failed to fetch a.deb", NetworkFault, UNREACHED),
+        ("Temporary failure resolving 'a'", NetworkFault, UNREACHED),
+        ("dial tcp: i/o timeout", NetworkFault, UNREACHED),
         ("write /x: no space left on device", DiskFull, "app: no space is left where the image is built"),
-        ("Cannot connect to the Docker daemon", EngineError, "app: the Docker Engine stopped answering"),
-        ("rpc error: code = Unavailable", EngineError, "app: the Docker Engine stopped answering"),
-        ("make: *** [all] Error 1", BuildFailed, "app: step 'build: install.sh' ended with status 2"),
+        ("make: *** [all] Error 1", BuildFailed, "app: step 'install apt packages' ended with status 2"),
     ],
 )
 @pytest.mark.parametrize("in_error", [False, True])
 def test_kinds_of_failures_are_told_apart(
     log: Log, output: str, kind: type[FactoryError], message: str, in_error: bool
 ) -> None:
-    error = failure(log, "", f"{output}: exit code: 2") if in_error else failure(log, f"x\n{output}\n")
+    said = ("", f"{output}: exit code: 2") if in_error else (f"x\n{output}\n", STATUS_2)
+    error = failure(log, *said, step=APT)
     assert type(error) is kind
     assert error.message.startswith(message)
     assert error.hint or kind is BuildFailed
+
+
+@pytest.mark.parametrize("words", ["Cannot connect to the Docker daemon", "rpc error: code = Unavailable"])
+def test_only_the_engine_s_own_words_say_that_it_is_gone(log: Log, words: str) -> None:
+    gone = failure(log, "", words)
+    assert (type(gone), gone.exit_status) == (EngineError, 3)
+    assert gone.message == "app: the Docker Engine stopped answering during the build"
+    assert type(failure(log, f"{words}\n")) is BuildFailed
+
+
+def test_a_script_that_wants_the_network_is_told_that_it_has_none(log: Log) -> None:
+    error = failure(log, "curl: (6) Could not resolve host: example.org\n")
+    assert type(error) is BuildFailed
+    assert error.hint == "install.sh has no network: declare what it needs under 'inputs'"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +242,9 @@ def test_a_build_gives_its_steps_or_its_failure(
 
     monkeypatch.setattr(buildx, "stream", stream)
     monkeypatch.setenv("https_proxy", "http://me:hunter2@proxy.example.org")
-    request = Request(tmp_path / "context", "app:1", 1_700_000_000, tmp_path / "image.tar", cache=False)
+    request = Request(
+        tmp_path / "context", "app:1", 1_700_000_000, tmp_path / "image.tar", "linux/amd64", cache=False
+    )
     assert len(buildx.build(request, log, Stop())) == 4
     (argv,) = asked
     assert "SOURCE_DATE_EPOCH=1700000000" in argv

@@ -126,7 +126,9 @@ def test_a_new_recipe_passes_the_check(call: Call, root: Workspace) -> None:
     assert sorted(path.name for path in root.recipes.iterdir()) == ["app", "eso", "my-app"]
     files = [path for path in (root.recipes / "my-app").rglob("*") if path.is_file()]
     assert all("@NAME@" not in path.read_text() for path in files)
-    assert call("new", "my-app")[2].startswith("error: recipes/my-app exists already")
+    assert call("new", "my-app")[2].startswith(
+        "error: there is an image, recipe or base image called 'my-app' already"
+    )
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "A", "", "-x", "x-", "a--b", "x" * 64, "a b", "a\nb"])

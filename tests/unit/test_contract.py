@@ -191,11 +191,11 @@ def test_an_image_that_keeps_the_contract_passes(failures: Failures) -> None:
             "does not start, or can be written to, on a read-only root: status 0, '/etc /opt'",
         ),
         (
-            {"answers": {"net/dev": "lo\neth0"}},
+            {"answers": {"net/route": "eth0\t00000000"}},
             "no-network",
-            "does not start without network: status 0, 'lo eth0'",
+            "does not start without network: status 0, 'eth0 00000000'",
         ),
-        ({"answers": {"+set": "GREETING\n"}}, "environment", "not set: GREETING"),
+        ({"answers": {"GREETING-": "GREETING\n"}}, "environment", "not set as declared: GREETING"),
         ({"answers": {"command -v": "hello\n"}}, "commands", "not found on PATH: hello"),
         (
             {"settings": SETTINGS.replace("1000:1000", "0:0")},

@@ -29,6 +29,7 @@ def git(monkeypatch: pytest.MonkeyPatch) -> Git:
             return Finished(status, log if "log" in argv else changed, "")
 
         monkeypatch.setattr("imagefactory.history.run", run)
+        monkeypatch.setattr("imagefactory.history.which", lambda program: program)
         return asked
 
     return answers
@@ -36,8 +37,8 @@ def git(monkeypatch: pytest.MonkeyPatch) -> Git:
 
 def test_the_last_commit_gives_revision_and_time(git: Git, tmp_path: Path) -> None:
     asked = git(f"{COMMIT} 1700000000\n")
-    assert standing(tmp_path) == Standing(COMMIT, 1_700_000_000)
-    assert [words[-1] for words in asked] == [str(tmp_path)] * 2
+    assert standing(tmp_path, "recipe.yaml", "files") == Standing(COMMIT, 1_700_000_000)
+    assert [words[-3:] for words in asked] == [["--", "recipe.yaml", "files"]] * 2
 
 
 def test_uncommitted_changes_show(git: Git, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from imagefactory.backends.docker.render import render
 from imagefactory.bases import load_base
 from imagefactory.model.recipe import SmokeTest
 from imagefactory.model.report import BaseReport
-from imagefactory.model.spec import BaseDefinition
 from imagefactory.plan import Verdict, judge, judge_base, made_base
 from imagefactory.plan import tests_digest as digest_of_tests
 from imagefactory.plan.bases import definition_digest
@@ -139,7 +138,7 @@ def test_a_base_image_is_made_once_and_again_when_its_file_changes(workspace: An
     assert base is not None
     assert base.reference == "imagefactory/debian-12@sha256:1"
 
-    later = BaseDefinition(definition.base, definition.epoch + 1)
+    later = dataclasses.replace(definition, epoch=definition.epoch + 1)
     assert judge_base(later, record, record.read_base()) == "base image debian-12 has changed in its file"
-    other = BaseDefinition(definition.base.model_copy(update={"packages": ("gcc",)}), definition.epoch)
+    other = dataclasses.replace(definition, base=definition.base.model_copy(update={"packages": ("gcc",)}))
     assert judge_base(other, record, record.read_base()) == "base image debian-12 has changed in its file"

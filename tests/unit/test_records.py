@@ -42,7 +42,8 @@ def test_a_report_that_cannot_be_understood_counts_as_none(record: Record, conte
 
 
 def test_only_one_holds_the_lock(record: Record) -> None:
-    assert not record.is_locked()
+    with record.if_free() as free:
+        assert free
     waits: list[str] = []
     got, release = threading.Event(), threading.Event()
 
@@ -51,7 +52,8 @@ def test_only_one_holds_the_lock(record: Record) -> None:
             got.set()
 
     with record.locked(never, Stop()):
-        assert Record(record.folder).is_locked()
+        with Record(record.folder).if_free() as free:
+            assert not free
         thread = threading.Thread(target=second)
         thread.start()
         assert release.wait(10)
@@ -59,13 +61,15 @@ def test_only_one_holds_the_lock(record: Record) -> None:
     thread.join(10)
     assert got.is_set()
     assert waits == ["once"]
-    assert not record.is_locked()
+    with record.if_free() as free:
+        assert free
 
 
 def test_the_lock_is_free_again_after_a_failure(record: Record) -> None:
     with pytest.raises(ZeroDivisionError), record.locked(never, Stop()):
         raise ZeroDivisionError
-    assert not record.is_locked()
+    with record.if_free() as free:
+        assert free
 
 
 def test_whoever_waits_can_be_stopped(record: Record) -> None:

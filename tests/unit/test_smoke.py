@@ -84,12 +84,12 @@ LAST = "; last output: start | level 2.0 | speed: 12"
         (
             {"output": ()},
             {"output": "level high\n"},
-            r"level: no number matches 'level (\S+)'; last output: level high",
+            "level: is high, not a number; last output: level high",
         ),
         (
             {"output": ()},
             {"output": "level nan\n"},
-            "level is nan, expected 1 to 2.5; last output: level nan",
+            "level: is nan, not a number; last output: level nan",
         ),
         (
             {"output": ("^x$",), "files": (), "measures": {}},

@@ -89,9 +89,11 @@ class DockerBackend:
         return facts is not None and facts["Id"] == digest
 
     @contextlib.contextmanager
-    def subject(self, artifact: Artifact, base: BuiltBase, stop: Stop) -> Iterator[DockerSubject]:
+    def subject(
+        self, artifact: Artifact, base: BuiltBase, scratch: Path, stop: Stop
+    ) -> Iterator[DockerSubject]:
         """The image as something to run tests on."""
-        subject = DockerSubject(self._engine, artifact, base, stop)
+        subject = DockerSubject(self._engine, artifact, base, scratch, stop)
         try:
             yield subject
         finally:
@@ -127,6 +129,7 @@ def _request(spec: ImageSpec, context: Path, name: str, archive: Path, *, cache:
         name=name,
         epoch=spec.epoch,
         target=archive,
+        platform=spec.platform,
         arguments={"BASE": base.reference, "BASE_DIGEST": base.digest},
         layouts={base.reference: base.layout},
         cache=cache,

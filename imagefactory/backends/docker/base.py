@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from imagefactory import retry
 from imagefactory.backends.docker import buildx
+from imagefactory.backends.docker.render import quoted
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
 from imagefactory.log import Log
 from imagefactory.model.recipe import BaseImage
@@ -20,12 +23,16 @@ _DOCKERFILE = """\
 FROM scratch
 ADD rootfs.tar /
 ENV LANG=C.UTF-8
-LABEL org.opencontainers.image.title="{title}"
+LABEL org.opencontainers.image.title={title}
 CMD ["bash"]
 """
+# What tells of this machine and this moment, and would make another base image elsewhere: mmdebstrap
+# leaves the first two for its own use (mmdebstrap(1), "REPRODUCIBILITY").
+_CLEAN = 'rm -rf "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/log/* "$1"/var/cache/ldconfig/*'
+_NOT_FOR_APT = frozenset('":')  # apt reads the first as a quote, the second as the end of a path
 _NETWORK = re.compile(
     r"Could not (?:connect|resolve)|Temporary failure|Unable to connect|Connection|Failed to fetch"
-    r"|Cannot initiate|download failed|apt-get update.* failed",
+    r"|Cannot initiate|download failed",
     re.IGNORECASE,
 )
 
@@ -43,25 +50,56 @@ def bootstrap_version() -> dict[str, str]:
 def make_base(
     definition: BaseDefinition, layout: Path, scratch: Path, log: Log, stop: Stop
 ) -> tuple[BuiltBase, int, tuple[Step, ...]]:
-    """Make the base image's OCI layout at ``layout``, replacing the one there at the end."""
+    """Make the base image and put it into the OCI layout at ``layout``, where it takes the last one's place.
+
+    The blobs of the last one stay there, for builds that read them now.
+    """
     bootstrap_version()
     base = definition.base
+    for character in _NOT_FOR_APT & set(str(scratch)):
+        raise BuildFailed(
+            f"base image {base.name}: apt cannot work below {scratch}, for its path holds a {character}",
+            hint="move the checkout to another path",
+        )
     context = scratch / "context"
     context.mkdir()
     steps = [_bootstrap(definition, context / "rootfs.tar", scratch, log, stop)]
-    title = base.title.replace("\\", "").replace('"', "").replace("$", "")
-    (context / "Dockerfile").write_text(_DOCKERFILE.format(title=title), encoding="utf-8")
+    (context / "Dockerfile").write_text(_DOCKERFILE.format(title=quoted(base.title)), encoding="utf-8")
     draft = scratch / "oci"
-    request = buildx.Request(
-        context, f"imagefactory/{base.name}:latest", definition.epoch, draft, as_layout=True
-    )
+    name = f"imagefactory/{base.name}:latest"
+    request = buildx.Request(context, name, definition.epoch, draft, definition.platform, as_layout=True)
     steps += buildx.build(request, log, stop)
     digest = buildx.read_digest((draft / "index.json").read_bytes())
     manifest = (draft / "blobs" / digest.replace(":", "/")).read_bytes()
-    remove_tree(layout)
-    draft.rename(layout)
-    built = BuiltBase(base.name, digest, str(layout), base.published)
+    _put(draft, layout)
+    built = BuiltBase(base.name, digest, str(layout), base.published, definition.epoch)
     return built, buildx.manifest_bytes(manifest), tuple(steps)
+
+
+def _put(draft: Path, layout: Path) -> None:
+    """Move an OCI layout's image into another layout, which keeps its last image's blobs beside it."""
+    if not (layout / "index.json").is_file():
+        remove_tree(layout)
+        draft.rename(layout)
+        return
+    keep = {blob.name for blob in (draft / "blobs" / "sha256").iterdir()} | _blobs(layout)
+    for blob in (draft / "blobs" / "sha256").iterdir():
+        blob.replace(layout / "blobs" / "sha256" / blob.name)
+    (draft / "index.json").replace(layout / "index.json")
+    for blob in (layout / "blobs" / "sha256").iterdir():
+        if blob.name not in keep:
+            blob.unlink()
+
+
+def _blobs(layout: Path) -> set[str]:
+    """The sha256 of every blob that the image of an OCI layout is made of."""
+    digest = buildx.read_digest((layout / "index.json").read_bytes())
+    manifest = layout / "blobs" / digest.replace(":", "/")
+    if not manifest.is_file():
+        return set()
+    described = json.loads(manifest.read_bytes())
+    digests = [digest, *(part["digest"] for part in (described["config"], *described["layers"]))]
+    return {digest.removeprefix("sha256:") for digest in digests}
 
 
 def _bootstrap(definition: BaseDefinition, rootfs: Path, scratch: Path, log: Log, stop: Stop) -> Step:
@@ -85,10 +123,13 @@ def _mmdebstrap(base: BaseImage, epoch: int, rootfs: Path, scratch: Path, log: L
     temporary.mkdir()
     temporary.chmod(0o1777)  # mmdebstrap changes user when it is not root
     argv = ["mmdebstrap", "--variant=minbase", "--format=tar", "--aptopt=Acquire::Retries 2"]
+    if os.geteuid() == 0:
+        # Its mounts end with it, however it ends. For an ordinary user it does this by itself.
+        argv = ["unshare", "--mount", "--", *argv]
     if base.packages:
         argv.append(f"--include={','.join(base.packages)}")
     # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
-    argv += ["--skip=output/dev", '--customize-hook=rm -rf "$1"/var/log/*', base.suite, str(rootfs)]
+    argv += ["--skip=output/dev", f"--customize-hook={_CLEAN}", base.suite, str(rootfs)]
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TMPDIR": str(temporary)}
     status = stream(argv, log.line, stop=stop, environment=environment)
     if status == 0:

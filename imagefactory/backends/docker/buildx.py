@@ -32,6 +32,7 @@ _ENGINE_GONE = re.compile(
     r"Cannot connect to the Docker daemon|error reading from server: EOF|code = Unavailable"
     r"|docker daemon is not running|dial unix|closing transport|session healthcheck failed",
 )
+OFFLINE = "install.sh"  # the steps that have no network
 WORTH_TELLING = 0.05  # seconds
 
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
@@ -45,6 +46,7 @@ class Request:
     name: str
     epoch: int
     target: Path
+    platform: str
     as_layout: bool = False
     arguments: Mapping[str, str] = field(default_factory=dict)
     layouts: Mapping[str, str] = field(default_factory=dict)  # of base images, by name with digest
@@ -64,7 +66,7 @@ def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
     argv = ["docker", "buildx", "build", "--progress=rawjson", "--output", output]
     status = stream([*argv, *_options(request)], reader.feed, stop=stop, cwd=_home(request))
     if status:
-        raise reader.failure(log)
+        raise reader.failure(log, request.target)
     return reader.steps
 
 
@@ -90,7 +92,7 @@ def _home(request: Request) -> Path:
 
 def _options(request: Request) -> list[str]:
     arguments = {**request.arguments, "SOURCE_DATE_EPOCH": str(request.epoch)}
-    options = ["--provenance=false", "--sbom=false", "--pull=false"]
+    options = ["--provenance=false", "--sbom=false", "--pull=false", f"--platform={request.platform}"]
     for name, value in arguments.items():
         options += ["--build-arg", f"{name}={value}"]
     for name in _PROXIES:
@@ -142,17 +144,25 @@ class _Reader:
                     tail.append(part)
                     self._log.line(part)
 
-    def failure(self, log: Log) -> BuildFailed | EngineError:
-        """What went wrong, from what was read."""
+    def failure(self, log: Log, target: Path | None = None) -> BuildFailed | EngineError:
+        """What went wrong in making ``target``, from what was read."""
         digest, error = self._broken or ("", "")
         step = self._names.get(digest, "")
         tail = list(self._tails.get(digest, ())) or list(self._plain)
-        text = "\n".join([*tail, *self._plain, error])
+        # What a step wrote is its own affair; what buildx says of it is the engine's word.
+        words = "\n".join([*self._plain, error])
+        text = "\n".join([*tail, words])
         told: dict[str, Any] = {"step": step, "tail": tail, "log": log.path}
-        if _ENGINE_GONE.search(text):
+        if _ENGINE_GONE.search(words):
             return EngineError(
                 f"{log.id}: the Docker Engine stopped answering during the build",
                 hint="run ci/setup, which starts it, then the same command again",
+            )
+        if _FULL.search(text) and target and f"{target.parent.name}/{target.name}" in text:
+            return DiskFull(
+                f"{log.id}: no space is left in {target.parent}",
+                hint="free some space there, then run the same command again",
+                **told,
             )
         if _FULL.search(text):
             return DiskFull(
@@ -160,7 +170,7 @@ class _Reader:
                 hint="free some space: docker system df shows what holds it",
                 **told,
             )
-        if _NETWORK.search(text):
+        if _NETWORK.search(text) and not step.endswith(OFFLINE):
             return NetworkFault(
                 f"{log.id}: an upstream cannot be reached in step '{step or 'download'}'",
                 hint="check the network (and http_proxy, where there is a proxy), then try again",
@@ -168,7 +178,9 @@ class _Reader:
             )
         code = re.search(r"exit code: (\d+)", error)
         how = f"ended with status {code[1]}" if code else error or "failed"
-        return BuildFailed(f"{log.id}: step '{step or 'build'}' {how}", **told)
+        offline = _NETWORK.search(text) and step.endswith(OFFLINE)
+        hint = "install.sh has no network: declare what it needs under 'inputs'" if offline else ""
+        return BuildFailed(f"{log.id}: step '{step or 'build'}' {how}", hint=hint, **told)
 
     def _vertex(self, vertex: Mapping[str, Any]) -> None:
         digest, raw = vertex.get("digest", ""), vertex.get("name", "")
@@ -206,7 +218,7 @@ def step_name(raw: str) -> str:
     if words.startswith("RUN"):
         words = re.sub(r"^RUN( --\S+)*", "", words).strip()
         if "sh /recipe/install.sh" in words:
-            return f"{prefix}install.sh"
+            return f"{prefix}{OFFLINE}"
         if "apt-get install" in words:
             return f"{prefix}install apt packages"
         if words.startswith("useradd"):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import requests
-from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
-from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError
+from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError, disk_error
 from imagefactory.run import run
 
 MINIMUM_ENGINE = (26, 0)
@@ -37,11 +35,7 @@ class Engine:
     def client(self) -> docker.DockerClient:
         """The SDK's client. Raises EngineError when nothing answers."""
         try:
-            # The SDK does not know of docker contexts by itself, the docker command does.
-            context = ContextAPI.get_current_context()
-            if "DOCKER_HOST" in os.environ or context.Name == "default":
-                return docker.from_env(timeout=600)
-            return docker.DockerClient(base_url=context.Host, timeout=600)
+            return docker.from_env(timeout=600)
         except (DockerException, requests.RequestException) as error:
             raise explain(error) from None
 
@@ -142,6 +136,8 @@ def explained() -> Iterator[None]:
 def explain(error: Exception) -> FactoryError:
     """What an exception of the SDK means to a person."""
     text = str(getattr(error, "explanation", None) or error)
+    if isinstance(error, OSError) and not isinstance(error, (requests.RequestException, ConnectionError)):
+        return disk_error(error, Path(error.filename or "a temporary file"))
     if "no space left on device" in text.lower():
         return DiskFull(
             "the Docker Engine's disk is full",
@@ -154,7 +150,10 @@ def explain(error: Exception) -> FactoryError:
             "you may not talk to the Docker Engine",
             hint="join the group docker (sudo usermod -aG docker $USER), then log in again",
         )
-    return EngineError("the Docker Engine does not answer", hint=_SET_UP)
+    gone = isinstance(error, (requests.RequestException, ConnectionError))
+    if gone or "Error while fetching server API version" in text:
+        return EngineError("the Docker Engine does not answer", hint=_SET_UP)
+    return BuildFailed(f"the Docker Engine failed: {text}")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO
 
 from imagefactory.testing.subject import Entry
@@ -16,12 +17,13 @@ MAX_STATUS_BYTES = 32 << 20
 _CAPABILITY = "SCHILY.xattr.security.capability"  # how tar archives hold capabilities(7) of a file
 
 
-def entries(export: Iterable[bytes], base_layers: frozenset[str]) -> Iterator[Entry]:
+def entries(export: Iterable[bytes], base_layers: frozenset[str], scratch: Path) -> Iterator[Entry]:
     """Every path in every layer, from the base up, out of an OCI archive given in pieces.
 
-    ``base_layers`` holds the digests of the layers that the base brought.
+    ``base_layers`` holds the digests of the layers that the base brought; ``scratch`` is a folder with
+    room for the archive.
     """
-    with tempfile.TemporaryFile() as spool:
+    with tempfile.TemporaryFile(dir=scratch) as spool:
         for piece in export:
             spool.write(piece)
         spool.seek(0)

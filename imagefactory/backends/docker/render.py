@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -13,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from imagefactory.model.environment import shell_word, uses_home
 from imagefactory.model.spec import BuildContext, File, ImageSpec
 
 RENDERER = 1
@@ -21,19 +21,10 @@ RENDERER = 1
 INPUT_DIGEST_LABEL = "io.imagefactory.input-digest"
 ID_LABEL = "io.imagefactory.id"
 
-_HOME = re.compile(r"(\$\{HOME\})")
-
 
 def quoted(value: str) -> str:
     """``value`` as one double-quoted Dockerfile word, with nothing left to expand."""
     return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'
-
-
-def shell(value: str) -> str:
-    """``value`` as one word of a POSIX shell; only ``${HOME}`` is left to expand."""
-    parts = _HOME.split(value)
-    words = ('"${HOME}"' if _HOME.fullmatch(part) else shlex.quote(part) for part in parts if part)
-    return "".join(words) or "''"
 
 
 _templates = jinja2.Environment(
@@ -46,7 +37,7 @@ _templates = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,  # noqa: S701  # not HTML: `quoted` and `shell` escape
 )
-_templates.filters.update(quoted=quoted, shell=shell)
+_templates.filters.update(quoted=quoted, shell=shell_word)
 
 
 def render(spec: ImageSpec) -> BuildContext:
@@ -79,7 +70,7 @@ def _values(spec: ImageSpec, input_digest: str) -> dict[str, Any]:
         "sources": {**image.inputs.sources, **(build.inputs.sources if build else {})},
         "build_packages": sorted({*image.inputs.apt, *build_apt}),
         # HOME is known only at run time, so those that use it are set by the entry point.
-        "environment": {k: v for k, v in image.environment.items() if not _HOME.search(v)},
+        "environment": {k: v for k, v in image.environment.items() if not uses_home(v)},
         "labels": _labels(spec, input_digest),
     }
 

@@ -29,10 +29,13 @@ TMP_BYTES = 64 * MIB
 class DockerSubject:
     """Runs commands as an image's entry point would, within the bounds of a call."""
 
-    def __init__(self, engine: Engine, artifact: Artifact, base: BuiltBase, stop: Stop) -> None:
+    def __init__(
+        self, engine: Engine, artifact: Artifact, base: BuiltBase, scratch: Path, stop: Stop
+    ) -> None:
         self._engine = engine
         self._artifact = artifact
         self._base = base
+        self._scratch = scratch
         self._stop = stop
         self._facts = engine.image(artifact.reference)
         if self._facts is None:
@@ -48,7 +51,10 @@ class DockerSubject:
     def knows_base(self) -> bool:
         """Whether the base image that this one was built on is still here."""
         built_on = self.labels().get("org.opencontainers.image.base.digest")
-        return bool(self._base.digest) and built_on == self._base.digest
+        return built_on == self._base.digest and self._base_manifest().is_file()
+
+    def _base_manifest(self) -> Path:
+        return Path(self._base.layout) / "blobs" / self._base.digest.replace(":", "/")
 
     def labels(self) -> Mapping[str, str]:
         """The image's labels."""
@@ -63,12 +69,10 @@ class DockerSubject:
 
     def entries(self) -> Iterator[Entry]:
         """Every path of every layer, from the base up."""
-        folder = Path(self._base.layout)
-        blob = folder / "blobs" / self._base.digest.replace(":", "/")
-        base_layers = frozenset(layers.layer_digests(blob.read_bytes()))
+        base_layers = frozenset(layers.layer_digests(self._base_manifest().read_bytes()))
         with explained():
             export = self._engine.client.api.get_image(self._artifact.reference)
-            yield from layers.entries(export, base_layers)
+            yield from layers.entries(export, base_layers, self._scratch)
 
     def run(self, call: Call) -> Outcome:
         """Run one command and return how it ended. Raises EngineError, or Interrupted on a stop."""
