@@ -25,13 +25,13 @@ class Standing:
 def standing(folder: Path, *names: str) -> Standing:
     """The last commit that changed any of those files and folders in ``folder``.
 
-    Without git or commits the revision is ``unknown`` and the time fixed, so that builds stay
-    repeatable; SOURCE_DATE_EPOCH in the environment sets the time in any case
-    (https://reproducible-builds.org/specs/source-date-epoch/).
+    Without git or commits, and in a shallow clone (which cannot know that commit), the revision is
+    ``unknown`` and the time fixed, so that builds stay repeatable. SOURCE_DATE_EPOCH in the environment
+    sets the time in any case (https://reproducible-builds.org/specs/source-date-epoch/).
     """
     override = _override()
     logged = changed = ""
-    if which("git"):
+    if which("git") and not (_top(folder) / ".git" / "shallow").exists():
         logged = _git(folder, "log", "-1", "--format=%H %ct", "--", *names)
         changed = _git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *names)
     if not logged:

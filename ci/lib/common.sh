@@ -13,7 +13,8 @@ fail() {
 
 # Two runs at once (make -j, two terminals) would install over each other.
 take_turn() {
-  mkdir -p build
+  { mkdir -p build && : >>build/.setup-lock; } 2>/dev/null ||
+    fail 3 "can't write to $PWD/build: run this as the owner of the checkout, or make it writable for you"
   exec 9>build/.setup-lock
   flock --nonblock 9 || { say 'setup: another run is at work, waiting for it'; flock 9; }
 }

@@ -20,6 +20,8 @@ install_missing() {
   if ! command -v docker >/dev/null; then wanted+=(docker-cli); fi
   if ! at_least "$(buildx_version)" "$BUILDX_WANTED"; then wanted+=(docker-buildx); fi
   if ! command -v mmdebstrap >/dev/null; then wanted+=(mmdebstrap); fi
+  # With it mmdebstrap works for an ordinary user.
+  if ((EUID != 0)) && ! command -v newuidmap >/dev/null; then wanted+=(uidmap); fi
   [[ ${#wanted[@]} -gt 0 ]] || return 0
 
   say "missing or too old: ${wanted[*]}"
@@ -29,7 +31,7 @@ install_missing() {
   fi
   if ! command -v apt-get >/dev/null || ! can_be_root; then
     fail 3 "can't install: that needs apt, and root or sudo. On Debian or Ubuntu: run ci/setup engines as root" \
-      "elsewhere install Docker Engine $DOCKER_WANTED or newer with its client, buildx $BUILDX_WANTED or newer, mmdebstrap," \
+      "elsewhere install Docker Engine $DOCKER_WANTED or newer with its client, buildx $BUILDX_WANTED or newer, mmdebstrap and uidmap," \
       "and put $CONTAINERD_STORE in /etc/docker/daemon.json"
   fi
   install_engines "${wanted[@]}"
@@ -70,6 +72,7 @@ apt_has_new_docker() {
 
 with_companions() {
   printf '%s\n' "$@"
+  if [[ " $* " == *' mmdebstrap '* ]]; then echo uidmap; fi
   [[ " $* " == *' docker.io '* ]] || return 0
   printf '%s\n' docker-cli docker-buildx containerd tini-static runc iptables git ca-certificates
   # Elsewhere docker-compose is the old program, not the plugin.

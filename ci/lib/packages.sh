@@ -47,7 +47,12 @@ Suites: forky
 Components: main
 ${keyring:+Signed-By: $keyring}
 END
-  refresh_apt
+  # In a shell of its own, which alone ends if it fails: left there, the source would break every later update.
+  (refresh_apt) || {
+    as_root rm -f /etc/apt/sources.list.d/imagefactory.sources /etc/apt/preferences.d/imagefactory
+    fail 3 "your mirror's forky suite can't be used (see above), and it has been taken out of apt's sources again:" \
+      "mend the mirror or use another, or install Docker Engine $DOCKER_WANTED or newer yourself, then run this again"
+  }
 }
 
 # signed_by FILE:N: the key file of that apt source, the Nth of a deb822 file or the Nth line of a list.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -31,6 +32,6 @@ def show_error(error: FactoryError) -> None:
 def _say(text: str, colour: str | None = None, *, dim: bool = False) -> None:
     # What a build wrote may hold anything; only what shows is passed on.
     shown = "".join(c if c.isprintable() else " " for c in text)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         shown = click.style(shown, fg=colour, dim=dim)
     click.echo(shown, err=True)

@@ -14,6 +14,7 @@ from imagefactory.model.report import BaseReport, Report
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.pipeline import Planned, Result
 
+WIDE = 200  # columns of a table that is not shown on a terminal
 _COLOURS = {"passed": "green", "failed": "red", "nothing": "dim", "build": "cyan", "test": "cyan"}
 
 
@@ -52,7 +53,7 @@ def show_results(results: Iterable[Result]) -> None:
     results = list(results)
     for item in results:
         if item.action == "nothing":
-            Console().print(Text(f"{item.id}: nothing to do, {'; '.join(item.reasons)}"))
+            _console().print(Text(f"{item.id}: nothing to do, {'; '.join(item.reasons)}"))
     table = _table("image", "size", "time", "digest", "tests")
     for item in results:
         report = item.report
@@ -67,12 +68,12 @@ def show_results(results: Iterable[Result]) -> None:
             digest(report.image_digest),
             Text(tests(report) or "base image", colour),
         )
-    Console().print(table)
+    _console().print(table)
 
 
 def show_plan(planned: Iterable[Planned]) -> None:
     """What would be done, and why."""
-    console = Console()
+    console = _console()
     for item in planned:
         verb = {"build": "build", "test": "test", "nothing": "up to date"}[item.verdict.action]
         text = Text(f"{item.image.id}: ")
@@ -96,12 +97,12 @@ def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Report | 
             size(report.bytes) if report else "",
             Text(tests(report), colour),
         )
-    Console().print(table)
+    _console().print(table)
 
 
 def show_image(image: ImageDefinition, report: Report | None) -> None:
     """Everything about one image."""
-    console = Console()
+    console = _console()
     facts = {
         image.id: f"{image.title} {image.version}",
         "": image.summary,
@@ -122,6 +123,8 @@ def show_image(image: ImageDefinition, report: Report | None) -> None:
             "engines": ", ".join(f"{name} {version}" for name, version in report.engines.items()),
         }
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, value in facts.items():
         if value:
             grid.add_row(Text(name, "bold"), Text(value))
@@ -192,6 +195,12 @@ def _error(error: FactoryError | None) -> dict[str, Any] | None:
     if error is None:
         return None
     return {"message": error.message, "hint": error.hint, "exit_status": error.exit_status}
+
+
+def _console() -> Console:
+    """As wide as the terminal, and wide enough for whole lines elsewhere."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def _table(*columns: str) -> Table:

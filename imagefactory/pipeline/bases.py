@@ -36,9 +36,9 @@ def ensure_base(
         reason = judge_base(definition, record, record.read_base())
         if not (again or reason):  # somebody else made it meanwhile
             return Result(name, "nothing", 0.0)
-        report = _make(name, definition, record, backend, progress, stop)
-        reasons = (reason or "it was asked for by name",)
-        return Result(name, "build", time.monotonic() - start, reasons, report)
+        reason = reason or "it was asked for by name"
+        report = _make(name, definition, record, reason, backend, progress, stop)
+        return Result(name, "build", time.monotonic() - start, (reason,), report)
 
     if not again and not judge_base(definition, record, record.read_base()):
         return Result(name, "nothing", 0.0)
@@ -49,6 +49,7 @@ def _make(
     name: str,
     definition: BaseDefinition,
     record: Record,
+    reason: str,
     backend: Backend,
     progress: Progress,
     stop: Stop,
@@ -58,7 +59,7 @@ def _make(
         contextlib.closing(Log(name, record.log_file, progress)) as log,
         record.scratch_folder() as scratch,
     ):
-        log.phase("making the base image")
+        log.phase(f"making it: {reason}")
         built, size, steps = backend.make_base(definition, record.layout, scratch, log, stop)
         report = BaseReport(
             name=name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from imagefactory.backends.protocol import Backend
@@ -48,7 +48,7 @@ def build_one(
             if action == "test":
                 report = _test_again(record, planned, backend, log, stop)
             else:
-                report = _build(record, planned, backend, log, stop, options)
+                report = _build(record, planned, reasons, backend, log, stop, options)
         return _finished(progress, action, reasons, report, time.monotonic() - start)
 
     return guarded(image.id, record, progress, stop, work)
@@ -77,10 +77,16 @@ def test_one(
 
 
 def _build(
-    record: Record, planned: Planned, backend: Backend, log: Log, stop: Stop, options: Options
+    record: Record,
+    planned: Planned,
+    reasons: Sequence[str],
+    backend: Backend,
+    log: Log,
+    stop: Stop,
+    options: Options,
 ) -> Report:
     engines = dict(backend.engines())
-    log.phase("building")
+    log.phase(f"building: {', '.join(reasons)}")
     spec, context = planned.spec, planned.context
     write_files(record.context, context.files)
     with record.scratch_folder() as scratch:

@@ -26,9 +26,13 @@ ENV LANG=C.UTF-8
 LABEL org.opencontainers.image.title={title}
 CMD ["bash"]
 """
-# What tells of this machine and this moment, and would make another base image elsewhere: mmdebstrap
-# leaves the first two for its own use (mmdebstrap(1), "REPRODUCIBILITY").
-_CLEAN = 'rm -rf "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/log/* "$1"/var/cache/ldconfig/*'
+# What tells of this machine and this moment, and would make another base image elsewhere. mmdebstrap
+# leaves the first two for its own use (mmdebstrap(1), "REPRODUCIBILITY"); apt's folders belong to
+# whichever user apt could work as; and it would leave behind the options that only this build needs.
+_CLEAN = (
+    'cd "$1" && rm -rf etc/hostname etc/resolv.conf etc/apt/apt.conf.d/99mmdebstrap var/log/* '
+    "var/cache/ldconfig/* var/lib/apt/lists/* var/cache/apt/archives/* var/cache/apt/*.bin"
+)
 _NOT_FOR_APT = frozenset('":')  # apt reads the first as a quote, the second as the end of a path
 _NETWORK = re.compile(
     r"Could not (?:connect|resolve)|Temporary failure|Unable to connect|Connection|Failed to fetch"
@@ -129,7 +133,7 @@ def _mmdebstrap(base: BaseImage, epoch: int, rootfs: Path, scratch: Path, log: L
     if base.packages:
         argv.append(f"--include={','.join(base.packages)}")
     # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
-    argv += ["--skip=output/dev", f"--customize-hook={_CLEAN}", base.suite, str(rootfs)]
+    argv += ["--skip=output/dev,cleanup/apt", f"--customize-hook={_CLEAN}", base.suite, str(rootfs)]
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "TMPDIR": str(temporary)}
     status = stream(argv, log.line, stop=stop, environment=environment)
     if status == 0:
@@ -150,6 +154,11 @@ def _mmdebstrap(base: BaseImage, epoch: int, rootfs: Path, scratch: Path, log: L
             step=f"bootstrap {base.suite}",
             tail=tail,
             log=log.path,
+        )
+    if "unable to pick chroot mode" in text:
+        raise EngineError(
+            f"base image {base.name}: mmdebstrap cannot work for an ordinary user here",
+            hint="run ci/setup, which asks for newuidmap; /etc/subuid and /etc/subgid need a line too",
         )
     raise BuildFailed(
         f"base image {base.name}: mmdebstrap ended with status {status}",

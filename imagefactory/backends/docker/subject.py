@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,21 @@ from imagefactory.testing.subject import MIB, Call, Entry, Outcome
 WORK = "/work"
 _TMP = "/tmp"  # noqa: S108  # a tmpfs inside the container
 TMP_BYTES = 64 * MIB
+MAX_OUTPUT_BYTES = 8 * MIB  # the last of a command's output, as far as tests look at it
+GRACE_SECONDS = 15
+ATTEMPTS = 5
+OUTPUT = "/run/output/all"
+_OUT = "/run/output"
+_END = "=end="
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A command's output, the folders that it filled, in words, and the sizes of its files."""
+
+    output: str
+    full: list[str]
+    sizes: dict[str, int]
 
 
 class DockerSubject:
@@ -89,7 +104,7 @@ class DockerSubject:
     def _start(self, call: Call) -> str:
         uid, gid = call.user
         work = f"size={call.write_limit},uid={uid},gid={gid},mode=0755"
-        tmpfs = {_TMP: f"size={TMP_BYTES},mode=1777,exec"}
+        tmpfs = {_TMP: f"size={TMP_BYTES},mode=1777,exec", _OUT: work}
         mounts = [_bind(m.source, m.target, writable=m.writable) for m in call.mounts]
         if call.in_folder:
             mounts.append(_bind(call.in_folder, WORK, writable=True))
@@ -97,8 +112,8 @@ class DockerSubject:
             tmpfs[WORK] = f"{work},exec"
         api: Any = self._engine.client.api
         with explained():
-            # What is written to the working folder is memory too.
-            memory = call.memory_limit + call.write_limit + TMP_BYTES
+            # What is written to these folders is memory too.
+            memory = call.memory_limit + 2 * call.write_limit + TMP_BYTES
             host = api.create_host_config(
                 mounts=mounts,
                 tmpfs=tmpfs,
@@ -129,72 +144,69 @@ class DockerSubject:
         return container
 
     def _execute(self, container: str, call: Call) -> Outcome:
-        api: Any = self._engine.client.api
+        """Run the command and read what it wrote from a file: an engine may lose what it streams."""
+        limit = str(call.time_limit)
         argv = [*(self._config().get("Entrypoint") or ()), *call.command]
-        stopped: list[str] = []
-
-        def out_of_time() -> None:
-            stopped.append(f"ran longer than its limit of {call.time_limit:g} seconds")
-            self._kill(container)
-
-        timer = threading.Timer(call.time_limit, out_of_time)
+        wrapped = ["/bin/sh", "-c", f'exec timeout -k 5 "$0" "$@" >{OUTPUT} 2>&1', limit, *argv]
         start = time.monotonic()
-        pieces: list[bytes] = []
-        size = 0
         with explained():
-            process = api.exec_create(container, argv, user=f"{call.user[0]}:{call.user[1]}", workdir=WORK)[
-                "Id"
-            ]
-            timer.start()
-            try:
-                for piece in api.exec_start(process, stream=True):
-                    size += len(piece)
-                    if size <= call.write_limit:
-                        pieces.append(piece)
-                    elif not stopped:  # what is still on its way is read and dropped
-                        stopped.append(f"wrote more than its limit of {call.write_limit >> 20} MiB")
-                        self._kill(container)
-                status, killed = self._status(process, container)
-            finally:
-                timer.cancel()
+            process = self._begin(container, call, wrapped)
+            status = self._wait(process, start + call.time_limit + GRACE_SECONDS)
             seconds = time.monotonic() - start
-        if killed and not stopped and not self._stop:
-            stopped.append(f"needed more memory than its limit of {call.memory_limit >> 20} MiB")
-        output = b"".join(pieces).decode("utf-8", "replace")
-        sizes: dict[str, int] = {}
-        if not stopped:
-            full, sizes = self._written(container, call)
-            stopped += [f"wrote more to {where} than its limit of {limit >> 20} MiB" for where, limit in full]
-        return Outcome(status, output, seconds, "; ".join(stopped), sizes)
+            killed = self._engine.client.api.inspect_container(container)["State"].get("OOMKilled")
+            written = self._written(container, call)
+        stopped = written.full
+        if status != 0 and seconds >= call.time_limit:
+            stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
+        elif killed and status != 0:
+            stopped = [f"needed more memory than its limit of {call.memory_limit >> 20} MiB"]
+        return Outcome(status, written.output, seconds, "; ".join(stopped), written.sizes)
 
-    def _status(self, process: str, container: str) -> tuple[int, bool]:
-        """The exit status, and whether the kernel killed something for want of memory."""
+    def _begin(self, container: str, call: Call, argv: list[str]) -> str:
+        """Start a command in the container, and return the engine's name of it."""
         api: Any = self._engine.client.api
-        # What the command wrote may end before the command does.
-        while (ended := api.exec_inspect(process))["Running"]:
+        user = f"{call.user[0]}:{call.user[1]}"
+        process: str = api.exec_create(container, argv, user=user, workdir=WORK)["Id"]
+        api.exec_start(process, detach=True)
+        return process
+
+    def _wait(self, process: str, deadline: float) -> int:
+        """The exit status of a command, once it has ended. Raises Interrupted on a stop."""
+        api: Any = self._engine.client.api
+        while time.monotonic() < deadline:
+            state = api.exec_inspect(process)
+            if not state["Running"] and state["ExitCode"] is not None:
+                return int(state["ExitCode"])
             self._stop.wait(0.05)
             self._stop.check()
-        status = ended["ExitCode"]
-        state: dict[str, Any] = api.inspect_container(container)["State"]
-        return (-1 if status is None else int(status)), bool(state.get("OOMKilled")) and status != 0
+        return -1
 
-    def _written(self, container: str, call: Call) -> tuple[list[tuple[str, int]], dict[str, int]]:
-        """The folders that are full, with their limits, and the sizes of the expected files."""
-        api: Any = self._engine.client.api
+    def _written(self, container: str, call: Call) -> _Written:
+        """What the command wrote. Asked again until the answer is whole: see _execute."""
         files = " ".join(shlex.quote(f"./{file}") for file in call.expect)
-        script = f"stat -f -c %a {WORK} {_TMP}"
-        script += f'; for f in {files}; do [ -f "$f" ] && wc -c <"$f" || echo -; done'
-        with explained():
-            process = api.exec_create(
-                container,
-                ["/bin/sh", "-c", script],
-                user=f"{call.user[0]}:{call.user[1]}",
-                workdir=WORK,
-            )["Id"]
-            free_work, free_tmp, *sizes = api.exec_start(process).decode().split()
-        limits = [(WORK, call.write_limit, free_work), (_TMP, TMP_BYTES, free_tmp)]
-        full = [(folder, limit) for folder, limit, free in limits if free == "0"]
-        return full, {f: int(n) for f, n in zip(call.expect, sizes, strict=False) if n.isdecimal()}
+        script = f"echo $(stat -f -c %a {WORK} {_TMP} {_OUT}); "
+        script += f'echo $(for f in {files}; do [ -f "$f" ] && wc -c <"$f" || echo -; done); '
+        script += f"tail -c {MAX_OUTPUT_BYTES} {OUTPUT}; printf {_END}"
+        api: Any = self._engine.client.api
+        user = f"{call.user[0]}:{call.user[1]}"
+        for _ in range(ATTEMPTS):
+            asked = api.exec_create(container, ["/bin/sh", "-c", script], user=user, workdir=WORK)["Id"]
+            answer = api.exec_start(asked).decode("utf-8", "replace")
+            if answer.endswith(_END):
+                break
+            self._stop.check()
+        else:
+            raise EngineError("the Docker Engine does not pass on what a test wrote", hint="restart it")
+        free, sizes, output = answer.removesuffix(_END).split("\n", 2)
+        words = ("to /work ", "to /tmp ", "")
+        limits = (call.write_limit, TMP_BYTES, call.write_limit)
+        full = [
+            f"wrote more {where}than its limit of {limit >> 20} MiB"
+            for where, limit, blocks in zip(words, limits, free.split(), strict=True)
+            if blocks == "0"
+        ]
+        found = zip(call.expect, sizes.split(), strict=True)
+        return _Written(output, full, {f: int(n) for f, n in found if n.isdecimal()})
 
     def _kill(self, container: str) -> None:
         with contextlib.suppress(Exception):  # it may just have ended by itself
