@@ -119,7 +119,9 @@ class LiveProgress:
     def phase(self, id: str, text: str) -> None:
         with self._lock:
             row = self._rows.setdefault(id, _Row())
-            row.phase, row.step, row.line = text, "", ""
+            row.phase, row.step, row.line = text.partition(":")[0], "", ""
+        if ":" in text:  # the reason for it, which is worth keeping in sight
+            self._print("▸", "cyan", id, text)
 
     def step(self, id: str, name: str) -> None:
         with self._lock:
@@ -167,8 +169,9 @@ def _findings(test: TestReport) -> str:
     """Why a test failed or was not run, or what it measured."""
     if test.reason:
         return f": {test.reason}"
-    found = (f"{name} = {value:g}" for name, value in test.measures.items())
-    return f": {', '.join(found)}" if test.measures else ""
+    found = [f"{name} = {value:g}" for name, value in test.measures.items()]
+    more = [f"{len(found) - 1} more"] if len(found) > 2 else found[1:]
+    return f": {', '.join([*found[:1], *more])}" if found else ""
 
 
 def _clean(text: str) -> str:

@@ -221,7 +221,7 @@ def step_name(raw: str) -> str:
             return f"{prefix}{OFFLINE}"
         if "apt-get install" in words:
             return f"{prefix}install apt packages"
-        if words.startswith("useradd"):
+        if "useradd " in words:
             return f"{prefix}add the user"
     if words.startswith("FROM ") or raw.startswith("[context"):
         return "load the base image"
