@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from bench import PREFIX, Bench, exists, inspect
 from jsonschema import Draft202012Validator
+
+from tests.engines.bench import PREFIX, Bench, docker, exists, inspect
 
 HELLO = f"{PREFIX}-hello"
 FIELDS = {"id", "input_digest", "image_digest", "bytes", "steps", "tests", "engines"}
@@ -96,8 +97,6 @@ def test_an_image_that_was_removed_is_built_again(bench: Bench) -> None:
     image = bench.recipe("removed")
     bench.run("test", image, status=2)
     bench.run("build", image)
-    from bench import docker
-
     docker("image", "rm", f"imagefactory/{image}:1.0", f"imagefactory/{image}:latest")
     (result,) = bench.run("build", image, "--json").json()
     assert result["reasons"] == [f"imagefactory/{image}:1.0 is no longer in the engine"]

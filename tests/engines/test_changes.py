@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import Bench, docker, exists, inspect
+from tests.engines.bench import Bench, docker, exists, inspect
 
 APT = {"inputs": {"apt": ["hello"]}, "commands": ["hello"]}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bench import Bench, exists
+
+from tests.engines.bench import Bench, exists
 
 TOKEN = "correct-horse-battery"
 KEY = "\n".join(

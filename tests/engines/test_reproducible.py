@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from bench import PREFIX, REPOSITORY, Bench
+from tests.engines.bench import PREFIX, REPOSITORY, Bench
 
 RECIPE = f"{PREFIX}-eso-vlt"
 MUSE = f"{RECIPE}-muse"

@@ -46,6 +46,11 @@ class Engine:
 
     def versions(self) -> dict[str, str]:
         """Versions of the engine and of buildx. Raises EngineError where they cannot serve."""
+        if not self.local:
+            raise EngineError(
+                "the Docker Engine is on another machine, which cannot see the files here",
+                hint="use one on this machine: unset DOCKER_HOST, or choose another docker context",
+            )
         with explained():
             server = self.client.version()["Version"]
             driver = dict(self.client.info().get("DriverStatus") or ()).get("driver-type", "")
