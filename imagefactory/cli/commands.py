@@ -6,12 +6,13 @@ import contextlib
 import functools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagefactory.errors import BadInput, FactoryError
+from imagefactory.errors import BadFiles, BadInput, FactoryError, Problem
 from imagefactory.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
@@ -51,12 +52,14 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     from imagefactory.records import record_of
 
     workspace = find_workspace(root)
-    images = _images(workspace, names)
+    images, problems = _readable_images(workspace, names)
     reports = {image.id: record_of(workspace, image.id).read() for image in images}
     if as_json:
         _print_json([tables.summary(image, reports[image.id]) for image in images])
     else:
         tables.show_list(images, reports)
+    if problems:
+        raise BadFiles(problems)
 
 
 @click.command()
@@ -112,8 +115,6 @@ def check(root: Path, names: tuple[str, ...], as_json: bool) -> None:
         )
         sys.exit(2 if problems else 0)
     if problems:
-        from imagefactory.errors import BadFiles
-
         raise BadFiles(problems)
     click.echo(f"{count} image{'s' if count != 1 else ''}: no problems")
 
@@ -128,11 +129,14 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     from imagefactory.pipeline import plan_images
 
     workspace = find_workspace(root)
-    planned = plan_images(workspace, _images(workspace, names), _backend(workspace))
+    images, problems = _readable_images(workspace, names)
+    planned = plan_images(workspace, images, _backend(workspace))
     if as_json:
         _print_json([tables.planned(item) for item in planned])
     else:
         tables.show_plan(planned)
+    if problems:
+        raise BadFiles(problems)
 
 
 @click.command(short_help="Write the Dockerfile of an image, and what it needs.")
@@ -265,6 +269,25 @@ def _images(workspace: Workspace, names: tuple[str, ...]) -> tuple[ImageDefiniti
             hint="only build and check take base images",
         )
     return selection.images
+
+
+def _readable_images(
+    workspace: Workspace, names: tuple[str, ...]
+) -> tuple[Sequence[ImageDefinition], Sequence[Problem]]:
+    """The images that were named; for no name, all that can be read, and what is wrong with the rest."""
+    from imagefactory.recipes import load_images, recipe_names
+
+    try:
+        return _images(workspace, names), ()
+    except BadFiles as error:
+        if names:
+            raise
+        problems = error.problems
+    found: list[ImageDefinition] = []
+    for recipe in recipe_names(workspace):
+        with contextlib.suppress(BadFiles):
+            found += load_images(workspace, [recipe])
+    return found, problems
 
 
 def _was_rendered(folder: Path) -> bool:

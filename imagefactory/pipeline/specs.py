@@ -16,6 +16,7 @@ from imagefactory.model.spec import (
 )
 from imagefactory.plan import Verdict, judge, judge_base, made_base
 from imagefactory.records import record_of, record_of_base
+from imagefactory.run import Stop
 from imagefactory.workspace import Workspace
 
 
@@ -56,8 +57,9 @@ def plan_context(workspace: Workspace, image: ImageDefinition, backend: Backend)
 
 def debug_image(workspace: Workspace, image: ImageDefinition, backend: Backend) -> None:
     """Open a shell, on the caller's terminal, in the step where the last build broke."""
-    spec = plan_image(workspace, image, backend).spec
-    backend.debug(spec, record_of(workspace, image.id).context)
+    record = record_of(workspace, image.id)
+    with record.locked(lambda: None, Stop()):
+        backend.debug(plan_image(workspace, image, backend).spec, record.context)
 
 
 def plan_images(workspace: Workspace, images: Iterable[ImageDefinition], backend: Backend) -> list[Planned]:

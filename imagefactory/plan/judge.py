@@ -44,7 +44,7 @@ def judge(
     if report.status == "failed":
         return Verdict("build", ("its tests failed last time",))
     if not exists(report.reference, report.image_digest):
-        return Verdict("build", (f"{report.reference} is no longer in the engine",))
+        return Verdict("build", (f"the engine no longer has it as {report.reference}",))
     if report.tests_digest != tests_digest(image):
         return Verdict("test", ("its tests changed",))
     return Verdict("nothing", ("nothing changed since it was built and tested",))

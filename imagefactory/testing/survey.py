@@ -59,7 +59,6 @@ def survey(entries: Iterable[Entry]) -> Survey:
     """Look at every entry once. Those of the base count only for what it already had."""
     found = Survey()
     secrets = our_secrets()
-    base_setuid: set[str] = set()
     base_packages: frozenset[str] = frozenset()
     for entry in entries:
         if entry.path.rpartition("/")[2].startswith(".wh."):
@@ -69,12 +68,9 @@ def survey(entries: Iterable[Entry]) -> Survey:
             base_packages = frozenset(packages) if entry.in_base else base_packages
             needed = frozenset(other for name in packages for other in packages[name] - {name})
             found.packages = frozenset(packages) - base_packages - needed
-        if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
-            if entry.in_base:
-                base_setuid.add(entry.path)
-            elif entry.path not in base_setuid:
-                found.setuid.append(f"{entry.path} ({entry.mode:o})")
         if not entry.in_base:
+            if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
+                found.setuid.append(f"{entry.path} ({entry.mode:o})")
             found.secrets += _secrets(entry, secrets)
             found.leftovers += _leftovers(entry)
     return found

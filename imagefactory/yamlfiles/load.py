@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -136,6 +137,8 @@ def _complaint(error: Mapping[str, Any], where: Path, doc: Document) -> str:
     match error["type"]:
         case "string_type" if where in doc.raw:
             return _unquoted(doc.raw[where], found)
+        case "float_type" if number := _number(found):
+            return f"expected a number, found text: write {number}"
         case kind if kind in _NOUNS:
             return f"expected {_NOUNS[kind]}, found {_found(found)}"
         case "expected" | "literal_error":
@@ -151,6 +154,17 @@ def _complaint(error: Mapping[str, Any], where: Path, doc: Document) -> str:
         case "less_than_equal":
             return f"must be {limits['le']} or less, found {_found(found)}"
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
+
+
+def _number(text: Any) -> str:
+    """``text`` as YAML 1.1 writes a number, with a point and the exponent's sign, or nothing."""
+    try:
+        number = float(text) if isinstance(text, str) else math.nan
+    except ValueError:
+        return ""
+    mantissa, e, exponent = repr(number).partition("e")
+    point = "" if "." in mantissa else ".0"
+    return f"{mantissa}{point}{e}{exponent}" if math.isfinite(number) else ""
 
 
 def _unquoted(raw: str, value: Any) -> str:

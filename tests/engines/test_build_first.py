@@ -99,7 +99,7 @@ def test_an_image_that_was_removed_is_built_again(bench: Bench) -> None:
     bench.run("build", image)
     docker("image", "rm", f"imagefactory/{image}:1.0", f"imagefactory/{image}:latest")
     (result,) = bench.run("build", image, "--json").json()
-    assert result["reasons"] == [f"imagefactory/{image}:1.0 is no longer in the engine"]
+    assert result["reasons"] == [f"the engine no longer has it as imagefactory/{image}:1.0"]
     assert exists(f"imagefactory/{image}")
 
 

@@ -244,3 +244,13 @@ def test_a_failure_shows_what_where_and_what_next(capsys: pytest.CaptureFixture[
         "  → mend it",
         f"  → everything it wrote: {tmp_path / 'build.log'}",
     ]
+
+
+def test_a_broken_recipe_does_not_hide_the_others(root: Workspace, call: Call) -> None:
+    (root.recipes / "broken").mkdir()
+    (root.recipes / "broken" / "recipe.yaml").write_text("name: broken\n")
+    status, out, err = call("list")
+    assert status == 2
+    assert "app " in out
+    assert "recipes/broken/recipe.yaml:1:1: the key 'base' is missing" in err
+    assert call("list", "app")[0] == 0

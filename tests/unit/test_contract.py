@@ -27,7 +27,7 @@ def test_a_clean_image_is_clean() -> None:
     found = survey(
         [
             entry("usr/bin/su", in_base=True, mode=0o4755),
-            entry("usr/bin/su", mode=0o4755),
+            entry("usr/bin/su", mode=0o755),
             entry("var/lib/apt/lists/lock"),
             entry("var/lib/apt/lists/partial", is_file=False, mode=0o755),
             entry("opt/app/bin/hello", b"#!/bin/sh\n", mode=0o755),
@@ -38,6 +38,11 @@ def test_a_clean_image_is_clean() -> None:
         ]
     )
     assert (found.secrets, found.leftovers, found.setuid) == ([], [], [])
+
+
+def test_a_setuid_program_in_another_s_place_is_found() -> None:
+    layers = [entry("usr/bin/su", in_base=True, mode=0o4755), entry("usr/bin/su", mode=0o4755)]
+    assert survey(layers).setuid == ["usr/bin/su (4755)"]
 
 
 @pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o6755])

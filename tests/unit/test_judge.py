@@ -46,7 +46,7 @@ def test_what_failed_is_built_again() -> None:
 
 
 def test_what_is_gone_is_built_again() -> None:
-    assert verdict(exists=False) == Verdict("build", ("imagefactory/app:1.0 is no longer in the engine",))
+    assert verdict(exists=False) == Verdict("build", ("the engine no longer has it as imagefactory/app:1.0",))
 
 
 def test_changed_tests_are_only_run_again() -> None:
