@@ -46,6 +46,7 @@ def build_one(
         start = time.monotonic()
         with contextlib.closing(Log(image.id, record.log_file, progress)) as log:
             if action == "test":
+                log.phase(f"testing again: {', '.join(reasons)}")
                 report = _test_again(record, planned, backend, log, stop)
             else:
                 report = _build(record, planned, reasons, backend, log, stop, options)
