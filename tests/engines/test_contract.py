@@ -103,6 +103,16 @@ def test_a_breach(reports: dict[str, tuple[Bench, str]], name: str) -> None:
 
 def test_build_inputs_that_stay_are_leftovers(bench: Bench) -> None:
     image = bench.recipe(
+        "contract-stay",
+        "mkdir -p /opt/x; echo x >/opt/x/x",
+        build={"inputs": {"apt": ["hello"]}, "keep": ["/opt/x", "/var/lib/dpkg"]},
+    )
+    bench.run("build", image, status=1)
+    assert bench.failed_tests(image) == {"no-leftovers": "build-only package hello"}
+
+
+def test_what_the_image_or_its_base_has_anyway_is_no_leftover(bench: Bench) -> None:
+    image = bench.recipe(
         "contract-build",
         "mkdir -p /opt/x; echo x >/opt/x/x",
         # hello comes with the image too; dash is the base's own.
