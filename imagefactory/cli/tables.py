@@ -10,10 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from imagefactory.errors import FactoryError
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import BaseReport, Report
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.pipeline import Planned, Result
 
+GIB = 1 << 30
 WIDE = 200  # columns of a table that is not shown on a terminal
 _COLOURS = {"passed": "green", "failed": "red", "nothing": "dim", "build": "cyan", "test": "cyan"}
 
@@ -111,6 +113,7 @@ def show_image(image: ImageDefinition, report: Report | None) -> None:
         "citation": "\n".join(image.citation),
         "base image": image.base,
         "commands": ", ".join(image.commands),
+        "needs": _needs(image.needs),
         "maintainers": ", ".join(person.name for person in image.maintainers),
     }
     if report:
@@ -189,6 +192,14 @@ def result(item: Result) -> dict[str, Any]:
         "error": _error(item.error),
         "report": item.report.model_dump(mode="json") if item.report else None,
     }
+
+
+def _needs(needs: Needs) -> str:
+    """What the application needs of a machine, in words."""
+    words = [f"{needs.memory / GIB:g} GiB of memory", f"{needs.disk / GIB:g} GiB of disk"]
+    words += ["a GPU"] if needs.gpu else []
+    words += ["a desktop"] if needs.desktop else []
+    return ", ".join(words)
 
 
 def _error(error: FactoryError | None) -> dict[str, Any] | None:

@@ -42,7 +42,9 @@ class Report(_Record):
     version: str
     status: Literal["passed", "failed"]
     reference: str = Field(description="name of the image in the engine; empty when not kept")
-    input_digest: str = Field(description="sha256 over everything that decides the image")
+    input_digest: str = Field(
+        description="sha256 over all that the recipe, its base image and the factory decide of the image"
+    )
     tests_digest: str = Field(description="sha256 over everything that decides the tests")
     image_digest: str = Field(description="digest of the OCI manifest")
     bytes: int

@@ -179,6 +179,9 @@ def _scalar(node: yaml.ScalarNode, path: Path, document: Document) -> Any:
         return node.value  # such as the 31st of February
     finally:
         loader.dispose()
+    if ":" in node.value and isinstance(value, (int, float)):
+        del document.raw[path]  # YAML 1.1 counts 1:30 in sixties; nobody else does
+        return node.value
     return value
 
 
