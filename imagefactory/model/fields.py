@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -119,6 +120,16 @@ def _licence(value: str) -> str:
         ) from None
 
 
+def _requirement(value: str) -> str:
+    try:
+        requirement = Requirement(value)
+    except InvalidRequirement as error:
+        raise ValueError(f"'{value}' is not a requirement such as numpy>=1.26: {error}") from None
+    if requirement.url:
+        raise ValueError(f"'{requirement.name}' names an address: declare that under 'sources'")
+    return value
+
+
 def _inside(value: str) -> str:
     if value.startswith("/") or ".." in value.split("/"):
         raise ValueError("must be a relative path that stays inside its folder")
@@ -216,6 +227,23 @@ AptPackage = Annotated[
     str,
     Field(max_length=100),
     Matching(r"^[a-z0-9][a-z0-9+.-]+$", "the name of a Debian package, such as libfftw3-dev"),
+]
+PipRequirement = Annotated[Line, Field(max_length=300), AfterValidator(_requirement)]
+CondaSpec = Annotated[
+    Line,
+    Field(max_length=200),
+    Matching(
+        r"^[a-z0-9_][a-z0-9_.-]*( *[<>=!~]*=?[A-Za-z0-9_.*,|<>=!~+ -]*)?$",
+        "a conda package with its version, such as fermitools==2.5.1",
+    ),
+]
+CondaChannel = Annotated[
+    Line,
+    AfterValidator(_no_credentials),
+    Matching(
+        rf"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*$|{_ADDRESS}",
+        "a channel's name, such as conda-forge, or its web address",
+    ),
 ]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[

@@ -11,6 +11,8 @@ from imagefactory.model.fields import (
     AptPackage,
     Argument,
     Command,
+    CondaChannel,
+    CondaSpec,
     Email,
     EnvironmentName,
     EnvironmentValue,
@@ -22,6 +24,7 @@ from imagefactory.model.fields import (
     Matching,
     Number,
     Pattern,
+    PipRequirement,
     RelativePath,
     Sha256,
     Size,
@@ -44,12 +47,16 @@ class Maintainer(Strict):
 
 
 class Source(Strict):
-    """Upstream source: an archive by ``url`` and ``sha256``, or a repository by ``git`` and ``commit``."""
+    """Upstream source: an archive by ``url`` and ``sha256``, or a repository by ``git`` and ``commit``.
+
+    ``mirrors`` are further addresses of the same, tried in turn.
+    """
 
     url: SourceUrl | None = None
     sha256: Sha256 | None = None
     git: GitUrl | None = None
     commit: GitCommit | None = None
+    mirrors: tuple[SourceUrl, ...] = ()
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -61,11 +68,29 @@ class Source(Strict):
         return self
 
 
-class Inputs(Strict):
-    """What the application is made of. Build-only inputs are declared under ``build``."""
+class BuildInputs(Strict):
+    """What only the build stage needs."""
 
     apt: tuple[AptPackage, ...] = ()
     sources: dict[Identifier, Source] = {}
+
+
+class Conda(Strict):
+    """conda packages, from channels in the order of their priority; they are installed in /opt/conda."""
+
+    channels: Annotated[tuple[CondaChannel, ...], Field(min_length=1)]
+    packages: Annotated[tuple[CondaSpec, ...], Field(min_length=1)]
+
+
+class Inputs(BuildInputs):
+    """What the application is made of. Build-only inputs are declared under ``build``.
+
+    Python packages are installed in /opt/venv, for the base image's Python.
+    """
+
+    pip: tuple[PipRequirement, ...] = ()
+    constraints: tuple[PipRequirement, ...] = ()
+    conda: Conda | None = None
 
 
 _SYSTEM = frozenset(("", "bin", "dev", "etc", "lib", "opt", "proc", "root", "run", "sbin", "usr", "var"))
@@ -74,7 +99,7 @@ _SYSTEM = frozenset(("", "bin", "dev", "etc", "lib", "opt", "proc", "root", "run
 class BuildStage(Strict):
     """A stage of its own that compiles, and of which only ``keep`` reaches the image."""
 
-    inputs: Inputs = Inputs()
+    inputs: BuildInputs = BuildInputs()
     keep: Annotated[tuple[AbsolutePath, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -85,10 +110,25 @@ class BuildStage(Strict):
         return self
 
 
+class Gpu(Strict):
+    """What an application needs of an NVIDIA GPU, which is checked when it starts.
+
+    ``driver`` is the oldest driver's version; ``capability`` lists the compute capabilities
+    (https://developer.nvidia.com/cuda-gpus) that the application's programs were built for.
+    """
+
+    cuda: Version
+    driver: Annotated[str, Matching(r"^[0-9]+(\.[0-9]+)*$", "a driver's version, such as 525.60.13")]
+    capability: Annotated[
+        tuple[Annotated[str, Matching(r"^[0-9]+\.[0-9]$", "a compute capability, such as 8.0")], ...],
+        Field(min_length=1),
+    ]
+
+
 class Needs(Strict):
     """What the application needs of the machine that runs it. Sizes in bytes."""
 
-    gpu: bool = False
+    gpu: Gpu | None = None
     desktop: bool = False
     memory: Size = 1024 * MIB
     disk: Size = 1024 * MIB
@@ -128,6 +168,24 @@ class SmokeTest(Strict):
     write_limit: Size = 64 * MIB
 
 
+class LicencePolicy(Strict):
+    """Who may have the image. ``terms`` is the address of the licence's text.
+
+    ``public``: anyone. ``accept-first``: whoever builds it must accept the terms. ``private``: it may be
+    built for oneself, and is not to be published.
+    """
+
+    policy: Literal["public", "accept-first", "private"] = "public"
+    terms: Url | None = None
+    note: Line | None = None
+
+    @model_validator(mode="after")
+    def _says_which_terms(self) -> Self:
+        if self.policy == "accept-first" and not self.terms:
+            raise ValueError("an accept-first recipe needs 'terms': the address of what is to be accepted")
+        return self
+
+
 class Details(Strict):
     """What a recipe and its variants may both say. A variant says only what differs."""
 
@@ -136,6 +194,7 @@ class Details(Strict):
     version: Version | None = None
     homepage: Url | None = None
     licence: Licence | None = None
+    distribution: LicencePolicy = LicencePolicy()
     citation: tuple[Line, ...] = ()
     base: Identifier | None = None
     inputs: Inputs = Inputs()
