@@ -25,6 +25,10 @@ class BadInput(FactoryError):
     exit_status = 2
 
 
+class NotLocked(BadInput):
+    """What is made of locked inputs was asked for, and they are not locked."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One defect in a file. Line and column count from 1; 0 where the file as a whole is meant."""

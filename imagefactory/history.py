@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from imagefactory.errors import BadInput
 from imagefactory.run import run, which
 
 NO_HISTORY = "unknown"
+BUNDLE_FILE = "bundle.json"
 LATEST = 4_294_967_295  # 2106, the last that an ext4 or gzip header of 32 bits can hold
 EARLIEST = 315_532_800  # 1980-01-01, the earliest time that zip archives can hold
 
@@ -25,11 +27,14 @@ class Standing:
 def standing(folder: Path, *names: str) -> Standing:
     """The last commit that changed any of those files and folders in ``folder``.
 
-    Without git or commits, and in a shallow clone (which cannot know that commit), the revision is
-    ``unknown`` and the time fixed, so that builds stay repeatable. SOURCE_DATE_EPOCH in the environment
-    sets the time in any case (https://reproducible-builds.org/specs/source-date-epoch/).
+    In the checkout of a bundle, what git told where the bundle was made. Without git or commits, and in a
+    shallow clone (which cannot know that commit), the revision is ``unknown`` and the time fixed, so that
+    builds stay repeatable. SOURCE_DATE_EPOCH in the environment sets the time in any case (https://reproducible-builds.org/specs/source-date-epoch/).
     """
     override = _override()
+    bundled = _bundled(folder / names[0]) if names else None
+    if bundled:
+        return bundled if override is None else Standing(bundled.revision, override)
     logged = changed = ""
     if which("git") and not (_top(folder) / ".git" / "shallow").exists():
         logged = _git(folder, "log", "-1", "--format=%H %ct", "--", *names)
@@ -38,6 +43,18 @@ def standing(folder: Path, *names: str) -> Standing:
         return Standing(NO_HISTORY, EARLIEST if override is None else override)
     commit, seconds = logged.split()
     return Standing(commit + ("-dirty" if changed else ""), int(seconds) if override is None else override)
+
+
+def _bundled(file: Path) -> Standing | None:
+    top = next((f for f in file.parents if (f / BUNDLE_FILE).is_file()), None)
+    if top is None or (top / ".git").exists():
+        return None
+    try:
+        known = json.loads((top / BUNDLE_FILE).read_bytes())["standing"]
+        found = known[str(file.relative_to(top))]
+        return Standing(str(found["revision"]), int(found["epoch"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _git(folder: Path, *words: str) -> str:

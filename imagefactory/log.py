@@ -10,6 +10,7 @@ from typing import IO, Protocol
 from imagefactory.errors import disk_error
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
+from imagefactory.redact import redact
 
 TAIL_LINES = 15
 MAX_LOG_BYTES = 64 << 20
@@ -26,6 +27,9 @@ class Progress(Protocol):
 
     def line(self, id: str, text: str) -> None:
         """The current step wrote a line."""
+
+    def amount(self, id: str, done: int, total: int) -> None:
+        """So many bytes of ``total`` are fetched."""
 
     def step_done(self, id: str, step: Step) -> None:
         """A step ended well."""
@@ -58,6 +62,7 @@ class Log:
             self._out.close()
 
     def phase(self, text: str) -> None:
+        text = redact(text)
         self._write(f"== {text}")
         self._progress.phase(self.id, text)
 
@@ -67,6 +72,7 @@ class Log:
         self._progress.step(self.id, name)
 
     def line(self, text: str) -> None:
+        text = redact(text)
         self.tail.append(text)
         self._write(text)
         self._progress.line(self.id, text)

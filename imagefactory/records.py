@@ -186,6 +186,20 @@ def make_folder(folder: Path) -> None:
         raise disk_error(error, folder) from None
 
 
+@contextlib.contextmanager
+def hold_file(file: Path) -> Iterator[None]:
+    """Hold a lock file; others wait. The kernel drops it when the process ends, however it ends."""
+    lock = FileLock(file, thread_local=False)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise disk_error(error, file) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a tree of ours. Refuses where something is still mounted below it."""
     if not folder.exists():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from imagefactory.log import Log
+from imagefactory.inputs import Means
+from imagefactory.model.lock import Lock
 from imagefactory.model.spec import (
     Artifact,
     BaseDefinition,
@@ -19,6 +20,7 @@ from imagefactory.model.spec import (
     TestedArtifact,
 )
 from imagefactory.run import Stop
+from imagefactory.store import Store
 from imagefactory.testing.subject import Subject
 
 
@@ -34,24 +36,24 @@ class Backend(Protocol):
         """The files of the build. Pure."""
 
     def make_base(
-        self, base: BaseDefinition, layout: Path, scratch: Path, log: Log, stop: Stop
+        self, base: BaseDefinition, lock: Lock, layout: Path, means: Means
     ) -> tuple[BuiltBase, int, tuple[Step, ...]]:
-        """Make a base image from packages: the image, its bytes, and the steps taken."""
+        """Make a base image from locked packages: the image, its bytes, and the steps taken."""
+
+    def ask_base(
+        self, base: BuiltBase, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means
+    ) -> Path:
+        """Run ``ask.sh`` of ``files`` in a base image, with network; a folder with what it answers.
+
+        Raises BuildFailed, or a kind of it.
+        """
 
     def build(
-        self,
-        spec: ImageSpec,
-        context: Path,
-        input_digest: str,
-        scratch: Path,
-        log: Log,
-        stop: Stop,
-        *,
-        cache: bool,
+        self, spec: ImageSpec, context: Path, input_digest: str, means: Means, *, cache: bool
     ) -> Artifact:
-        """Build a candidate. Raises BuildFailed; then nothing of it is left."""
+        """Build a candidate from the store alone. Raises BuildFailed; then nothing of it is left."""
 
-    def debug(self, spec: ImageSpec, context: Path) -> None:
+    def debug(self, spec: ImageSpec, context: Path, scratch: Path, store: Store) -> None:
         """Open a shell, on the caller's terminal, where the build of ``context`` breaks."""
 
     def find(self, reference: str, digest: str) -> bool:
@@ -62,8 +64,8 @@ class Backend(Protocol):
     ) -> AbstractContextManager[Subject]:
         """The image as something to run tests on; its containers end with the block."""
 
-    def keep(self, artifact: TestedArtifact, version: str) -> Artifact:
-        """Give a tested candidate its name."""
+    def keep(self, artifact: TestedArtifact, version: str, stand_ins: Sequence[str]) -> Artifact:
+        """Give a tested candidate its name; one with stand-ins gets another, that nobody takes for it."""
 
     def discard(self, artifact: Artifact) -> None:
         """Remove a candidate."""

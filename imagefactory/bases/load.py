@@ -22,7 +22,7 @@ def host_platform() -> str:
 
 def base_names(workspace: Workspace) -> list[str]:
     """The names of all base images, sorted."""
-    return sorted(file.stem for file in workspace.bases.glob("*.yaml"))
+    return sorted(file.stem for file in workspace.bases.glob("*.yaml") if not file.stem.endswith(".lock"))
 
 
 def load_base(workspace: Workspace, name: str) -> BaseDefinition:
@@ -32,4 +32,6 @@ def load_base(workspace: Workspace, name: str) -> BaseDefinition:
     if loaded.model.name != name:
         message = f"the name is '{loaded.model.name}', but the file is '{file.name}'"
         raise BadFiles([loaded.problem(("name",), message)])
-    return BaseDefinition(loaded.model, host_platform(), standing(file.parent, file.name).epoch)
+    return BaseDefinition(
+        loaded.model, host_platform(), standing(file.parent, file.name, f"{name}.lock.yaml").epoch
+    )

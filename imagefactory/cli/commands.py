@@ -4,47 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from imagefactory.errors import BadFiles, BadInput, FactoryError, Problem
+from imagefactory.cli import words
+from imagefactory.cli.run import ask_person, backend_of, conclude, print_json, session_of
+from imagefactory.errors import BadFiles, BadInput, NotLocked, Problem
 from imagefactory.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-    from imagefactory.backends.protocol import Backend
     from imagefactory.model.spec import ImageDefinition
-    from imagefactory.pipeline import Result
-
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    from imagefactory.plan import known_names
-
-    try:
-        names = known_names(find_workspace(Path()))
-    except FactoryError:
-        return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-_name = click.argument("name", shell_complete=_complete)
-_names = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete)
-_some_names = click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=_complete)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-_verbose = click.option("-v", "--verbose", is_flag=True, help="Show every line that a build writes.")
+    from imagefactory.pipeline import Result, Session
 
 
 @click.command("list")
-@_names
-@_json
+@words.names
+@words.as_json
 @click.pass_obj
 def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """List images, and how each was last built."""
@@ -55,7 +34,7 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     images, problems = _readable_images(workspace, names)
     reports = {image.id: record_of(workspace, image.id).read() for image in images}
     if as_json:
-        _print_json([tables.summary(image, reports[image.id]) for image in images])
+        print_json([tables.summary(image, reports[image.id]) for image in images])
     else:
         tables.show_list(images, reports)
     if problems:
@@ -63,8 +42,8 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@_name
-@_json
+@words.name
+@words.as_json
 @click.pass_obj
 def show(root: Path, name: str, as_json: bool) -> None:
     """Show one image: its recipe, and its last build and tests."""
@@ -80,7 +59,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
         else:
             tables.show_image(image, report)
     if as_json:
-        _print_json(details)
+        print_json(details)
 
 
 @click.command()
@@ -100,8 +79,8 @@ def new(root: Path, name: str) -> None:
 
 
 @click.command(short_help="Report every problem of every recipe.")
-@_names
-@_json
+@words.names
+@words.as_json
 @click.pass_obj
 def check(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Check recipes and base images; report every problem of every file."""
@@ -110,7 +89,7 @@ def check(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     workspace = find_workspace(root)
     problems, count = check_all(workspace, names)
     if as_json:
-        _print_json(
+        print_json(
             [{"path": p.path, "line": p.line, "column": p.column, "message": p.message} for p in problems]
         )
         sys.exit(2 if problems else 0)
@@ -120,19 +99,20 @@ def check(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@_names
-@_json
+@words.names
+@words.as_json
 @click.pass_obj
 def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Say what a build would do, and why. Builds nothing."""
     from imagefactory.cli import tables
     from imagefactory.pipeline import plan_images
+    from imagefactory.site import load_site
 
     workspace = find_workspace(root)
     images, problems = _readable_images(workspace, names)
-    planned = plan_images(workspace, images, _backend(workspace))
+    planned = plan_images(workspace, images, backend_of(workspace), load_site(workspace))
     if as_json:
-        _print_json([tables.planned(item) for item in planned])
+        print_json([tables.planned(item) for item in planned])
     else:
         tables.show_plan(planned)
     if problems:
@@ -140,7 +120,7 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command(short_help="Write the Dockerfile of an image, and what it needs.")
-@_names
+@words.names
 @click.option("--all", "everything", is_flag=True, help="Render every image.")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Write below this folder.")
 @click.pass_obj
@@ -148,18 +128,25 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
     """Write the Dockerfile of an image and the files it needs, to build by itself anywhere.
 
     They go to build/NAME/context, or to a folder NAME below the one given with --to. Needs no
-    engine.
+    engine. With --all, images whose inputs are not locked are left out.
     """
     from imagefactory.pipeline import plan_context
     from imagefactory.records import record_of, write_files
     from imagefactory.run import Stop
+    from imagefactory.site import load_site
 
     if bool(names) == everything:
         raise BadInput("name the images to render, or give --all")
     workspace = find_workspace(root)
-    backend = _backend(workspace)
+    backend, site = backend_of(workspace), load_site(workspace)
     for image in _images(workspace, names):
-        files = plan_context(workspace, image, backend).files
+        try:
+            files = plan_context(workspace, image, backend, site).files
+        except NotLocked as error:
+            if not everything:
+                raise
+            click.echo(f"left out: {error.message}", err=True)
+            continue
         record = record_of(workspace, image.id)
         folder = to / image.id if to else record.context
         if folder.exists() and not _was_rendered(folder):
@@ -174,7 +161,7 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
 
 
 @click.command()
-@_some_names
+@words.some_names
 @click.option(
     "--format",
     "format_",
@@ -184,25 +171,31 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
     show_default=True,
 )
 @click.option("--no-cache", is_flag=True, help="Use nothing of earlier builds.")
+@click.option("--locked", is_flag=True, help="Refuse what is not locked, instead of locking it.")
+@words.accept_licence
 @click.option("--debug-shell", is_flag=True, help="Open a shell in the step that breaks.")
-@_verbose
-@_json
+@words.verbose
+@words.as_json
 @click.pass_obj
 def build(
     root: Path,
     names: tuple[str, ...],
     format_: str,
     no_cache: bool,
+    locked: bool,
+    accept_licence: tuple[str, ...],
     debug_shell: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
     """Build and test what is out of date, and say why. NAME may be a base image too.
 
-    An image gets its name (imagefactory/NAME) only when all of its tests have passed.
+    What is not locked is locked first, and what is not in the store is fetched; the build itself has no
+    network. An image gets its name (imagefactory/NAME) only when all of its tests have passed.
     """
-    from imagefactory.pipeline import Options, build_images
+    from imagefactory.pipeline import Options, build_images, require_acceptance
     from imagefactory.plan import select
+    from imagefactory.site import load_site
 
     workspace = find_workspace(root)
     selection = select(workspace, names)
@@ -210,18 +203,18 @@ def build(
         raise BadInput("--debug-shell takes exactly one image")
     if debug_shell and not sys.stdin.isatty():
         raise BadInput("--debug-shell needs a terminal")
-    backend = _backend(workspace)
-    with _watch(verbose) as (progress, stop):
-        results = build_images(workspace, selection, backend, progress, stop, Options(cache=not no_cache))
+    require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
+    with session_of(workspace, verbose) as session:
+        results = build_images(session, selection, Options(cache=not no_cache, locked=locked))
     if debug_shell:
-        _debug(workspace, backend, selection.images[0], results)
-    _conclude(results, as_json)
+        _debug(session, selection.images[0], results)
+    conclude(results, as_json)
 
 
 @click.command()
-@_some_names
-@_verbose
-@_json
+@words.some_names
+@words.verbose
+@words.as_json
 @click.pass_obj
 def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> None:
     """Run the tests of built images again, without building."""
@@ -229,18 +222,18 @@ def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> No
 
     workspace = find_workspace(root)
     images = _images(workspace, names)
-    with _watch(verbose) as (progress, stop):
-        results = test_images(workspace, images, _backend(workspace), progress, stop)
-    _conclude(results, as_json)
+    with session_of(workspace, verbose) as session:
+        results = test_images(session, images)
+    conclude(results, as_json)
 
 
 @click.command(short_help="Print the JSON Schema of a kind of file.")
-@click.argument("kind", type=click.Choice(["recipe", "base", "report"]), default="recipe")
+@click.argument("kind", type=click.Choice(["recipe", "base", "lock", "site", "report"]), default="recipe")
 def schema(kind: str) -> None:
-    """Print the JSON Schema of recipe.yaml, of base images' files or of report.json."""
+    """Print the JSON Schema of recipe.yaml, base images' files, lock.yaml, site.yaml or report.json."""
     from imagefactory.cli.schema import schema_of
 
-    _print_json(schema_of(kind))
+    print_json(schema_of(kind))
 
 
 @click.command(short_help="Print a shell's completion script.")
@@ -255,7 +248,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     click.echo(found(ctx.find_root().command, {}, "imagefactory", "_IMAGEFACTORY_COMPLETE").source())
 
 
-ALL = (build, test, plan, list_, show, new, check, render, schema, completion)
+FIRST = (build, test, plan, list_, show, new, check)
+LAST = (render, schema, completion)
 
 
 def _images(workspace: Workspace, names: tuple[str, ...]) -> tuple[ImageDefinition, ...]:
@@ -292,27 +286,17 @@ def _readable_images(
 
 def _was_rendered(folder: Path) -> bool:
     """Whether the folder is empty or holds what an earlier run wrote there."""
-    ours = {"Dockerfile", "environment.sh", "entrypoint.sh", "recipe"}
-    return folder.is_dir() and {path.name for path in folder.iterdir()} in (set(), ours)
+    must = {"Dockerfile", "environment.sh", "entrypoint.sh", "recipe"}
+    may = {"gpu.sh", "steps", "download"}
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    return not there or must <= there <= must | may
 
 
 def _say_waiting(id: str) -> None:
     click.echo(f"{id}: waiting for another build of it", err=True)
 
 
-def _backend(workspace: Workspace) -> Backend:
-    from imagefactory.backends.docker import DockerBackend
-
-    return DockerBackend(workspace.key)
-
-
-def _watch(verbose: bool) -> Any:
-    from imagefactory.cli.progress import watch
-
-    return watch(verbose=verbose)
-
-
-def _debug(workspace: Workspace, backend: Backend, image: ImageDefinition, results: list[Result]) -> None:
+def _debug(session: Session, image: ImageDefinition, results: list[Result]) -> None:
     """Open a shell where the build of ``image`` broke, if it did."""
     from imagefactory.cli.errors import show_error
     from imagefactory.errors import BuildFailed
@@ -322,23 +306,4 @@ def _debug(workspace: Workspace, backend: Backend, image: ImageDefinition, resul
     if isinstance(error, BuildFailed) and error.step:
         show_error(error)
         click.echo("opening a shell in that step; 'exit' leaves it, once more leaves buildx", err=True)
-        debug_image(workspace, image, backend)
-
-
-def _conclude(results: list[Result], as_json: bool) -> None:
-    """The final table, the failures, and the exit status of the worst of them."""
-    from imagefactory.cli import tables
-    from imagefactory.cli.errors import show_error
-
-    if as_json:
-        _print_json([tables.result(item) for item in results])
-    else:
-        tables.show_results(results)
-    errors = [item.error for item in results if item.error]
-    for error in errors:
-        show_error(error)
-    sys.exit(max((error.exit_status for error in errors), default=0))
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        debug_image(session, image)

@@ -8,6 +8,7 @@ import sys
 import click
 
 from imagefactory.errors import BadFiles, BuildFailed, FactoryError
+from imagefactory.redact import redact
 
 
 def show_error(error: FactoryError) -> None:
@@ -17,14 +18,16 @@ def show_error(error: FactoryError) -> None:
             _say(str(problem))
         count = len(error.problems)
         _say(f"{count} problem{'s' if count != 1 else ''}", colour="red")
+        if error.hint:
+            _say(f"  → {error.hint}")
         return
     if isinstance(error, BuildFailed) and error.tail:
         for line in error.tail:
             _say(f"  | {line}", dim=True)
-    for line in error.message.splitlines():
+    for line in redact(error.message).splitlines():
         _say(f"error: {line}", colour="red")
     if error.hint:
-        _say(f"  → {error.hint}")
+        _say(f"  → {redact(error.hint)}")
     if isinstance(error, BuildFailed) and error.log:
         _say(f"  → everything it wrote: {error.log}")
 

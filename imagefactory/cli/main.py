@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from imagefactory.cli import commands
+from imagefactory.cli import commands, inputs
 from imagefactory.cli.errors import show_error
 from imagefactory.errors import FactoryError
 
@@ -45,7 +45,7 @@ def cli(ctx: click.Context, root: Path) -> None:
     ctx.obj = root
 
 
-for command in commands.ALL:
+for command in (*commands.FIRST, *inputs.ALL, *commands.LAST):
     cli.add_command(command)
 
 

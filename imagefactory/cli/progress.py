@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -61,6 +62,9 @@ class PlainProgress:
             with self._lock:
                 self._held.setdefault(id, []).append(_clean(text))
 
+    def amount(self, id: str, done: int, total: int) -> None:
+        pass  # no line for each piece
+
     def step_done(self, id: str, step: Step) -> None:
         self._say(id, f"{step.name}: {'cached' if step.cached else f'{step.seconds:.1f} s'}")
 
@@ -98,6 +102,7 @@ class _Row:
     phase: str = ""
     step: str = ""
     line: str = ""
+    amount: tuple[int, int] | None = None
 
 
 class LiveProgress:
@@ -119,7 +124,7 @@ class LiveProgress:
     def phase(self, id: str, text: str) -> None:
         with self._lock:
             row = self._rows.setdefault(id, _Row())
-            row.phase, row.step, row.line = text.partition(":")[0], "", ""
+            row.phase, row.step, row.line, row.amount = text.partition(":")[0], "", "", None
         if ":" in text:  # the reason for it, which is worth keeping in sight
             self._print("▸", "cyan", id, text)
 
@@ -131,6 +136,11 @@ class LiveProgress:
     def line(self, id: str, text: str) -> None:
         with self._lock:
             self._rows.setdefault(id, _Row()).line = _clean(text)
+
+    def amount(self, id: str, done: int, total: int) -> None:
+        with self._lock:
+            row = self._rows.setdefault(id, _Row())
+            row.amount = (done, total)
 
     def step_done(self, id: str, step: Step) -> None:
         if not step.cached and step.seconds >= 0.1:
@@ -161,7 +171,15 @@ class LiveProgress:
         grid.add_column(no_wrap=True, overflow="ellipsis")
         seconds = time.monotonic() - row.start
         what = f"{row.phase}: {row.step}" if row.step else row.phase
-        grid.add_row(row.spinner, Text(id, "bold"), Text(f"{what} {seconds:.0f} s"), Text(row.line, "dim"))
+        cells: list[RenderableType] = [row.spinner, Text(id, "bold"), Text(f"{what} {seconds:.0f} s")]
+        if row.amount:
+            done, total = row.amount
+            cells += [ProgressBar(total=max(total, 1), completed=done, width=30)]
+            cells += [Text(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB", "dim")]
+            grid.add_column(no_wrap=True)
+        else:
+            cells.append(Text(row.line, "dim"))
+        grid.add_row(*cells)
         return grid
 
 

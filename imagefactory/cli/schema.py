@@ -6,14 +6,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from imagefactory.model.lock import LockFile
 from imagefactory.model.recipe import BaseImage, Recipe
 from imagefactory.model.report import Report
+from imagefactory.model.site import SiteFile
 
-_KINDS: dict[str, type[BaseModel]] = {"recipe": Recipe, "base": BaseImage, "report": Report}
+_KINDS: dict[str, type[BaseModel]] = {
+    "recipe": Recipe,
+    "base": BaseImage,
+    "lock": LockFile,
+    "site": SiteFile,
+    "report": Report,
+}
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a kind of file: recipe, base or report."""
+    """The JSON Schema (draft 2020-12) of a kind of file: recipe, base, lock, site or report."""
     schema = _KINDS[kind].model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_close(schema)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -13,9 +14,10 @@ from imagefactory.errors import FactoryError
 from imagefactory.model.recipe import Needs
 from imagefactory.model.report import BaseReport, Report
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.pipeline import Planned, Result
+from imagefactory.pipeline import Planned, Result, Stock, Unlocked
 
 GIB = 1 << 30
+_MOST_CHANGES = 40
 WIDE = 200  # columns of a table that is not shown on a terminal
 _COLOURS = {"passed": "green", "failed": "red", "nothing": "dim", "build": "cyan", "test": "cyan"}
 
@@ -73,7 +75,64 @@ def show_results(results: Iterable[Result]) -> None:
     _console().print(table)
 
 
-def show_plan(planned: Iterable[Planned]) -> None:
+def show_unlocked(found: Iterable[tuple[str, str]]) -> None:
+    """What is not locked, and why."""
+    found = list(found)
+    for name, reason in found:
+        _console().print(Text(f"{name}: {reason}"), soft_wrap=True)
+    if not found:
+        _console().print("all locked")
+
+
+def show_locks(results: Iterable[Result]) -> None:
+    """What became of each lock: its changes, one a line."""
+    console = _console()
+    for item in results:
+        if item.error:
+            continue
+        if item.action == "nothing":
+            console.print(Text(f"{item.id}: locked, nothing changed"))
+            continue
+        console.print(Text(f"{item.id}: {len(item.reasons)} changes" if len(item.reasons) > 1 else item.id))
+        for change in item.reasons[:_MOST_CHANGES]:
+            console.print(Text(f"  {change}"), soft_wrap=True)
+        if len(item.reasons) > _MOST_CHANGES:
+            console.print(Text(f"  and {len(item.reasons) - _MOST_CHANGES} more: see git diff"))
+
+
+def show_fetched(results: Iterable[Result]) -> None:
+    """What was fetched for each image."""
+    for item in results:
+        if not item.error:
+            words = "all in the store" if item.action == "nothing" else f"fetched {item.reasons[0]}"
+            _console().print(Text(f"{item.id}: {words}"))
+
+
+def show_stock(found: Stock) -> None:
+    """What the store holds."""
+    table = _table("sha256", "size", "last used", "input", "for")
+    for stored, name, users in found.files:
+        day = datetime.fromtimestamp(stored.used, UTC).strftime("%Y-%m-%d")
+        shown = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")
+        table.add_row(stored.sha256[:12], size(stored.bytes), day, name, shown)
+    console = _console()
+    console.print(table)
+    total = sum(stored.bytes for stored, _, _ in found.files)
+    console.print(Text(f"{found.folder}: {len(found.files)} files, {size(total)}"), soft_wrap=True)
+
+
+def stock(found: Stock) -> dict[str, Any]:
+    """What the store holds, for a program."""
+    return {
+        "folder": str(found.folder),
+        "files": [
+            {"sha256": stored.sha256, "bytes": stored.bytes, "used": stored.used, "name": name, "for": users}
+            for stored, name, users in found.files
+        ],
+    }
+
+
+def show_plan(planned: Iterable[Planned | Unlocked]) -> None:
     """What would be done, and why."""
     console = _console()
     for item in planned:
@@ -172,13 +231,13 @@ def details(image: ImageDefinition, report: Report | None) -> dict[str, Any]:
     }
 
 
-def planned(item: Planned) -> dict[str, Any]:
+def planned(item: Planned | Unlocked) -> dict[str, Any]:
     """One line of ``plan``, for a program."""
     return {
         "id": item.image.id,
         "action": item.verdict.action,
         "reasons": list(item.verdict.reasons),
-        "input_digest": item.context.input_digest,
+        "input_digest": item.context.input_digest if isinstance(item, Planned) else None,
     }
 
 

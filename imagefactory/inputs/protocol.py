@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from imagefactory.log import Log
-from imagefactory.model.lock import Lock, LockedFile, Stage, StageLock
+from imagefactory.model.lock import Lock, Stage, StageLock
 from imagefactory.model.spec import BaseDefinition, ImageDefinition
 from imagefactory.run import Stop
 from imagefactory.site import Site
 from imagefactory.store import Store
+from imagefactory.web import Web
 
 PACKAGES = "/packages"
-"""Where a step that installs finds the files of its stage: apt/, pip/ and conda/."""
+"""Where a step that installs finds the files of its stage."""
+TOOLS = "/tools"
+"""Where it finds the tools that it installs with."""
 SOURCES = "/sources"
 """Where install.sh finds each source, in a folder of its name."""
 
-InBase = Callable[[str, Mapping[str, bytes]], Path]
-"""Runs a shell script as root in the base image, with network, with ``files`` in /ask and the site's
-settings in force, and returns a folder with what it wrote in /answer."""
+AskBase = Callable[[Mapping[str, bytes], Mapping[str, bytes]], Path]
+"""Runs the shell script ``ask.sh`` as root in the base image, with network. The first files are in its
+working folder, the second, which may hold secrets, in ``/run/secrets``. Returns a folder with what it
+wrote to ``answer/``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Means:
     """What a kind works with. ``scratch`` is a folder that does not outlive the work."""
 
     site: Site
     store: Store
+    web: Web
     log: Log
     stop: Stop
     scratch: Path
+    platform: str
+    on_bytes: Callable[[int], None] = lambda count: None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Origin:
+    """Whose input a file is: that of an image, or, for no image, of the base image itself."""
+
+    base: BaseDefinition
+    image: ImageDefinition | None = None
+
+
+@dataclass(frozen=True)
 class Wanted:
     """One image whose inputs are to be resolved.
 
-    ``old`` is its last lock, whose files are preferred where they still fit; None upgrades all.
+    ``old`` is its last lock, whose versions are preferred where they still fit; None upgrades all.
     ``base_lock`` is what the base image holds; ``so_far`` what the kinds before have resolved.
     """
 
@@ -47,15 +62,19 @@ class Wanted:
     base: BaseDefinition
     base_lock: Lock
     old: Lock | None
-    in_base: InBase
-    so_far: Mapping[Stage, StageLock] = field(default_factory=dict)
+    ask_base: AskBase
+    so_far: Mapping[Stage, StageLock]
+
+    def before(self, kind: str, stage: Stage) -> Sequence[Any]:
+        """The files of a kind in one stage of the last lock."""
+        return getattr(getattr(self.old, stage), kind) if self.old else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A file or folder of a build's ``sources`` context: ``path`` there, and the stored file's sha256.
+    """A file of a build's ``sources`` context: ``path`` there, and the stored file's sha256.
 
-    With ``unpack`` the stored file is a tar archive whose content becomes a folder at ``path``.
+    With ``unpack`` the stored file is a tar archive, whose content becomes a folder at ``path``.
     """
 
     path: str
@@ -68,17 +87,17 @@ class Kind(Protocol):
 
     name: str
 
-    def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[LockedFile]]:
+    def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[Any]]:
         """Every file that installing needs, by stage. Raises BuildFailed, or a kind of it."""
 
-    def fetch(self, files: Sequence[LockedFile], image: ImageDefinition, means: Means) -> None:
-        """Have the store hold every one of ``files``, which it does not hold yet.
+    def fetch(self, file: Any, what: str, origin: Origin, means: Means) -> None:
+        """Put one file, which the store has not, into the store.
 
-        Raises BuildFailed, or a kind of it, with recipe, input, and what was expected and found.
+        ``what`` names it for people. Raises BuildFailed, or a kind of it.
         """
 
-    def stage(self, files: Sequence[LockedFile], image: ImageDefinition) -> Sequence[Staged]:
-        """Where each file stands below the folder of its stage. Pure."""
+    def stage(self, file: Any) -> Staged:
+        """Where a file stands below the folder of its stage. Pure."""
 
-    def install(self, files: Sequence[LockedFile], image: ImageDefinition, stage: Stage) -> str:
+    def install(self, files: Sequence[Any], image: ImageDefinition, stage: Stage) -> str:
         """A POSIX shell script that installs what ``stage`` put in place; empty for nothing. Pure."""

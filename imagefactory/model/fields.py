@@ -126,7 +126,7 @@ def _requirement(value: str) -> str:
     except InvalidRequirement as error:
         raise ValueError(f"'{value}' is not a requirement such as numpy>=1.26: {error}") from None
     if requirement.url:
-        raise ValueError(f"'{requirement.name}' names an address: declare that under 'sources'")
+        raise ValueError(f"'{requirement.name}' names an address: declare an index under 'indexes' instead")
     return value
 
 
@@ -229,6 +229,11 @@ AptPackage = Annotated[
     Matching(r"^[a-z0-9][a-z0-9+.-]+$", "the name of a Debian package, such as libfftw3-dev"),
 ]
 PipRequirement = Annotated[Line, Field(max_length=300), AfterValidator(_requirement)]
+PipName = Annotated[
+    str,
+    Field(max_length=100),
+    Matching(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", "the name of a Python package, such as torch"),
+]
 CondaSpec = Annotated[
     Line,
     Field(max_length=200),

@@ -5,25 +5,32 @@ Files are named by their path within an archive, never by a mirror's host. Sizes
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from imagefactory.model.fields import GitCommit, Identifier, Line, RelativePath, Sha256, Strict
+from imagefactory.model.fields import GitCommit, Identifier, Line, Matching, RelativePath, Sha256, Strict
 
 Stage = Literal["image", "build", "tools"]
 """Where files are installed: in the image, in its build stage, or in the stages that only install."""
 
+KINDS = ("apt", "pip", "conda", "sources")
+
 
 class LockedFile(Strict):
-    """One file: ``file`` is its path within the archive that it comes from."""
+    """One file: ``file`` is its path within the archive that it comes from.
+
+    ``stand_in``: it came from a mirror that serves other content under the real names, for a rehearsal.
+    """
 
     name: Line
     version: Line
     file: RelativePath
     bytes: Annotated[int, Field(ge=0)]
     sha256: Sha256
+    stand_in: bool = False
 
     @property
     def filename(self) -> str:
@@ -38,7 +45,9 @@ class AptFile(LockedFile):
 
 
 class PipFile(LockedFile):
-    """A wheel or a source distribution, of an index of Python packages."""
+    """A wheel or a source distribution. ``index`` is the recipe's name of its index, if it has one."""
+
+    index: str = ""
 
 
 class CondaFile(LockedFile):
@@ -49,7 +58,7 @@ class CondaFile(LockedFile):
 
 
 class SourceFile(LockedFile):
-    """An archive as upstream serves it, or the tar archive of a git commit's tree."""
+    """An archive as upstream serves it, or a tar archive of the tree of a git ``commit``."""
 
     commit: GitCommit | None = None
 
@@ -62,9 +71,10 @@ class StageLock(Strict):
     conda: tuple[CondaFile, ...] = ()
     sources: tuple[SourceFile, ...] = ()
 
-    def files(self) -> Iterator[LockedFile]:
-        """All of them."""
-        yield from (*self.apt, *self.pip, *self.conda, *self.sources)
+    def files(self) -> Iterator[tuple[str, LockedFile]]:
+        """All of them, each with its kind."""
+        for kind in KINDS:
+            yield from ((kind, file) for file in getattr(self, kind))
 
 
 class Lock(Strict):
@@ -84,48 +94,79 @@ class Lock(Strict):
         yield "build", self.build
         yield "tools", self.tools
 
-    def files(self) -> Iterator[LockedFile]:
-        """Every file of every stage, each sha256 once."""
+    def files(self) -> Iterator[tuple[str, LockedFile]]:
+        """Every file of every stage with its kind, each sha256 once."""
         seen: set[str] = set()
         for _, stage in self.stages():
-            for file in stage.files():
+            for kind, file in stage.files():
                 if file.sha256 not in seen:
                     seen.add(file.sha256)
-                    yield file
+                    yield kind, file
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The names of inputs that are not the true software."""
+        return tuple(dict.fromkeys(file.name for _, file in self.files() if file.stand_in))
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all that it pins."""
+        pinned = [f"{stage} {kind} {f.sha256}" for stage, files in self.stages() for kind, f in files.files()]
+        return hashlib.sha256("\n".join(pinned).encode()).hexdigest()
 
 
-class Table(Strict):
-    """Every file that a lock file names, each once."""
-
-    apt: tuple[AptFile, ...] = ()
-    pip: tuple[PipFile, ...] = ()
-    conda: tuple[CondaFile, ...] = ()
-    sources: tuple[SourceFile, ...] = ()
-
-
-class Names(Strict):
-    """One stage of a section: the files in it, named as ``name version`` or by their sha256."""
-
-    apt: tuple[Line, ...] = ()
-    pip: tuple[Line, ...] = ()
-    conda: tuple[Line, ...] = ()
-    sources: tuple[Line, ...] = ()
+UsedBy = Annotated[
+    tuple[
+        Annotated[
+            str,
+            Matching(
+                r"^[a-z0-9]+(-[a-z0-9]+)*(/(build|tools))?$", "an image, or one with its stage as app/build"
+            ),
+        ],
+        ...,
+    ],
+    Field(min_length=1),
+]
 
 
-class Section(Strict):
-    """The inputs of one image (or base image) for one OCI platform, such as ``linux/amd64``."""
+class AptRow(AptFile):
+    """A Debian package, and the images (and stages of them) that it is for."""
+
+    used_by: UsedBy
+
+
+class PipRow(PipFile):
+    """A Python package, and what it is for."""
+
+    used_by: UsedBy
+
+
+class CondaRow(CondaFile):
+    """A conda package, and what it is for."""
+
+    used_by: UsedBy
+
+
+class SourceRow(SourceFile):
+    """A source, and what it is for."""
+
+    used_by: UsedBy
+
+
+class LockedImage(Strict):
+    """An image (or base image) that is locked, for one OCI platform, such as ``linux/amd64``."""
 
     name: Identifier
     platform: Line
     request: Sha256
-    image: Names = Names()
-    build: Names = Names()
-    tools: Names = Names()
 
 
 class LockFile(Strict):
-    """A whole ``lock.yaml``, or ``base_images/<name>.lock.yaml``."""
+    """A whole ``lock.yaml``, or ``base_images/<name>.lock.yaml``: each file once, with what it is for."""
 
     schema_version: Literal[1]
-    files: Table = Table()
-    locks: tuple[Section, ...] = ()
+    images: tuple[LockedImage, ...] = ()
+    apt: tuple[AptRow, ...] = ()
+    pip: tuple[PipRow, ...] = ()
+    conda: tuple[CondaRow, ...] = ()
+    sources: tuple[SourceRow, ...] = ()

@@ -24,6 +24,7 @@ from imagefactory.model.fields import (
     Matching,
     Number,
     Pattern,
+    PipName,
     PipRequirement,
     RelativePath,
     Sha256,
@@ -75,6 +76,24 @@ class BuildInputs(Strict):
     sources: dict[Identifier, Source] = {}
 
 
+class PipIndex(Strict):
+    """Another index of Python packages than the usual one, and the packages that come from it."""
+
+    url: Url
+    packages: Annotated[tuple[PipName, ...], Field(min_length=1)]
+
+
+class Pip(Strict):
+    """Python packages, for the base image's Python; they are installed in /opt/venv.
+
+    ``constraints`` bound the versions of what the packages need.
+    """
+
+    packages: Annotated[tuple[PipRequirement, ...], Field(min_length=1)]
+    constraints: tuple[PipRequirement, ...] = ()
+    indexes: dict[Identifier, PipIndex] = {}
+
+
 class Conda(Strict):
     """conda packages, from channels in the order of their priority; they are installed in /opt/conda."""
 
@@ -83,13 +102,9 @@ class Conda(Strict):
 
 
 class Inputs(BuildInputs):
-    """What the application is made of. Build-only inputs are declared under ``build``.
+    """What the application is made of. Build-only inputs are declared under ``build``."""
 
-    Python packages are installed in /opt/venv, for the base image's Python.
-    """
-
-    pip: tuple[PipRequirement, ...] = ()
-    constraints: tuple[PipRequirement, ...] = ()
+    pip: Pip | None = None
     conda: Conda | None = None
 
 
@@ -168,21 +183,21 @@ class SmokeTest(Strict):
     write_limit: Size = 64 * MIB
 
 
-class LicencePolicy(Strict):
-    """Who may have the image. ``terms`` is the address of the licence's text.
+class Terms(Strict):
+    """Who may have the image. ``url`` is the address of the licence's text, ``note`` says what it asks for.
 
-    ``public``: anyone. ``accept-first``: whoever builds it must accept the terms. ``private``: it may be
+    ``public``: anyone. ``accept-first``: whoever builds it must accept the licence. ``private``: it may be
     built for oneself, and is not to be published.
     """
 
     policy: Literal["public", "accept-first", "private"] = "public"
-    terms: Url | None = None
+    url: Url | None = None
     note: Line | None = None
 
     @model_validator(mode="after")
-    def _says_which_terms(self) -> Self:
-        if self.policy == "accept-first" and not self.terms:
-            raise ValueError("an accept-first recipe needs 'terms': the address of what is to be accepted")
+    def _says_which(self) -> Self:
+        if self.policy == "accept-first" and not self.url:
+            raise ValueError("'accept-first' needs a 'url': the address of what is to be accepted")
         return self
 
 
@@ -194,13 +209,14 @@ class Details(Strict):
     version: Version | None = None
     homepage: Url | None = None
     licence: Licence | None = None
-    distribution: LicencePolicy = LicencePolicy()
+    terms: Terms = Terms()
     citation: tuple[Line, ...] = ()
     base: Identifier | None = None
     inputs: Inputs = Inputs()
     build: BuildStage | None = None
     environment: dict[EnvironmentName, EnvironmentValue] = {}
     path: tuple[AbsolutePath, ...] = ()
+    home_folders: tuple[RelativePath, ...] = ()
     commands: tuple[Command, ...] = ()
     needs: Needs = Needs()
     tests: tuple[SmokeTest, ...] = ()

@@ -33,6 +33,16 @@ class TestReport(_Record):
     measures: dict[str, float] = Field(default={}, description="numbers read from the output")
 
 
+class Acceptance(_Record):
+    """Who builds the image accepted its licence: ``how`` is a word of the command line, site settings, or an
+    answer; ``when`` is UTC, ISO 8601, and empty for what holds always.
+    """
+
+    url: str
+    how: str
+    when: str = ""
+
+
 class Report(_Record):
     """One image, as last built. ``bytes`` counts the compressed layers, as they are pulled."""
 
@@ -52,6 +62,10 @@ class Report(_Record):
     steps: tuple[StepReport, ...]
     tests: tuple[TestReport, ...]
     engines: dict[str, str] = Field(description="name and version of each engine used")
+    stand_ins: tuple[str, ...] = Field(
+        default=(), description="names of inputs that are not the true software"
+    )
+    licence_accepted: Acceptance | None = None
     ingredients: dict[str, Any] = Field(description="what the input digest was computed from")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
+from imagefactory.model.lock import Lock
 from imagefactory.model.recipe import (
     BaseImage,
     BuildStage,
@@ -13,6 +14,7 @@ from imagefactory.model.recipe import (
     Maintainer,
     Needs,
     SmokeTest,
+    Terms,
 )
 
 Format = Literal["oci"]
@@ -54,6 +56,7 @@ class ImageDefinition:
     version: str
     homepage: str
     licence: str
+    terms: Terms
     citation: tuple[str, ...]
     maintainers: tuple[Maintainer, ...]
     base: str
@@ -61,6 +64,7 @@ class ImageDefinition:
     build: BuildStage | None
     environment: Mapping[str, str]
     path: tuple[str, ...]
+    home_folders: tuple[str, ...]
     commands: tuple[str, ...]
     needs: Needs
     tests: tuple[SmokeTest, ...]
@@ -101,6 +105,8 @@ class ImageSpec:
 
     image: ImageDefinition
     base: BuiltBase
+    lock: Lock
+    base_lock: Lock
     platform: str
     epoch: int
     source: str

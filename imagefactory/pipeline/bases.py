@@ -5,65 +5,57 @@ from __future__ import annotations
 import contextlib
 import time
 
-from imagefactory.backends.protocol import Backend
 from imagefactory.bases import load_base
-from imagefactory.log import Log, Progress
+from imagefactory.inputs import Origin
+from imagefactory.log import Log
+from imagefactory.model.lock import Lock
 from imagefactory.model.report import BaseReport, StepReport
 from imagefactory.model.spec import BaseDefinition
+from imagefactory.pipeline.fetching import ensure_fetched
 from imagefactory.pipeline.guard import guarded
 from imagefactory.pipeline.result import Result, now
+from imagefactory.pipeline.session import Session
 from imagefactory.plan.bases import definition_digest, judge_base
+from imagefactory.plan.locks import base_lock_state
 from imagefactory.records import Record, record_of_base
-from imagefactory.run import Stop
-from imagefactory.workspace import Workspace
 
 
-def ensure_base(
-    workspace: Workspace,
-    name: str,
-    backend: Backend,
-    progress: Progress,
-    stop: Stop,
-    *,
-    again: bool,
-) -> Result:
-    """Make the base image if it is missing or changed; with ``again``, in any case."""
-    definition = load_base(workspace, name)
-    record = record_of_base(workspace, name)
+def ensure_base(session: Session, name: str, *, again: bool) -> Result:
+    """Make the base image, which is locked, if it is missing or changed; with ``again``, in any case."""
+    definition = load_base(session.workspace, name)
+    record = record_of_base(session.workspace, name)
+    lock = base_lock_state(session.workspace, definition, session.site).good
+    assert lock is not None
 
     def work() -> Result:
         start = time.monotonic()
-        reason = judge_base(definition, record, record.read_base())
+        reason = judge_base(definition, lock, record, record.read_base())
         if not (again or reason):  # somebody else made it meanwhile
             return Result(name, "nothing", 0.0)
         reason = reason or "it was asked for by name"
-        report = _make(name, definition, record, reason, backend, progress, stop)
+        report = _make(session, definition, lock, record, reason)
         return Result(name, "build", time.monotonic() - start, (reason,), report)
 
-    if not again and not judge_base(definition, record, record.read_base()):
+    if not again and not judge_base(definition, lock, record, record.read_base()):
         return Result(name, "nothing", 0.0)
-    return guarded(name, record, progress, stop, work)
+    fetched = ensure_fetched(session, name, record, Origin(definition), lock)
+    return fetched if fetched.error else guarded(name, record, session.progress, session.stop, work)
 
 
 def _make(
-    name: str,
-    definition: BaseDefinition,
-    record: Record,
-    reason: str,
-    backend: Backend,
-    progress: Progress,
-    stop: Stop,
+    session: Session, definition: BaseDefinition, lock: Lock, record: Record, reason: str
 ) -> BaseReport:
-    engines = dict(backend.engines())
+    engines = dict(session.backend.engines())
     with (
-        contextlib.closing(Log(name, record.log_file, progress)) as log,
+        contextlib.closing(Log(definition.base.name, record.log_file, session.progress)) as log,
         record.scratch_folder() as scratch,
     ):
         log.phase(f"making it: {reason}")
-        built, size, steps = backend.make_base(definition, record.layout, scratch, log, stop)
+        means = session.means(log, scratch, definition.platform)
+        built, size, steps = session.backend.make_base(definition, lock, record.layout, means)
         report = BaseReport(
-            name=name,
-            definition_digest=definition_digest(definition),
+            name=definition.base.name,
+            definition_digest=definition_digest(definition, lock),
             image_digest=built.digest,
             bytes=size,
             built=now(),

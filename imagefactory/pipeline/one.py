@@ -7,85 +7,80 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from imagefactory.backends.protocol import Backend
-from imagefactory.errors import BadInput, TestsFailed
+from imagefactory.errors import BadInput, NotLocked, TestsFailed
 from imagefactory.log import Log, Progress
 from imagefactory.model.report import Report, StepReport, TestReport
 from imagefactory.model.spec import Artifact, ImageDefinition, Step, TestedArtifact
 from imagefactory.pipeline.guard import guarded
+from imagefactory.pipeline.licences import accepted
 from imagefactory.pipeline.result import Options, Result, now
-from imagefactory.pipeline.specs import Planned, plan_image
+from imagefactory.pipeline.session import Session
+from imagefactory.pipeline.specs import Planned, Unlocked, plan_image
 from imagefactory.plan import tests_digest
 from imagefactory.records import Record, record_of, write_files
-from imagefactory.run import Stop
-from imagefactory.testing import contract_tests, smoke_test
+from imagefactory.testing import contract_tests, not_true, smoke_test
 from imagefactory.testing.subject import Mount
-from imagefactory.workspace import Workspace
 
 TESTS_AT = "/tests"
 
 
-def build_one(
-    workspace: Workspace,
-    image: ImageDefinition,
-    backend: Backend,
-    progress: Progress,
-    stop: Stop,
-    options: Options,
-) -> Result:
-    """Bring one image up to date: build and test it, test it, or find that nothing is to be done."""
-    record = record_of(workspace, image.id)
+def build_one(session: Session, image: ImageDefinition, options: Options) -> Result:
+    """Bring one image up to date, whose inputs are locked and in the store: build and test it, test it, or
+    find that nothing is to be done.
+    """
+    record = record_of(session.workspace, image.id)
 
     def work() -> Result:
-        planned = plan_image(workspace, image, backend)
+        planned = _planned(session, image)
         action, reasons = planned.verdict.action, planned.verdict.reasons
         if not options.cache:
             action, reasons = "build", ("--no-cache was given",)
         if action == "nothing":
             return Result(image.id, "nothing", 0.0, reasons, record.read())
         start = time.monotonic()
-        with contextlib.closing(Log(image.id, record.log_file, progress)) as log:
+        with contextlib.closing(Log(image.id, record.log_file, session.progress)) as log:
             if action == "test":
                 log.phase(f"testing again: {', '.join(reasons)}")
-                report = _test_again(record, planned, backend, log, stop)
+                report = _test_again(session, record, planned, log)
             else:
-                report = _build(record, planned, reasons, backend, log, stop, options)
-        return _finished(progress, action, reasons, report, time.monotonic() - start)
+                report = _build(session, record, planned, reasons, log, options)
+        return _finished(session.progress, action, reasons, report, time.monotonic() - start)
 
-    return guarded(image.id, record, progress, stop, work)
+    return guarded(image.id, record, session.progress, session.stop, work)
 
 
-def test_one(
-    workspace: Workspace, image: ImageDefinition, backend: Backend, progress: Progress, stop: Stop
-) -> Result:
+def test_one(session: Session, image: ImageDefinition) -> Result:
     """Test one image as it was last built."""
-    record = record_of(workspace, image.id)
+    record = record_of(session.workspace, image.id)
 
     def work() -> Result:
         report = record.read()
-        if report is None or not backend.find(report.reference, report.image_digest):
+        if report is None or not session.backend.find(report.reference, report.image_digest):
             raise BadInput(
                 f"{image.id} is not built, so it cannot be tested",
                 hint=f"run imagefactory build {image.id}",
             )
         start = time.monotonic()
-        planned = plan_image(workspace, image, backend)
-        with contextlib.closing(Log(image.id, record.log_file, progress)) as log:
-            report = _test_again(record, planned, backend, log, stop)
-        return _finished(progress, "test", ("asked for",), report, time.monotonic() - start)
+        planned = _planned(session, image)
+        with contextlib.closing(Log(image.id, record.log_file, session.progress)) as log:
+            report = _test_again(session, record, planned, log)
+        return _finished(session.progress, "test", ("asked for",), report, time.monotonic() - start)
 
-    return guarded(image.id, record, progress, stop, work)
+    return guarded(image.id, record, session.progress, session.stop, work)
+
+
+def _planned(session: Session, image: ImageDefinition) -> Planned:
+    planned = plan_image(session.workspace, image, session.backend, session.site)
+    if isinstance(planned, Unlocked):
+        reason = planned.verdict.reasons[0]
+        raise NotLocked(f"{image.id}: {reason}", hint=f"run imagefactory lock {image.id}")
+    return planned
 
 
 def _build(
-    record: Record,
-    planned: Planned,
-    reasons: Sequence[str],
-    backend: Backend,
-    log: Log,
-    stop: Stop,
-    options: Options,
+    session: Session, record: Record, planned: Planned, reasons: Sequence[str], log: Log, options: Options
 ) -> Report:
+    backend = session.backend
     engines = dict(backend.engines())
     log.phase(f"building: {', '.join(reasons)}")
     spec, context = planned.spec, planned.context
@@ -95,16 +90,14 @@ def _build(
             spec,
             record.context,
             context.input_digest,
-            scratch,
-            log,
-            stop,
+            session.means(log, scratch, spec.platform),
             cache=options.cache,
         )
         try:
-            tests = _run_tests(planned, artifact, backend, scratch, log, stop)
-            report = _report(planned, artifact, tests, artifact.steps, engines)
+            tests = _run_tests(session, planned, artifact, scratch, log)
+            report = _report(session, planned, artifact, tests, artifact.steps, engines)
             if report.status == "passed":
-                kept = backend.keep(TestedArtifact(artifact), spec.image.version)
+                kept = backend.keep(TestedArtifact(artifact), spec.image.version, spec.lock.stand_ins)
                 report = report.model_copy(update={"reference": kept.reference})
             record.write(report)
         finally:
@@ -112,12 +105,12 @@ def _build(
     return report
 
 
-def _test_again(record: Record, planned: Planned, backend: Backend, log: Log, stop: Stop) -> Report:
+def _test_again(session: Session, record: Record, planned: Planned, log: Log) -> Report:
     old = record.read()
     assert old is not None
-    artifact = Artifact(old.id, backend.format, old.reference, old.image_digest, old.bytes, ())
+    artifact = Artifact(old.id, session.backend.format, old.reference, old.image_digest, old.bytes, ())
     with record.scratch_folder() as scratch:
-        tests = _run_tests(planned, artifact, backend, scratch, log, stop)
+        tests = _run_tests(session, planned, artifact, scratch, log)
     status = "failed" if any(test.status == "failed" for test in tests) else "passed"
     # A test that could not run is owed: the old digest has the next build ask for it again.
     owed = any(test.status == "not-run" for test in tests)
@@ -128,7 +121,7 @@ def _test_again(record: Record, planned: Planned, backend: Backend, log: Log, st
 
 
 def _run_tests(
-    planned: Planned, artifact: Artifact, backend: Backend, scratch: Path, log: Log, stop: Stop
+    session: Session, planned: Planned, artifact: Artifact, scratch: Path, log: Log
 ) -> list[TestReport]:
     log.phase("testing")
     image = planned.image
@@ -136,10 +129,11 @@ def _run_tests(
     folder = write_files(scratch / "tests", image.folder.tests)
     mounts = (Mount(folder, TESTS_AT),)
     tests = []
-    with backend.subject(artifact, planned.spec.base, scratch, stop) as subject:
+    stand_ins = planned.spec.lock.stand_ins
+    with session.backend.subject(artifact, planned.spec.base, scratch, session.stop) as subject:
         for test in image.tests:
             log.step(f"test {test.name}")
-            tests.append(smoke_test(subject, test, mounts))
+            tests.append(not_true(test, stand_ins) if stand_ins else smoke_test(subject, test, mounts))
             log.test_done(tests[-1])
         for report in contract_tests(subject, image, scratch):
             tests.append(report)
@@ -148,6 +142,7 @@ def _run_tests(
 
 
 def _report(
+    session: Session,
     planned: Planned,
     artifact: Artifact,
     tests: Iterable[TestReport],
@@ -169,6 +164,8 @@ def _report(
         steps=tuple(StepReport(name=s.name, seconds=s.seconds, cached=s.cached) for s in steps),
         tests=tests,
         engines=engines,
+        stand_ins=planned.spec.lock.stand_ins,
+        licence_accepted=accepted(image, session.site),
         ingredients=dict(planned.context.ingredients),
     )
 

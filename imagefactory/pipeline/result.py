@@ -12,9 +12,10 @@ from imagefactory.model.report import BaseReport, Report
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``cache``: whether earlier builds may serve."""
+    """``cache``: whether earlier builds may serve. ``locked``: refuse what is not locked."""
 
     cache: bool = True
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Result:
     """What became of one image or base image; ``seconds`` is wall-clock time."""
 
     id: str
-    action: Literal["build", "test", "nothing", "failed"]
+    action: Literal["lock", "fetch", "build", "test", "nothing", "failed"]
     seconds: float
     reasons: tuple[str, ...] = ()
     report: Report | BaseReport | None = None

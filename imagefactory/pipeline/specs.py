@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from imagefactory.backends.protocol import Backend
 from imagefactory.bases import load_base
+from imagefactory.errors import NotLocked
+from imagefactory.model.lock import Lock
 from imagefactory.model.spec import (
     BaseDefinition,
     BuildContext,
@@ -14,15 +16,18 @@ from imagefactory.model.spec import (
     ImageDefinition,
     ImageSpec,
 )
+from imagefactory.pipeline.session import Session
 from imagefactory.plan import Verdict, judge, judge_base, made_base
+from imagefactory.plan.locks import base_lock_state, image_lock_state
 from imagefactory.records import record_of, record_of_base
 from imagefactory.run import Stop
+from imagefactory.site import Site
 from imagefactory.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An image with its rendered context and what is to be done about it."""
+    """An image that is locked, with its rendered context and what is to be done about it."""
 
     image: ImageDefinition
     spec: ImageSpec
@@ -30,13 +35,28 @@ class Planned:
     verdict: Verdict
 
 
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """An image of which nothing can be said yet but that it must be locked and built."""
+
+    image: ImageDefinition
+    verdict: Verdict
+
+
 def make_spec(
-    workspace: Workspace, image: ImageDefinition, definition: BaseDefinition, base: BuiltBase
+    workspace: Workspace,
+    image: ImageDefinition,
+    definition: BaseDefinition,
+    base: BuiltBase,
+    lock: Lock,
+    base_lock: Lock,
 ) -> ImageSpec:
     """Everything that decides the image, in one frozen value."""
     return ImageSpec(
         image=image,
         base=base,
+        lock=lock,
+        base_lock=base_lock,
         platform=definition.platform,
         epoch=max(image.folder.epoch, definition.epoch),
         source=workspace.source or image.homepage,
@@ -48,34 +68,54 @@ def unmade(definition: BaseDefinition) -> BuiltBase:
     return BuiltBase(definition.base.name, "", "", definition.base.published, definition.epoch)
 
 
-def plan_context(workspace: Workspace, image: ImageDefinition, backend: Backend) -> BuildContext:
-    """The rendered files of one image, whether or not its base image was made here."""
+def plan_context(workspace: Workspace, image: ImageDefinition, backend: Backend, site: Site) -> BuildContext:
+    """The rendered files of one image, whether or not its base image was made here.
+
+    Raises NotLocked where its inputs are not locked.
+    """
     definition = load_base(workspace, image.base)
-    base = made_base(definition, record_of_base(workspace, image.base)) or unmade(definition)
-    return backend.render(make_spec(workspace, image, definition, base))
+    state = image_lock_state(workspace, image, definition, site)
+    if state.good is None:
+        raise NotLocked(f"{image.id}: {state.reason}", hint=f"run imagefactory lock {image.id}")
+    base_lock = base_lock_state(workspace, definition, site).good
+    assert base_lock
+    base = made_base(definition, base_lock, record_of_base(workspace, image.base)) or unmade(definition)
+    return backend.render(make_spec(workspace, image, definition, base, state.good, base_lock))
 
 
-def debug_image(workspace: Workspace, image: ImageDefinition, backend: Backend) -> None:
+def debug_image(session: Session, image: ImageDefinition) -> None:
     """Open a shell, on the caller's terminal, in the step where the last build broke."""
-    record = record_of(workspace, image.id)
+    record = record_of(session.workspace, image.id)
     with record.locked(lambda: None, Stop()):
-        backend.debug(plan_image(workspace, image, backend).spec, record.context)
+        planned = plan_image(session.workspace, image, session.backend, session.site)
+        assert isinstance(planned, Planned)
+        with record.scratch_folder() as scratch:
+            session.backend.debug(planned.spec, record.context, scratch, session.store)
 
 
-def plan_images(workspace: Workspace, images: Iterable[ImageDefinition], backend: Backend) -> list[Planned]:
+def plan_images(
+    workspace: Workspace, images: Iterable[ImageDefinition], backend: Backend, site: Site
+) -> list[Planned | Unlocked]:
     """A verdict for each image; nothing is built and nothing is written."""
-    return [plan_image(workspace, image, backend) for image in images]
+    return [plan_image(workspace, image, backend, site) for image in images]
 
 
-def plan_image(workspace: Workspace, image: ImageDefinition, backend: Backend) -> Planned:
-    """The verdict for one image. An unmade base image is reason enough to build."""
+def plan_image(
+    workspace: Workspace, image: ImageDefinition, backend: Backend, site: Site
+) -> Planned | Unlocked:
+    """The verdict for one image. No lock, and an unmade base image, are reason enough to build."""
     definition = load_base(workspace, image.base)
+    state = image_lock_state(workspace, image, definition, site)
+    if state.good is None:
+        return Unlocked(image, Verdict("build", (state.reason,)))
+    base_lock = base_lock_state(workspace, definition, site).good
+    assert base_lock
     base_record = record_of_base(workspace, image.base)
-    base = made_base(definition, base_record)
-    spec = make_spec(workspace, image, definition, base or unmade(definition))
+    base = made_base(definition, base_lock, base_record)
+    spec = make_spec(workspace, image, definition, base or unmade(definition), state.good, base_lock)
     context = backend.render(spec)
     if base is None:
-        reason = judge_base(definition, base_record, base_record.read_base())
+        reason = judge_base(definition, base_lock, base_record, base_record.read_base())
         return Planned(image, spec, context, Verdict("build", (reason,)))
     report = record_of(workspace, image.id).read()
     return Planned(image, spec, context, judge(image, context, report, backend.find))

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
+from imagefactory.bases import base_names
 from imagefactory.errors import BadFiles, Problem
 from imagefactory.history import standing
 from imagefactory.model.recipe import Recipe
@@ -50,7 +51,7 @@ def _load_one(workspace: Workspace, name: str) -> tuple[Loaded[Recipe], list[Ima
     file = folder / "recipe.yaml"
     problems: list[Problem] = []
     contents = _read_folder(folder, workspace, problems)
-    bases = sorted(base.stem for base in workspace.bases.glob("*.yaml"))
+    bases = base_names(workspace)
     around = Surroundings(name, [file.path for file in contents.tests], bases)
     try:
         loaded = load(file, workspace.shown(file), Recipe, lambda text: check_recipe(text, around))
@@ -63,7 +64,7 @@ def _load_one(workspace: Workspace, name: str) -> tuple[Loaded[Recipe], list[Ima
 
 def _read_folder(folder: Path, workspace: Workspace, problems: list[Problem]) -> RecipeFolder:
     # Tests are not in the image: an edit of one must not change it.
-    now = standing(folder, "recipe.yaml", "install.sh", "files")
+    now = standing(folder, "recipe.yaml", "install.sh", "lock.yaml", "files")
     return RecipeFolder(
         install=read_script(folder / "install.sh", workspace, problems),
         files=read_tree(folder / "files", workspace, problems),

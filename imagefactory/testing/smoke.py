@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from imagefactory.model.recipe import SmokeTest
 from imagefactory.model.report import TestReport
@@ -34,6 +35,13 @@ def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> 
         seconds=round(outcome.seconds, 3),
         measures=measures,
     )
+
+
+def not_true(test: SmokeTest, stand_ins: Sequence[str]) -> TestReport:
+    """The report of a test that would say nothing: the image holds stand-ins for the true software."""
+    named = ", ".join(stand_ins[:3]) + (f" and {len(stand_ins) - 3} more" if len(stand_ins) > 3 else "")
+    reason = f"needs the true software, and this image holds stand-ins: {named}"
+    return TestReport(name=test.name, kind="smoke", status="not-run", reason=reason)
 
 
 def _complaints(test: SmokeTest, outcome: Outcome, measures: dict[str, float]) -> list[str]:

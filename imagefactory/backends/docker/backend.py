@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from imagefactory import retry
 from imagefactory.backends.docker import base as bases
 from imagefactory.backends.docker import buildx
+from imagefactory.backends.docker.ask import ask_base
 from imagefactory.backends.docker.engine import REPOSITORY, Engine
 from imagefactory.backends.docker.render import INPUT_DIGEST_LABEL, render
+from imagefactory.backends.docker.stage import stage_inputs
 from imagefactory.backends.docker.subject import DockerSubject
 from imagefactory.errors import BuildFailed, EngineError
-from imagefactory.log import Log
+from imagefactory.inputs import Means, mmdebstrap_version
+from imagefactory.model.lock import Lock
 from imagefactory.model.spec import (
     Artifact,
     BaseDefinition,
@@ -25,7 +27,9 @@ from imagefactory.model.spec import (
     Step,
     TestedArtifact,
 )
+from imagefactory.records import remove_tree
 from imagefactory.run import Stop
+from imagefactory.store import Store
 
 
 class DockerBackend:
@@ -38,36 +42,35 @@ class DockerBackend:
 
     def engines(self) -> Mapping[str, str]:
         """Versions of Docker, buildx and mmdebstrap. Raises EngineError."""
-        return {**self._engine.versions(), **bases.bootstrap_version()}
+        return {**self._engine.versions(), "mmdebstrap": mmdebstrap_version()}
 
     def render(self, spec: ImageSpec) -> BuildContext:
         """The Dockerfile and the files beside it."""
         return render(spec)
 
     def make_base(
-        self, base: BaseDefinition, layout: Path, scratch: Path, log: Log, stop: Stop
+        self, base: BaseDefinition, lock: Lock, layout: Path, means: Means
     ) -> tuple[BuiltBase, int, tuple[Step, ...]]:
-        """Make a base image from packages."""
-        return bases.make_base(base, layout, scratch, log, stop)
+        """Make a base image from locked packages."""
+        return bases.make_base(base, lock, layout, means)
+
+    def ask_base(
+        self, base: BuiltBase, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means
+    ) -> Path:
+        """Run ``ask.sh`` of ``files`` in a base image, with network; a folder with what it answers."""
+        return ask_base(base, files, secrets, means)
 
     def build(
-        self,
-        spec: ImageSpec,
-        context: Path,
-        input_digest: str,
-        scratch: Path,
-        log: Log,
-        stop: Stop,
-        *,
-        cache: bool,
+        self, spec: ImageSpec, context: Path, input_digest: str, means: Means, *, cache: bool
     ) -> Artifact:
         """Build a candidate and load it into the engine. Raises BuildFailed; then nothing is left."""
         name = self._engine.candidate(spec.image.id, input_digest)
-        archive = scratch / "image.tar"
-        request = _request(spec, context, name, archive, cache=cache)
-        steps = retry.on_network_fault(
-            lambda: buildx.build(request, log, stop), before_retry=log.phase, wait=stop.wait
+        archive = means.scratch / "image.tar"
+        sources = stage_inputs(spec, means.scratch / "sources", means.store)
+        steps = buildx.build(
+            _request(spec, context, name, archive, sources, cache=cache), means.log, means.stop
         )
+        remove_tree(sources)
         self._engine.load(archive)
         archive.unlink()
         facts = self._engine.image(name)
@@ -79,9 +82,10 @@ class DockerBackend:
             raise BuildFailed(f"{spec.image.id}: the built image carries another input digest")
         return Artifact(spec.image.id, "oci", name, facts["Id"], int(facts["Size"]), steps)
 
-    def debug(self, spec: ImageSpec, context: Path) -> None:
+    def debug(self, spec: ImageSpec, context: Path, scratch: Path, store: Store) -> None:
         """Open a shell, on the caller's terminal, where the build of ``context`` breaks."""
-        buildx.debug(_request(spec, context, "debug", Path("unused"), cache=True))
+        sources = stage_inputs(spec, scratch / "sources", store)
+        buildx.debug(_request(spec, context, "debug", Path("unused"), sources, cache=True))
 
     def find(self, reference: str, digest: str) -> bool:
         """Whether the engine has the image of that name with that digest."""
@@ -99,14 +103,17 @@ class DockerBackend:
         finally:
             subject.close()
 
-    def keep(self, artifact: TestedArtifact, version: str) -> Artifact:
-        """Name the image ``imagefactory/<id>`` with its version and ``latest``."""
+    def keep(self, artifact: TestedArtifact, version: str, stand_ins: Sequence[str]) -> Artifact:
+        """Name the image ``imagefactory/<id>`` with its version and ``latest``; one that holds stand-ins gets
+        the tag ``stand-in`` alone.
+        """
         repository = f"{REPOSITORY}/{artifact.id}"
         tag = version.replace("+", "_").replace("~", "_")  # what a tag may hold is less than a version
-        for name in (tag, "latest"):
+        names = ("stand-in",) if stand_ins else (tag, "latest")
+        for name in names:
             self._engine.tag(artifact.reference, repository, name)
         self.discard(artifact)
-        return dataclasses.replace(artifact, reference=f"{repository}:{tag}")
+        return dataclasses.replace(artifact, reference=f"{repository}:{names[0]}")
 
     def discard(self, artifact: Artifact) -> None:
         """Take the candidate's name away; the image goes unless it was kept."""
@@ -122,7 +129,9 @@ class DockerBackend:
         self._engine.remove(leftovers)
 
 
-def _request(spec: ImageSpec, context: Path, name: str, archive: Path, *, cache: bool) -> buildx.Request:
+def _request(
+    spec: ImageSpec, context: Path, name: str, archive: Path, sources: Path, *, cache: bool
+) -> buildx.Request:
     base = spec.base
     return buildx.Request(
         context=context,
@@ -132,5 +141,6 @@ def _request(spec: ImageSpec, context: Path, name: str, archive: Path, *, cache:
         platform=spec.platform,
         arguments={"BASE": base.reference, "BASE_DIGEST": base.digest},
         layouts={base.reference: base.layout},
+        folders={"sources": sources},
         cache=cache,
     )

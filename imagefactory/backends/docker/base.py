@@ -1,23 +1,23 @@
-"""A base image from a distribution's packages: mmdebstrap, then an OCI layout."""
+"""A base image from locked packages: mmdebstrap on a repository of exactly those, then an OCI layout."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import re
-import shutil
 import time
+import urllib.parse
 from pathlib import Path
 
-from imagefactory import retry
 from imagefactory.backends.docker import buildx
 from imagefactory.backends.docker.render import quoted
-from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
-from imagefactory.log import Log
-from imagefactory.model.recipe import BaseImage
+from imagefactory.errors import BuildFailed, disk_error
+from imagefactory.inputs import Means, default_sources, mmdebstrap
+from imagefactory.inputs.apt import Apt
+from imagefactory.model.lock import Lock
 from imagefactory.model.spec import BaseDefinition, BuiltBase, Step
 from imagefactory.records import remove_tree
-from imagefactory.run import Stop, run, stream, which
+from imagefactory.run import run
+from imagefactory.store import Store, place_file
 
 _DOCKERFILE = """\
 FROM scratch
@@ -29,37 +29,22 @@ CMD ["bash"]
 # What tells of this machine and this moment, and would make another base image elsewhere. mmdebstrap
 # leaves the first two for its own use (mmdebstrap(1), "REPRODUCIBILITY"); apt's folders belong to
 # whichever user apt could work as; and it would leave behind the options that only this build needs.
+# apt's sources are the distribution's own again, not the repository that the packages came from.
 _CLEAN = (
     'cd "$1" && rm -rf etc/hostname etc/resolv.conf etc/apt/apt.conf.d/99mmdebstrap var/log/* '
-    "var/cache/ldconfig/* var/lib/apt/lists/* var/cache/apt/archives/* var/cache/apt/*.bin"
+    "var/cache/ldconfig/* var/lib/apt/lists/* var/cache/apt/archives/* var/cache/apt/*.bin "
+    "etc/apt/sources.list etc/apt/sources.list.d/* && printf '%s' '{sources}' >etc/apt/sources.list"
 )
 _NOT_FOR_APT = frozenset('":')  # apt reads the first as a quote, the second as the end of a path
-_NETWORK = re.compile(
-    r"Could not (?:connect|resolve)|Temporary failure|Unable to connect|Connection|Failed to fetch"
-    r"|Cannot initiate|download failed",
-    re.IGNORECASE,
-)
-
-
-def bootstrap_version() -> dict[str, str]:
-    """Mmdebstrap's version. Raises EngineError when it is missing."""
-    if which("mmdebstrap") is None:
-        raise EngineError(
-            "mmdebstrap, which makes base images, is not installed",
-            hint="run ci/setup, or install the package mmdebstrap",
-        )
-    return {"mmdebstrap": run(["mmdebstrap", "--version"]).stdout.split()[-1]}
 
 
 def make_base(
-    definition: BaseDefinition, layout: Path, scratch: Path, log: Log, stop: Stop
+    definition: BaseDefinition, lock: Lock, layout: Path, means: Means
 ) -> tuple[BuiltBase, int, tuple[Step, ...]]:
-    """Make the base image and put it into the OCI layout at ``layout``, where it takes the last one's place.
-
-    The blobs of the last one stay there, for builds that read them now.
+    """Make the base image, from the store alone, and put it into the OCI layout at ``layout``, where it
+    takes the last one's place. The blobs of the last one stay there, for builds that read them now.
     """
-    bootstrap_version()
-    base = definition.base
+    base, scratch = definition.base, means.scratch
     for character in _NOT_FOR_APT & set(str(scratch)):
         raise BuildFailed(
             f"base image {base.name}: apt cannot work below {scratch}, for its path holds a {character}",
@@ -67,20 +52,20 @@ def make_base(
         )
     context = scratch / "context"
     context.mkdir()
-    steps = [_bootstrap(definition, context / "rootfs.tar", scratch, log, stop)]
+    steps = [_bootstrap(definition, lock, context / "rootfs.tar", means)]
     (context / "Dockerfile").write_text(_DOCKERFILE.format(title=quoted(base.title)), encoding="utf-8")
     draft = scratch / "oci"
     name = f"imagefactory/{base.name}:latest"
-    request = buildx.Request(context, name, definition.epoch, draft, definition.platform, as_layout=True)
-    steps += buildx.build(request, log, stop)
+    request = buildx.Request(context, name, definition.epoch, draft, definition.platform, kind="layout")
+    steps += buildx.build(request, means.log, means.stop)
     digest = buildx.read_digest((draft / "index.json").read_bytes())
     manifest = (draft / "blobs" / digest.replace(":", "/")).read_bytes()
-    _put(draft, layout)
+    put_layout(draft, layout)
     built = BuiltBase(base.name, digest, str(layout), base.published, definition.epoch)
     return built, buildx.manifest_bytes(manifest), tuple(steps)
 
 
-def _put(draft: Path, layout: Path) -> None:
+def put_layout(draft: Path, layout: Path) -> None:
     """Move an OCI layout's image into another layout, which keeps its last image's blobs beside it."""
     if not (layout / "index.json").is_file():
         remove_tree(layout)
@@ -106,63 +91,47 @@ def _blobs(layout: Path) -> set[str]:
     return {digest.removeprefix("sha256:") for digest in digests}
 
 
-def _bootstrap(definition: BaseDefinition, rootfs: Path, scratch: Path, log: Log, stop: Stop) -> Step:
+def _bootstrap(definition: BaseDefinition, lock: Lock, rootfs: Path, means: Means) -> Step:
     base = definition.base
     name = f"bootstrap {base.distribution} {base.suite}"
-    log.step(name)
+    means.log.step(name)
     start = time.monotonic()
-    retry.on_network_fault(
-        lambda: _mmdebstrap(base, definition.epoch, rootfs, scratch, log, stop),
-        before_retry=log.phase,
-        wait=stop.wait,
-    )
+    repository = means.scratch / "repository"
+    _make_repository(lock, base.suite, repository, means.store)
+    sources = means.scratch / "sources.list"
+    sources.write_text(f"deb [trusted=yes] copy:{urllib.parse.quote(str(repository))} ./\n")
+    lines = "".join(f"{line}\n" for line in default_sources(base.suite))
+    # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
+    words = [
+        *("--format=tar", "--skip=output/dev,cleanup/apt"),
+        f"--include={','.join(file.name for file in lock.image.apt)}",
+        f"--customize-hook={_CLEAN.format(sources=lines)}",
+        *(base.suite, str(rootfs), str(sources)),
+    ]
+    mmdebstrap(base, words, means, epoch=definition.epoch)
+    remove_tree(repository)
     step = Step(name, round(time.monotonic() - start, 3))
-    log.step_done(step)
+    means.log.step_done(step)
     return step
 
 
-def _mmdebstrap(base: BaseImage, epoch: int, rootfs: Path, scratch: Path, log: Log, stop: Stop) -> None:
-    temporary = scratch / "mmdebstrap"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    temporary.chmod(0o1777)  # mmdebstrap changes user when it is not root
-    argv = ["mmdebstrap", "--variant=minbase", "--format=tar", "--aptopt=Acquire::Retries 2"]
-    if os.geteuid() == 0:
-        # Its mounts end with it, however it ends. For an ordinary user it does this by itself.
-        argv = ["unshare", "--mount", "--", *argv]
-    if base.packages:
-        argv.append(f"--include={','.join(base.packages)}")
-    # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
-    argv += ["--skip=output/dev,cleanup/apt", f"--customize-hook={_CLEAN}", base.suite, str(rootfs)]
-    environment = {"SOURCE_DATE_EPOCH": str(epoch), "TMPDIR": str(temporary)}
-    status = stream(argv, log.line, stop=stop, environment=environment)
-    if status == 0:
-        return
-    tail = list(log.tail)
-    text = "\n".join(tail)
-    if "no space left on device" in text.lower():
-        raise DiskFull(
-            f"base image {base.name}: no space is left in {scratch}",
-            hint="free some space there, then run the same command again",
-            tail=tail,
-            log=log.path,
-        )
-    if _NETWORK.search(text):
-        raise NetworkFault(
-            f"base image {base.name}: the distribution's mirror cannot be reached",
-            hint="check the network (and http_proxy, where there is a proxy), then try again",
-            step=f"bootstrap {base.suite}",
-            tail=tail,
-            log=log.path,
-        )
-    if "unable to pick chroot mode" in text:
-        raise EngineError(
-            f"base image {base.name}: mmdebstrap cannot work for an ordinary user here",
-            hint="run ci/setup, which asks for newuidmap; /etc/subuid and /etc/subgid need a line too",
-        )
-    raise BuildFailed(
-        f"base image {base.name}: mmdebstrap ended with status {status}",
-        step=f"bootstrap {base.suite}",
-        tail=tail,
-        log=log.path,
-    )
+def _make_repository(lock: Lock, suite: str, folder: Path, store: Store) -> None:
+    """A repository of the locked packages and no others (https://wiki.debian.org/DebianRepository/Format)."""
+    entries = []
+    try:
+        folder.mkdir()
+        folder.chmod(0o755)
+        for file in lock.image.apt:
+            place = folder / Apt().stage(file).path.rpartition("/")[2]
+            place_file(store, file.sha256, place)
+            control = run(["dpkg-deb", "--field", str(place)]).stdout.strip()
+            entries.append(
+                f"{control}\nFilename: ./{place.name}\nSize: {file.bytes}\nSHA256: {file.sha256}\n"
+            )
+        index = "\n".join(entries).encode()
+        (folder / "Packages").write_bytes(index)
+        # mmdebstrap looks for essential packages in the suite of that name alone.
+        listed = f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
+        (folder / "Release").write_text(f"Suite: {suite}\nCodename: {suite}\n{listed}", encoding="utf-8")
+    except OSError as error:
+        raise disk_error(error, folder) from None

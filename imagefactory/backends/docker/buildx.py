@@ -11,15 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
 from imagefactory.log import TAIL_LINES, Log
 from imagefactory.model.spec import Step
 from imagefactory.run import Stop, attach, stream
-
-# Docker takes these from our environment by name and keeps them out of the image and its history.
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 _NETWORK = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
@@ -32,24 +29,36 @@ _ENGINE_GONE = re.compile(
     r"Cannot connect to the Docker daemon|error reading from server: EOF|code = Unavailable"
     r"|docker daemon is not running|dial unix|closing transport|session healthcheck failed",
 )
-OFFLINE = "install.sh"  # the steps that have no network
+ONLINE = "ask the distribution"  # the one step that has a network
 WORTH_TELLING = 0.05  # seconds
+
+_KINDS = {"apt": "apt packages", "pip": "Python packages", "conda": "conda packages"}
+_FOR = {"build": " to build with", "tools": " to install with"}
 
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One build: a context folder to an OCI image ``archive``, or ``layout`` folder, named ``name``."""
+    """One build of a context folder, to ``target``: an OCI image archive or layout named ``name``, or files.
+
+    ``layouts`` holds OCI layouts of base images by name with digest, ``folders`` other folders by the name
+    of the stage that they stand for. ``secrets`` are files that steps see while they run. Only with
+    ``network`` do steps reach the network: this machine's, with its loopback, where proxies may be.
+    """
 
     context: Path
     name: str
     epoch: int
     target: Path
     platform: str
-    as_layout: bool = False
+    kind: Literal["oci", "layout", "files"] = "oci"
     arguments: Mapping[str, str] = field(default_factory=dict)
-    layouts: Mapping[str, str] = field(default_factory=dict)  # of base images, by name with digest
+    layouts: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    network: bool = False
     cache: bool = True
 
 
@@ -61,10 +70,12 @@ def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
     reader = _Reader(log)
     target = os.path.relpath(request.target, _home(request))
     output = f"type=oci,dest={target},name={request.name},rewrite-timestamp=true"
-    if request.as_layout:
+    if request.kind == "layout":
         output += ",tar=false"
-    argv = ["docker", "buildx", "build", "--progress=rawjson", "--output", output]
-    status = stream([*argv, *_options(request)], reader.feed, stop=stop, cwd=_home(request))
+    elif request.kind == "files":
+        output = f"type=local,dest={target}"
+    argv = ["docker", "buildx", "build", "--progress=rawjson", "--output", output, *_options(request)]
+    status = stream(argv, reader.feed, stop=stop, cwd=_home(request), environment=request.environment)
     if status:
         raise reader.failure(log, request.target)
     return reader.steps
@@ -79,7 +90,7 @@ def debug(request: Request) -> None:
     attach(
         [*argv, "--output", "type=cacheonly", *_options(request)],
         cwd=_home(request),
-        environment={"BUILDX_EXPERIMENTAL": "1"},
+        environment={**request.environment, "BUILDX_EXPERIMENTAL": "1"},
     )
 
 
@@ -95,12 +106,18 @@ def _options(request: Request) -> list[str]:
     options = ["--provenance=false", "--sbom=false", "--pull=false", f"--platform={request.platform}"]
     for name, value in arguments.items():
         options += ["--build-arg", f"{name}={value}"]
-    for name in _PROXIES:
-        if os.environ.get(name):
-            options += ["--build-arg", name]
+    if request.network:
+        options += ["--network=host", "--allow=network.host"]
+        # Docker takes these from the environment by name, and keeps them out of the image and its history.
+        proxies = (name for name in request.environment if name.lower().endswith("_proxy"))
+        options += [word for name in proxies for word in ("--build-arg", name)]
     for name, layout in request.layouts.items():
         place = os.path.relpath(layout, _home(request))
         options += ["--build-context", f"{name}=oci-layout://{place}@{name.rpartition('@')[2]}"]
+    for name, folder in request.folders.items():
+        options += ["--build-context", f"{name}={os.path.relpath(folder, _home(request))}"]
+    for name, file in request.secrets.items():
+        options.append(f"--secret=id={name},src={os.path.relpath(file, _home(request))}")
     if not request.cache:
         options.append("--no-cache")
     return [*options, request.context.name]
@@ -170,16 +187,15 @@ class _Reader:
                 hint="free some space: docker system df shows what holds it",
                 **told,
             )
-        if _NETWORK.search(text) and not step.endswith(OFFLINE):
+        if _NETWORK.search(text) and step == ONLINE:
             return NetworkFault(
-                f"{log.id}: an upstream cannot be reached in step '{step or 'download'}'",
-                hint="check the network (and http_proxy, where there is a proxy), then try again",
+                f"{log.id}: the distribution's mirror cannot be reached",
+                hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",
                 **told,
             )
         code = re.search(r"exit code: (\d+)", error)
         how = f"ended with status {code[1]}" if code else error or "failed"
-        offline = _NETWORK.search(text) and step.endswith(OFFLINE)
-        hint = "install.sh has no network: declare what it needs under 'inputs'" if offline else ""
+        hint = "no step has a network: declare what it needs under 'inputs'" if _NETWORK.search(text) else ""
         return BuildFailed(f"{log.id}: step '{step or 'build'}' {how}", hint=hint, **told)
 
     def _vertex(self, vertex: Mapping[str, Any]) -> None:
@@ -211,16 +227,17 @@ def step_name(raw: str) -> str:
     """A short name for one of BuildKit's steps, such as ``[build 2/5] RUN --mount=… make``."""
     match = re.match(r"\[(?:(\S+) )?\s*\d+/\d+\] (.*)", raw, re.DOTALL)
     stage, words = (match[1] or "", match[2]) if match else ("", raw)
-    prefix = "build: " if stage == "build" else ""
+    prefix = f"{stage}: " if stage in ("build", "pip", "conda") else ""
     words = " ".join(words.replace("\\\n", " ").split())
-    if stage == "sources":
-        return f"fetch {words.rpartition('/')[2] or words.split('/')[-2]}"
     if words.startswith("RUN"):
+        step = re.search(r"source=steps/(\w+)-(\w+)\.sh", words)
+        if step:
+            return f"install {_KINDS.get(step[1], step[1])}" + _FOR.get(step[2], "")
         words = re.sub(r"^RUN( --\S+)*", "", words).strip()
         if "sh /recipe/install.sh" in words:
-            return f"{prefix}{OFFLINE}"
-        if "apt-get install" in words:
-            return f"{prefix}install apt packages"
+            return f"{prefix}install.sh"
+        if "sh ./ask.sh" in words:
+            return ONLINE
         if "useradd " in words:
             return f"{prefix}add the user"
     if words.startswith("FROM ") or raw.startswith("[context"):

@@ -1,0 +1,156 @@
+"""Debian packages, resolved by apt itself in the base image."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.inputs.debian import archives, default_sources, parse_uris, site_sources
+from imagefactory.inputs.fetching import fetch_checked
+from imagefactory.inputs.protocol import PACKAGES, Means, Origin, Staged, Wanted
+from imagefactory.model.lock import AptFile, Stage
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.web import Expected, Gone
+
+_STAGES: tuple[Stage, ...] = ("image", "build", "tools")
+
+# Each stage asks for its own packages on top of exactly those of the image.
+_ASK = """\
+set -eu
+ask() {{
+    apt-get -qq --print-uris -o Acquire::ForceHash=SHA256 install --yes --no-install-recommends "$@"
+}}
+apt-get update -qq --error-on=any
+ask{image} >answer/image
+on_top=$(sed "s/^'[^']*' \\([^_]*\\)_\\([^_]*\\)_\\([^_]*\\)\\.deb .*/\\1:\\3=\\2/; s/%3a/:/" answer/image)
+# shellcheck disable=SC2086  # words
+ask $on_top{build} >answer/build
+# shellcheck disable=SC2086
+ask $on_top{tools} >answer/tools
+"""
+
+_INSTALL = """\
+# Debian packages of the stage '{stage}', from files alone.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root \\
+    install --yes --no-install-recommends --allow-downgrades {folder}/*.deb
+# Nobody in a container needs to become another user.
+find / -xdev -type f -perm /6000 -exec chmod a-s {{}} +
+"""
+
+
+class Apt:
+    """Debian packages: apt resolves them, and installs them from files."""
+
+    name = "apt"
+
+    def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[AptFile]]:
+        """What apt in the base image would install, beyond what that holds already."""
+        image = wanted.image
+        requests = _requests(image)
+        if not any(requests.values()):
+            return {}
+        means.log.step("resolve apt packages")
+        words = {stage: "".join(f" {shlex.quote(name)}" for name in requests[stage]) for stage in _STAGES}
+        pins = [f"Package: {f.name}\nPin: version {f.version}\nPin-Priority: 1001\n" for f in _before(wanted)]
+        files = {
+            "ask.sh": _ASK.format(**words).encode(),
+            "preferences": "\n".join(pins).encode(),
+        }
+        try:
+            answer = wanted.ask_base(files, _secrets(wanted, means))
+        except NetworkFault:
+            raise
+        except BuildFailed as error:
+            raise _explained(error, image) from None
+        suite = wanted.base.base.suite
+        found = {
+            stage: list(parse_uris((answer / stage).read_text(), suite, means.site)) for stage in _STAGES
+        }
+        there = {file.sha256 for file in found["image"]}
+        return {
+            "image": found["image"],
+            "build": [file for file in found["build"] if file.sha256 not in there]
+            if requests["build"]
+            else [],
+            "tools": [file for file in found["tools"] if file.sha256 not in there]
+            if requests["tools"]
+            else [],
+        }
+
+    def fetch(self, file: AptFile, what: str, origin: Origin, means: Means) -> None:
+        """From the archive, or the site's mirrors of it."""
+        suite = origin.base.base.suite
+        known = archives(default_sources(suite))
+        if file.archive not in known:
+            raise BuildFailed(f"{what}: {suite} has no archive called {file.archive}")
+        try:
+            url = f"{known[file.archive]}/{file.file}"
+            fetch_checked(url, Expected(what, file.sha256, file.bytes), means)
+        except Gone as error:
+            name = origin.image.recipe if origin.image else origin.base.base.name
+            error.hint = (
+                f"the archive has moved on: imagefactory lock --upgrade {name} takes what it has today, "
+                "or name a mirror that keeps old files in site.yaml"
+            )
+            raise
+
+    def stage(self, file: AptFile) -> Staged:
+        """All in one folder."""
+        return Staged(f"apt/{file.filename}", file.sha256)
+
+    def install(self, files: Sequence[AptFile], image: ImageDefinition, stage: Stage) -> str:
+        """Apt orders them, and runs without network."""
+        return _INSTALL.format(stage=stage, folder=f"{PACKAGES}/apt") if files else ""
+
+
+def _requests(image: ImageDefinition) -> dict[Stage, list[str]]:
+    """The packages asked for, by stage."""
+    ours = set(image.inputs.apt)
+    if image.inputs.pip:
+        ours.add("python3")  # whose virtual environment the packages live in
+    # The tools that install Python and conda packages are Python programs.
+    tools = {"python3"} if image.inputs.conda or image.inputs.pip else set()
+    return {
+        "image": sorted(ours),
+        "build": sorted(set(image.build.inputs.apt) if image.build else ()),
+        "tools": sorted(tools),
+    }
+
+
+def _secrets(wanted: Wanted, means: Means) -> dict[str, bytes]:
+    """The site's settings of apt: they must stay in no image, and mirrors' addresses may hold passwords."""
+    settings = [
+        'Dir::Etc::sourcelist "/run/secrets/sources.list";',
+        'Dir::Etc::sourceparts "-";',
+        'Dir::Etc::preferences "preferences";',
+    ]
+    found = {"sources.list": "\n".join(site_sources(wanted.base.base.suite, means.site)).encode() + b"\n"}
+    if means.site.ca_bundle:
+        settings.append('Acquire::https::CAInfo "/run/secrets/ca";')
+        found["ca"] = means.site.ca_bundle.read_bytes()
+    return {**found, "apt.conf": "\n".join(settings).encode() + b"\n"}
+
+
+def _before(wanted: Wanted) -> list[AptFile]:
+    return [file for stage in _STAGES for file in wanted.before("apt", stage)]
+
+
+def _explained(error: BuildFailed, image: ImageDefinition) -> BuildFailed:
+    """Apt's own words say what is wrong; where to mend it is ours to say."""
+    said = "\n".join(error.tail)
+    missing = re.search(r"E: Unable to locate package (\S+)", said)
+    if missing:
+        return BuildFailed(
+            f"recipes/{image.recipe}: {image.id}: Debian has no package called {missing[1]}",
+            hint="check 'apt' in the recipe: apt-cache search finds names",
+        )
+    return BuildFailed(
+        f"recipes/{image.recipe}: {image.id}: apt cannot install these packages together",
+        hint="apt's reasons stand above",
+        tail=error.tail,
+        log=error.log,
+    )

@@ -1,0 +1,187 @@
+"""conda packages, solved and installed by rattler, in /opt/conda."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imagefactory import retry
+from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.inputs.fetching import fetch_checked
+from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.model.lock import CondaFile, Stage
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.redact import redact
+from imagefactory.run import stream
+from imagefactory.web import Expected, Gone
+
+PREFIX = "/opt/conda"
+CHANNELS = "https://conda.anaconda.org"
+"""Where a channel's bare name points to, as in conda, mamba and pixi."""
+_PLATFORMS = {"linux/amd64": "linux-64", "linux/arm64": "linux-aarch64"}
+_NETWORK = re.compile(
+    r"error sending request|Could not connect|connection|timed out|dns error"
+    r"|5\d\d (?:Internal|Bad|Service|Gateway)|failed to (?:fetch|download|retrieve)"
+    r"|RequestError|GatewayError",
+    re.IGNORECASE,
+)
+
+_INSTALL = """\
+# conda packages in {prefix}, from files alone.
+set -eu
+. /etc/imagefactory/environment.sh
+export HOME=/tmp/home PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
+mkdir -p "$HOME" /tmp/installer
+for wheel in {tools}/*.whl; do
+    case $wheel in */uv-*) ;; *) /usr/bin/python3 -m zipfile -e "$wheel" /tmp/installer ;; esac
+done
+cat >/tmp/files <<'END'
+{files}
+END
+PYTHONPATH=/tmp/installer /usr/bin/python3 - <<'END'
+import asyncio
+import rattler
+
+
+async def main():
+    with open("/tmp/files") as names:
+        paths = ["{packages}/" + name for name in names.read().split()]
+    records = [await rattler.RepoDataRecord.from_package_archive(path) for path in paths]
+    await rattler.install(
+        records, "{prefix}", cache_dir="/tmp/cache", execute_link_scripts=True, show_progress=False
+    )
+
+
+asyncio.run(main())
+END
+# Compiled now, for nobody can write there later; without the times of source files.
+for python in {prefix}/bin/python3 {prefix}/bin/python; do
+    if [ -x "$python" ]; then
+        "$python" -m compileall -qq -f --invalidation-mode=unchecked-hash {prefix}/lib >/dev/null 2>&1 || :
+        break
+    fi
+done
+rm -rf /tmp/installer /tmp/files /tmp/cache /tmp/home {prefix}/pkgs {prefix}/conda-meta/history
+"""
+
+
+class Conda:
+    """conda packages: rattler solves and installs them."""
+
+    name = "conda"
+
+    def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[CondaFile]]:
+        """What fits together on the base image's system, to exact builds."""
+        inputs = wanted.image.inputs.conda
+        if not inputs:
+            return {}
+        means.log.step("solve conda packages")
+        what = f"recipes/{wanted.image.recipe}: {wanted.image.id}: conda packages"
+        homes = {name: channel_address(name) for name in inputs.channels}
+        places = {name: means.site.addresses(home)[0] for name, home in homes.items()}
+        before = [f"{f.name} =={f.version} {f.build}" for f in wanted.before("conda", "image")]
+        question = {
+            "channels": [(name, place.url) for name, place in places.items()],
+            "specs": list(inputs.packages),
+            "platform": _PLATFORMS[wanted.base.platform],
+            "virtual": _virtual_packages(wanted),
+            "locked": before,
+            "cache": str(means.scratch / "conda"),
+        }
+        found = [
+            CondaFile(**package, stand_in=places[package["channel"]].stand_in is not None)
+            for package in _ask(question, what, means)
+        ]
+        for file in found:
+            if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+                raise BuildFailed(f"{what}: the channel {file.channel} gives no sha256 for {file.filename}")
+        return {"image": found}
+
+    def fetch(self, file: CondaFile, what: str, origin: Origin, means: Means) -> None:
+        """From its channel, or the site's mirrors of it."""
+        url = f"{channel_address(file.channel)}/{file.file}"
+        try:
+            fetch_checked(url, Expected(what, file.sha256, file.bytes or None), means)
+        except Gone as error:
+            name = origin.image.recipe if origin.image else ""
+            error.hint = (
+                f"the channel has moved on: imagefactory lock --upgrade {name} takes what it has today"
+            )
+            raise
+
+    def stage(self, file: CondaFile) -> Staged:
+        """Files of one name may come from several channels and platforms."""
+        channel = re.sub(r"[^A-Za-z0-9.-]+", "_", file.channel)
+        return Staged(f"conda/{channel}/{file.file}", file.sha256)
+
+    def install(self, files: Sequence[CondaFile], image: ImageDefinition, stage: Stage) -> str:
+        """All at once; their own link scripts run, as conda runs them."""
+        if not files:
+            return ""
+        names = [self.stage(file).path.removeprefix("conda/") for file in files]
+        return _INSTALL.format(
+            prefix=PREFIX, packages=f"{PACKAGES}/conda", tools=f"{TOOLS}/pip", files="\n".join(names)
+        )
+
+
+def channel_address(channel: str) -> str:
+    """The address of a channel that is named as people name it."""
+    return (channel if "://" in channel else f"{CHANNELS}/{channel}").rstrip("/")
+
+
+def _virtual_packages(wanted: Wanted) -> dict[str, str]:
+    """What packages may ask of the system (https://docs.conda.io, "virtual packages"): the base image's."""
+    glibc = next((f.version for f in wanted.base_lock.image.apt if f.name == "libc6"), "2.17")
+    found = {"__unix": "0", "__linux": "5.4", "__glibc": glibc.partition("-")[0]}
+    found["__archspec"] = "1"
+    gpu = wanted.image.needs.gpu
+    return {**found, "__cuda": gpu.cuda} if gpu else found
+
+
+def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[str, Any]]:
+    folder = means.scratch
+    (folder / "question.json").write_text(json.dumps(question))
+    answer = folder / "answer.json"
+    answer.unlink(missing_ok=True)
+    argv = [
+        sys.executable,
+        "-m",
+        "imagefactory.inputs.conda_solver",
+        str(folder / "question.json"),
+        str(answer),
+    ]
+
+    def ask() -> None:
+        lines: list[str] = []
+
+        def hear(line: str) -> None:
+            lines.append(line)
+            means.log.line(line)
+
+        if stream(argv, hear, stop=means.stop, environment=means.site.environment()):
+            raise _failure(lines, what, means)
+
+    retry.on_network_fault(ask, before_retry=means.log.line, wait=means.stop.wait)
+    found: list[dict[str, Any]] = json.loads(answer.read_text())
+    return found
+
+
+def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
+    said = [redact(line) for line in lines if line.strip()]
+    text = "\n".join(said)
+    if "Cannot solve" not in text and _NETWORK.search(text):
+        return NetworkFault(
+            f"{what}: the channels cannot be reached",
+            hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",
+            tail=said[-8:],
+            log=means.log.path,
+        )
+    return BuildFailed(
+        f"{what}: these packages cannot be had together",
+        hint="the solver's reasons stand above; loosen the versions, or name another channel",
+        tail=said[-20:],
+        log=means.log.path,
+    )

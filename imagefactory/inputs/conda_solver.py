@@ -1,0 +1,70 @@
+"""Asks rattler which conda packages fit together. A program of its own, so that it can be ended.
+
+    python -m imagefactory.inputs.conda_solver QUESTION ANSWER
+
+Both are JSON files. The question holds ``channels`` (name and address of each), ``specs``, ``platform``,
+``virtual`` (versions of virtual packages by name) and ``locked`` (specs of what is preferred); the answer
+is a list of packages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import rattler
+
+
+async def _solve(question: dict[str, Any]) -> list[dict[str, Any]]:
+    channels = [rattler.Channel(url) for _, url in question["channels"]]
+    platforms = [rattler.Subdir(question["platform"]), rattler.Subdir("noarch")]
+    gateway = rattler.Gateway(cache_dir=question["cache"])
+    locked: list[rattler.RepoDataRecord] = []
+    if question["locked"]:
+        found = await gateway.query(channels, platforms, question["locked"], recursive=False)
+        locked = [record for records in found for record in records]
+    virtual = [
+        rattler.GenericVirtualPackage(
+            rattler.PackageName(name), rattler.Version(version), rattler.BuildString("0")
+        )
+        for name, version in question["virtual"].items()
+    ]
+    records = await rattler.solve(
+        channels,
+        question["specs"],
+        gateway=gateway,
+        platforms=platforms,
+        locked_packages=locked,
+        virtual_packages=virtual,
+        channel_priority=rattler.ChannelPriority.Strict,
+    )
+    return [_plain(record, question["channels"]) for record in records]
+
+
+def _plain(record: rattler.RepoDataRecord, channels: list[tuple[str, str]]) -> dict[str, Any]:
+    name, url = next((n, u) for n, u in channels if record.url.startswith(u.rstrip("/") + "/"))
+    return {
+        "name": record.name.normalized,
+        "version": str(record.version),
+        "build": str(record.build),
+        "channel": name,
+        "file": record.url[len(url.rstrip("/")) + 1 :],
+        "bytes": record.size or 0,
+        "sha256": record.sha256.hex() if record.sha256 else "",
+    }
+
+
+def main(question: str, answer: str) -> None:
+    """Solve, or say on standard error why that is impossible."""
+    try:
+        found = asyncio.run(_solve(json.loads(Path(question).read_text())))
+    except Exception as error:  # whatever rattler raises is for the caller to read
+        sys.exit(f"{type(error).__name__}: {error}")
+    Path(answer).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,44 @@
+"""One file from the first of several addresses that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from imagefactory import retry
+from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.inputs.protocol import Means
+from imagefactory.site import Address
+from imagefactory.web import Expected, Gone
+
+T = TypeVar("T")
+
+
+def fetch_checked(url: str, expected: Expected, means: Means) -> None:
+    """Have the store hold the file with that original address. Raises BuildFailed, or a kind of it."""
+
+    def get(address: Address) -> None:
+        with means.store.draft(expected.sha256) as draft:
+            if means.store.has(expected.sha256):  # another process was faster
+                return
+            means.web.download(address.url, draft, expected, means.on_bytes)
+            means.store.take(draft, expected.sha256)
+
+    from_mirrors(means.site.addresses(url), get, means)
+
+
+def from_mirrors(addresses: list[Address], get: Callable[[Address], T], means: Means) -> T:
+    """What ``get`` makes of the first address that serves; each is tried again on a network fault."""
+    failure: BuildFailed | None = None
+    for address in addresses:
+        try:
+            return retry.on_network_fault(
+                lambda here=address: get(here),  # type: ignore[misc]
+                before_retry=means.log.line,
+                wait=means.stop.wait,
+            )
+        except (NetworkFault, Gone) as error:
+            failure = error
+            means.stop.check()
+    assert failure is not None
+    raise failure

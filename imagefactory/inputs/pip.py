@@ -1,0 +1,169 @@
+"""Python packages, resolved by uv for the base image's Python, and installed by uv in /opt/venv."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from packaging.utils import canonicalize_name
+from pypi_simple import ACCEPT_ANY, ProjectPage
+
+from imagefactory.errors import BuildFailed
+from imagefactory.inputs.fetching import fetch_checked, from_mirrors
+from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.inputs.uv import Found, Request, default_index, resolve
+from imagefactory.inputs.wheels import Target, build_requires
+from imagefactory.model.lock import PipFile, Stage, StageLock
+from imagefactory.model.recipe import PipIndex
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.site import Address
+from imagefactory.web import Expected, Gone
+
+VENV = "/opt/venv"
+CONDA_INSTALLER = "py-rattler>=0.28"
+
+_INSTALL = """\
+# Python packages in /opt/venv, from files alone.
+set -eu
+export PYTHONHASHSEED=0 UV_CACHE_DIR=/tmp/cache UV_NO_CONFIG=1 UV_OFFLINE=1 HOME=/tmp/home
+mkdir -p "$HOME"
+python3 -m zipfile -e {tools}/uv-*.whl /tmp/uv
+uv=$(echo /tmp/uv/uv-*.data/scripts/uv)
+chmod +x "$uv"
+"$uv" venv --quiet --python=/usr/bin/python3 {venv}
+cat >/tmp/requirements.txt <<'END'
+{requirements}
+END
+"$uv" pip install --quiet --python={venv}/bin/python --no-index --no-deps --require-hashes \\
+    --find-links={packages} --find-links={tools} --link-mode=hardlink --requirement=/tmp/requirements.txt
+# Compiled now, for nobody can write there later; without the time of the source file, which is now.
+{venv}/bin/python -m compileall -qq -f --invalidation-mode=unchecked-hash {venv}/lib || :
+rm -rf /tmp/uv /tmp/cache /tmp/home /tmp/requirements.txt {venv}/.lock {venv}/.gitignore {venv}/CACHEDIR.TAG
+"""
+
+
+class Pip:
+    """Python packages, as wheels, or as source distributions that are built in the stage that installs."""
+
+    name = "pip"
+
+    def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
+        """The packages, and under ``tools`` what installs and builds them."""
+        inputs = wanted.image.inputs
+        if not inputs.pip and not inputs.conda:
+            return {}
+        means.log.step("resolve Python packages")
+        what = f"recipes/{wanted.image.recipe}: {wanted.image.id}: Python packages"
+        target = _target(wanted)
+        indexes = inputs.pip.indexes if inputs.pip else {}
+        found: list[Found] = []
+        if inputs.pip:
+            request = Request(
+                inputs.pip.packages,
+                target,
+                inputs.pip.constraints,
+                indexes,
+                {f.name: f.version for f in wanted.before("pip", "image")},
+            )
+            found = resolve(request, what, means)
+        image = [_pinned(file, indexes, what, means) for file in found]
+        tools = _tools(image, bool(inputs.conda), indexes, what, means)
+        preferred = {f.name: f.version for f in wanted.before("pip", "tools")}
+        request = Request(tools, target, preferred=preferred, wheels_only=True)
+        resolved = resolve(request, f"{what}, to install with", means)
+        return {"image": image, "tools": [_pinned(file, {}, what, means) for file in resolved]}
+
+    def fetch(self, file: PipFile, what: str, origin: Origin, means: Means) -> None:
+        """From the place that the index names for a file of that name."""
+        pip = origin.image.inputs.pip if origin.image else None
+        url = _address(file.name, file.filename, file.index, pip.indexes if pip else {}, what, means)
+        fetch_checked(url, Expected(what, file.sha256, file.bytes), means)
+
+    def stage(self, file: PipFile) -> Staged:
+        """All in one folder."""
+        return Staged(f"pip/{file.filename}", file.sha256)
+
+    def install(self, files: Sequence[PipFile], image: ImageDefinition, stage: Stage) -> str:
+        """Each by its sha256, in an environment of its own."""
+        if stage != "image" or not files:
+            return ""
+        lines = [f"{file.name}=={file.version} --hash=sha256:{file.sha256}" for file in files]
+        return _INSTALL.format(
+            venv=VENV, packages=f"{PACKAGES}/pip", tools=f"{TOOLS}/pip", requirements="\n".join(lines)
+        )
+
+
+def _target(wanted: Wanted) -> Target:
+    """The Python of the base image, or the one that apt brings there."""
+    packages = [*wanted.base_lock.image.apt]
+    for stage in ("image", "tools"):
+        packages += wanted.so_far.get(stage, StageLock()).apt
+    versions = {file.name: file.version for file in packages}
+    python = _numbers(versions.get("python3", ""))
+    glibc = _numbers(versions.get("libc6", ""))
+    if not python or not glibc:
+        raise BuildFailed(f"base image {wanted.base.base.name}: it has no python3 or no libc6")
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}[wanted.base.platform.rpartition("/")[2]]
+    return Target(python, glibc, machine)
+
+
+def _numbers(version: str) -> tuple[int, int] | None:
+    match = re.match(r"(?:\d+:)?(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _tools(
+    image: Iterable[PipFile], conda: bool, indexes: Mapping[str, PipIndex], what: str, means: Means
+) -> list[str]:
+    """The requirements of what installs: uv, what source distributions are built with, rattler."""
+    wanted = {CONDA_INSTALLER} if conda else set()
+    for file in image:
+        wanted.add("uv")
+        if not file.filename.endswith(".whl"):
+            _have(file, indexes, what, means)
+            wanted |= set(build_requires(means.store.path(file.sha256), file.filename))
+    return sorted(wanted)
+
+
+def _pinned(file: Found, indexes: Mapping[str, PipIndex], what: str, means: Means) -> PipFile:
+    home = indexes[file.index].url if file.index else default_index(means)
+    pinned = PipFile(
+        name=canonicalize_name(file.name),
+        version=file.version,
+        file=f"{canonicalize_name(file.name)}/{file.filename}",
+        bytes=file.bytes,
+        sha256=file.sha256,
+        index=file.index,
+        stand_in=means.site.stand_in(home.rstrip("/")) is not None,
+    )
+    if not file.bytes:  # the index does not say: the file itself does
+        _have(pinned, indexes, what, means)
+        size = means.store.path(file.sha256).stat().st_size
+        pinned = pinned.model_copy(update={"bytes": size})
+    return pinned
+
+
+def _have(file: PipFile, indexes: Mapping[str, PipIndex], what: str, means: Means) -> None:
+    if not means.store.has(file.sha256):
+        url = _address(file.name, file.filename, file.index, indexes, what, means)
+        fetch_checked(url, Expected(f"{what}: {file.name}", file.sha256, file.bytes or None), means)
+
+
+def _address(
+    name: str, filename: str, index: str, indexes: Mapping[str, PipIndex], what: str, means: Means
+) -> str:
+    """Where the index says that a file is (PEP 503, PEP 691)."""
+    home = indexes[index].url.rstrip("/") if index else default_index(means)
+
+    def ask(address: Address) -> ProjectPage:
+        answer = means.web.read(address.url, what, {"Accept": ACCEPT_ANY})
+        return ProjectPage.from_response(answer, name)
+
+    page = from_mirrors(means.site.addresses(f"{home}/{name}/"), ask, means)
+    for package in page.packages:
+        if package.filename == filename:
+            return package.url
+    raise Gone(
+        f"{what}: the index has no {filename} any more",
+        hint="imagefactory lock --upgrade takes what it has today",
+    )

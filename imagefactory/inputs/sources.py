@@ -1,0 +1,143 @@
+"""Upstream sources: an archive by its sha256, or a git repository by its commit."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+
+from imagefactory.errors import BuildFailed
+from imagefactory.inputs.fetching import fetch_checked, from_mirrors
+from imagefactory.inputs.git import tree_archive
+from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
+from imagefactory.model.lock import SourceFile, Stage
+from imagefactory.model.recipe import Source
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.site import Address
+from imagefactory.store import file_sha256
+from imagefactory.web import Expected
+
+
+class Sources:
+    """Sources: they stand at ``/sources/<name>/`` for install.sh."""
+
+    name = "sources"
+
+    def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[SourceFile]]:
+        """The recipe pins them; what is new is their size, and the digest of a commit's tree."""
+        before = {
+            (f.commit or f.sha256): f for stage in ("image", "build") for f in wanted.before("sources", stage)
+        }
+        found: dict[Stage, list[SourceFile]] = {"image": [], "build": []}
+        for stage, name, source in _declared(wanted.image):
+            what = f"recipes/{wanted.image.recipe}: source {name}"
+            stand_in = means.site.stand_in(_address(source))
+            pinned = SourceFile(
+                name=name,
+                version=_version(source),
+                file=_address(source).rpartition("/")[2] or name,
+                bytes=0,
+                sha256=(stand_in and stand_in.sha256) or source.sha256 or "0" * 64,
+                commit=(stand_in and stand_in.commit) or source.commit,
+                stand_in=stand_in is not None,
+            )
+            old = before.get(pinned.commit or pinned.sha256)
+            if old and old.name == name and means.store.has(old.sha256):
+                found[stage].append(old)
+                continue
+            means.log.step(f"source {name}")
+            if pinned.commit:
+                pinned = pinned.model_copy(update={"sha256": _store_tree(source, pinned, what, means)})
+            else:
+                _fetch_archive(source, pinned, what, means)
+            size = means.store.path(pinned.sha256).stat().st_size
+            found[stage].append(pinned.model_copy(update={"bytes": size}))
+        return found
+
+    def fetch(self, file: SourceFile, what: str, origin: Origin, means: Means) -> None:
+        """From upstream, or from the first mirror of the recipe that has it."""
+        assert origin.image
+        source = next(source for _, name, source in _declared(origin.image) if name == file.name)
+        if not file.commit:
+            _fetch_archive(source, file, what, means)
+            return
+        found = _store_tree(source, file, what, means)
+        if found != file.sha256:
+            raise BuildFailed(
+                f"{what}: the tree of commit {file.commit} has sha256 {found}, and {file.sha256} was locked",
+                hint="find out why before you lock it again",
+            )
+
+    def stage(self, file: SourceFile) -> Staged:
+        """An archive stands in its folder as it is; a commit's tree is the folder."""
+        if file.commit:
+            return Staged(f"sources/{file.name}", file.sha256, unpack=True)
+        return Staged(f"sources/{file.name}/{file.filename}", file.sha256)
+
+    def install(self, files: Sequence[SourceFile], image: ImageDefinition, stage: Stage) -> str:
+        """Nothing: install.sh does that."""
+        return ""
+
+
+def _declared(image: ImageDefinition) -> Iterator[tuple[Stage, str, Source]]:
+    yield from (("image", name, source) for name, source in image.inputs.sources.items())
+    if image.build:
+        yield from (("build", name, source) for name, source in image.build.inputs.sources.items())
+
+
+def _address(source: Source) -> str:
+    return source.url or source.git or ""
+
+
+def _version(source: Source) -> str:
+    """A commit's first letters, or what in an archive's name looks like a version."""
+    if source.commit:
+        return source.commit[:12]
+    found = re.search(r"\d+(?:[._-]\d+)*", _address(source).rpartition("/")[2])
+    return found[0] if found else (source.sha256 or "")[:12]
+
+
+def _places(source: Source, means: Means) -> list[Address]:
+    """Upstream and the recipe's mirrors, each as the site reaches it."""
+    return [place for url in (_address(source), *source.mirrors) for place in means.site.addresses(url)]
+
+
+def _fetch_archive(source: Source, file: SourceFile, what: str, means: Means) -> None:
+    expected = Expected(what, file.sha256, file.bytes or None)
+    if means.store.has(file.sha256):
+        return
+    if file.stand_in:
+        fetch_checked(_address(source), expected, means)
+        return
+
+    def get(address: Address) -> None:
+        with means.store.draft(file.sha256) as draft:
+            if not means.store.has(file.sha256):
+                means.web.download(address.url, draft, expected, means.on_bytes)
+                means.store.take(draft, file.sha256)
+
+    from_mirrors(_places(source, means), get, means)
+
+
+def _store_tree(source: Source, file: SourceFile, what: str, means: Means) -> str:
+    """Have the store hold the tar archive of a commit's tree; its sha256."""
+    assert file.commit
+    assert source.git
+    commit, repository = file.commit, source.git
+
+    def get(address: Address) -> str:
+        with means.store.draft(f"git-{commit}") as draft:
+            folder = draft.with_name(f"{draft.name}.git")
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.unlink(missing_ok=True)
+            try:
+                tree_archive(repository, address.url, commit, what, draft, means)
+                digest = file_sha256(draft)
+                means.store.take(draft, digest)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+                draft.unlink(missing_ok=True)
+        means.on_bytes(means.store.path(digest).stat().st_size)
+        return digest
+
+    return from_mirrors(_places(source, means), get, means)

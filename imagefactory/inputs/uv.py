@@ -1,0 +1,210 @@
+"""uv resolves Python packages: requirements in, exact files out (PEP 751)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tomllib
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
+from imagefactory import retry
+from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.inputs.protocol import Means
+from imagefactory.inputs.wheels import Target, best_wheel
+from imagefactory.model.recipe import PipIndex
+from imagefactory.run import stream
+
+_NETWORK = re.compile(
+    r"Failed to fetch|error sending request|Could not connect|Connection refused|timed out|dns error"
+    r"|tcp connect error|connection reset|status (?:server error|code 5\d\d|code 429)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted. ``preferred`` holds versions by name that are kept where they still fit."""
+
+    packages: Sequence[str]
+    target: Target
+    constraints: Sequence[str] = ()
+    indexes: Mapping[str, PipIndex] | None = None
+    preferred: Mapping[str, str] | None = None
+    wheels_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One file of one package. ``bytes`` is 0 where the index does not say."""
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    bytes: int
+    index: str
+
+    @property
+    def is_wheel(self) -> bool:
+        return self.filename.endswith(".whl")
+
+
+def default_index(means: Means) -> str:
+    """The usual index of Python packages: the site's, or the client's own default."""
+    return (means.site.python_index or PYPI_SIMPLE_ENDPOINT).rstrip("/")
+
+
+def index_of(name: str, indexes: Mapping[str, PipIndex]) -> str:
+    """The recipe's name of the index that a package comes from; empty for the usual one."""
+    wanted = canonicalize_name(name)
+    homes = (key for key, index in indexes.items() if wanted in map(canonicalize_name, index.packages))
+    return next(homes, "")
+
+
+def resolve(request: Request, what: str, means: Means) -> list[Found]:
+    """Every file, by name. Raises BuildFailed, or a kind of it."""
+    folder = means.scratch / "uv"
+    folder.mkdir(exist_ok=True)
+    (folder / "pyproject.toml").write_text(_project(request, means), encoding="utf-8")
+    (folder / "constraints.txt").write_text("".join(f"{c}\n" for c in request.constraints))
+    answer = folder / "pylock.toml"
+    answer.write_text(_preferences(request.preferred or {}))
+    argv = [
+        *(
+            "uv",
+            "pip",
+            "compile",
+            "pyproject.toml",
+            "--constraints=constraints.txt",
+            "--output-file=pylock.toml",
+        ),
+        *("--format=pylock.toml", "--no-header", "--quiet", "--no-python-downloads"),
+        f"--python-version={request.target.python[0]}.{request.target.python[1]}",
+        f"--python-platform={request.target.uv_platform}",
+        *(["--only-binary=:all:"] if request.wheels_only else []),
+    ]
+    environment = {**means.site.environment(), "PATH": _path(), "NO_COLOR": "1"}
+    index = default_index(means)
+    address = means.site.addresses(index)[0].url
+    if address != PYPI_SIMPLE_ENDPOINT.rstrip("/"):
+        environment["UV_DEFAULT_INDEX"] = address  # not on the command line: it may hold a password
+
+    def ask() -> None:
+        lines: list[str] = []
+
+        def hear(line: str) -> None:
+            lines.append(line)
+            means.log.line(line)
+
+        if stream(argv, hear, stop=means.stop, cwd=folder, environment=environment):
+            raise _failure(lines, what, means)
+
+    retry.on_network_fault(ask, before_retry=means.log.line, wait=means.stop.wait)
+    return _read(answer, request, what)
+
+
+def _path() -> str:
+    """Uv is installed beside the Python that runs us."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
+def _project(request: Request, means: Means) -> str:
+    """A project that needs what is wanted: the one way to tell uv which package comes from which index."""
+    indexes = request.indexes or {}
+    named = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", p, maxsplit=1)[0]) for p in request.packages}
+    extra = [p for i in indexes.values() for p in i.packages if canonicalize_name(p) not in named]
+    python = ".".join(map(str, request.target.python))
+    lines = [
+        "[project]",
+        'name = "inputs"',
+        'version = "0"',
+        f'requires-python = ">={python}"',
+        f"dependencies = {json.dumps([*request.packages, *extra])}",
+    ]
+    if indexes:
+        lines.append("[tool.uv.sources]")
+        lines += [
+            f"{json.dumps(p)} = {{ index = {json.dumps(k)} }}" for k, i in indexes.items() for p in i.packages
+        ]
+    for name, index in indexes.items():
+        address = means.site.addresses(index.url.rstrip("/"))[0].url
+        lines += [
+            "[[tool.uv.index]]",
+            f"name = {json.dumps(name)}",
+            f"url = {json.dumps(address)}",
+            "explicit = true",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _preferences(versions: Mapping[str, str]) -> str:
+    """A lock file of the versions that we have: uv keeps those that still fit."""
+    lines = ['lock-version = "1.0"', 'created-by = "imagefactory"']
+    for name, version in sorted(versions.items()):
+        wheel = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        lines += [
+            "[[packages]]",
+            f"name = {json.dumps(name)}",
+            f"version = {json.dumps(version)}",
+            f'wheels = [{{ url = "https://example.org/{wheel}", hashes = {{ sha256 = "{"0" * 64}" }} }}]',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _read(answer: Path, request: Request, what: str) -> list[Found]:
+    content = tomllib.loads(answer.read_text(encoding="utf-8"))
+    return [_choose(package, request, what) for package in content.get("packages", ())]
+
+
+def _choose(package: Mapping[str, Any], request: Request, what: str) -> Found:
+    name, version = package["name"], package.get("version", "")
+    wheels = {_filename(wheel): wheel for wheel in package.get("wheels", ())}
+    best = best_wheel(wheels, request.target)
+    chosen = wheels[best] if best else package.get("sdist")
+    if chosen is None:
+        raise BuildFailed(
+            f"{what}: {name} {version} has no file for Python {'.'.join(map(str, request.target.python))} "
+            f"on {request.target.machine}",
+            hint="ask for another version under 'constraints'",
+        )
+    return Found(
+        name=name,
+        version=version,
+        filename=_filename(chosen),
+        sha256=chosen.get("hashes", {}).get("sha256", ""),
+        bytes=int(chosen.get("size", 0)),
+        index=index_of(name, request.indexes or {}),
+    )
+
+
+def _filename(file: Mapping[str, Any]) -> str:
+    if file.get("name"):
+        return str(file["name"])
+    path = urllib.parse.urlsplit(str(file.get("url") or file.get("path"))).path
+    return urllib.parse.unquote(path.rpartition("/")[2])
+
+
+def _failure(lines: Iterable[str], what: str, means: Means) -> BuildFailed:
+    said = [line for line in lines if line.strip()]
+    if _NETWORK.search("\n".join(said)):
+        return NetworkFault(
+            f"{what}: the index of Python packages cannot be reached",
+            hint="check the network; behind a firewall, name 'python_index', mirrors or proxies in site.yaml",
+            tail=said[-8:],
+            log=means.log.path,
+        )
+    return BuildFailed(
+        f"{what}: these Python packages cannot be had together",
+        hint="uv's reasons stand above; loosen the requirements, or add 'constraints'",
+        tail=said[-15:],
+        log=means.log.path,
+    )

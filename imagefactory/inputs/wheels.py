@@ -1,0 +1,90 @@
+"""Which file of a Python package fits: tags of wheels, and what source distributions are built with."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}  # PEP 600
+DEFAULT_BACKEND = ("setuptools>=40.8", "wheel")  # what PEP 518 has for those that name none
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The Python that packages are for: ``python`` is such as (3, 11), ``glibc`` such as (2, 36)."""
+
+    python: tuple[int, int]
+    glibc: tuple[int, int]
+    machine: str
+
+    @property
+    def uv_platform(self) -> str:
+        """The platform as uv calls it."""
+        return f"{self.machine}-manylinux_{self.glibc[0]}_{self.glibc[1]}"
+
+    def tags(self) -> list[Tag]:
+        """The tags of wheels that fit, the best first (PEP 425, PEP 600)."""
+        platforms = list(self._platforms())
+        interpreter = f"cp{self.python[0]}{self.python[1]}"
+        return [
+            *cpython_tags(self.python, platforms=platforms),
+            *compatible_tags(self.python, interpreter, platforms),
+        ]
+
+    def _platforms(self) -> Iterator[str]:
+        major, newest = self.glibc
+        for minor in range(newest, 4, -1):
+            yield f"manylinux_{major}_{minor}_{self.machine}"
+            if minor in _LEGACY:
+                yield f"{_LEGACY[minor]}_{self.machine}"
+        yield f"linux_{self.machine}"
+
+
+def best_wheel(names: Iterable[str], target: Target) -> str | None:
+    """The wheel that pip would take, by its file name; None where none fits."""
+    rank = {tag: number for number, tag in enumerate(target.tags())}
+    fitting = []
+    for name in names:
+        try:
+            _, _, build, tags = parse_wheel_filename(name)
+        except InvalidWheelFilename:
+            continue
+        ranks = [rank[tag] for tag in tags if tag in rank]
+        if ranks:
+            fitting.append((min(ranks), tuple(-part for part in build[:1] if isinstance(part, int)), name))
+    return min(fitting)[2] if fitting else None
+
+
+def build_requires(sdist: Path, filename: str) -> tuple[str, ...]:
+    """What a source distribution says it is built with (PEP 518)."""
+    text = _pyproject(sdist, filename)
+    try:
+        system = tomllib.loads(text).get("build-system", {})
+    except tomllib.TOMLDecodeError:
+        return DEFAULT_BACKEND
+    requires = system.get("requires") if isinstance(system, dict) else None
+    return tuple(map(str, requires)) if isinstance(requires, list) and requires else DEFAULT_BACKEND
+
+
+def _pyproject(sdist: Path, filename: str) -> str:
+    wanted = re.compile(r"^[^/]+/pyproject\.toml$")
+    try:
+        if filename.endswith(".zip"):
+            with zipfile.ZipFile(sdist) as archive:
+                found = next((name for name in archive.namelist() if wanted.match(name)), None)
+                return archive.read(found)[:_MAX_BYTES].decode("utf-8", "replace") if found else ""
+        with tarfile.open(sdist) as packed:
+            member = next((m for m in packed if m.isfile() and wanted.match(m.name)), None)
+            content = packed.extractfile(member) if member else None
+            return content.read(_MAX_BYTES).decode("utf-8", "replace") if content else ""
+    except (tarfile.TarError, zipfile.BadZipFile, OSError):
+        return ""

@@ -1,0 +1,105 @@
+"""Lock files to locks, and back: the same locks give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imagefactory.errors import BadFiles
+from imagefactory.model.lock import KINDS, Lock, LockedFile, LockFile, Stage, StageLock
+from imagefactory.records import write_file
+from imagefactory.workspace import Workspace
+from imagefactory.yamlfiles import dump, load
+
+_HEADING = "Written by imagefactory lock: every input of every image, pinned. Commit it with the recipe."
+
+
+def lock_file(workspace: Workspace, recipe: str) -> Path:
+    """The lock file of a recipe."""
+    return workspace.recipes / recipe / "lock.yaml"
+
+
+def base_lock_file(workspace: Workspace, name: str) -> Path:
+    """The lock file of a base image."""
+    return workspace.bases / f"{name}.lock.yaml"
+
+
+def read_locks(workspace: Workspace, file: Path, platform: str) -> dict[str, Lock]:
+    """The locks in a file by image, for one platform; none where there is no file. Raises BadFiles."""
+    if not file.exists():
+        return {}
+    try:
+        content = load(file, workspace.shown(file), LockFile).model
+    except BadFiles as error:
+        error.hint = f"mend it, or remove it and run imagefactory lock {_name(file)}"
+        raise
+    images = {image.name: image for image in content.images if image.platform == platform}
+    found: dict[str, dict[Stage, dict[str, list[Any]]]] = {
+        name: {"image": {}, "build": {}, "tools": {}} for name in images
+    }
+    for kind in KINDS:
+        for row in getattr(content, kind):
+            pinned = _pinned(kind, row)
+            for user in row.used_by:
+                name, _, stage = user.partition("/")
+                if name in found:
+                    found[name][stage or "image"].setdefault(kind, []).append(pinned)
+    return {
+        name: Lock(
+            request=images[name].request,
+            **{
+                stage: StageLock(**{k: tuple(v) for k, v in files.items()}) for stage, files in stages.items()
+            },
+        )
+        for name, stages in found.items()
+    }
+
+
+def write_locks(file: Path, locks: Mapping[str, Lock], platform: str) -> bool:
+    """Write the locks of a recipe's images, by name; says whether that changed the file."""
+    text = dump(_content(locks, platform), _HEADING).encode()
+    if file.exists() and file.read_bytes() == text:
+        return False
+    write_file(file, text)
+    return True
+
+
+def _content(locks: Mapping[str, Lock], platform: str) -> dict[str, Any]:
+    users: dict[tuple[str, LockedFile], list[str]] = {}
+    for name in sorted(locks):
+        for stage, files in locks[name].stages():
+            for kind, file in files.files():
+                users.setdefault((kind, file), []).append(name if stage == "image" else f"{name}/{stage}")
+    content: dict[str, Any] = {
+        "schema_version": 1,
+        "images": [
+            {"name": name, "platform": platform, "request": locks[name].request} for name in sorted(locks)
+        ],
+    }
+    for kind in KINDS:
+        rows = sorted(
+            (key for key in users if key[0] == kind),
+            key=lambda key: (key[1].name, key[1].version, key[1].file),
+        )
+        if rows:
+            content[kind] = [
+                {**_plain(file), "used_by": list(dict.fromkeys(users[kind, file]))} for _, file in rows
+            ]
+    return content
+
+
+def _plain(file: LockedFile) -> dict[str, Any]:
+    order = ("name", "version", "build", "commit", "archive", "index", "channel", "file", "bytes", "sha256")
+    values = file.model_dump(exclude_defaults=True)
+    return {key: values[key] for key in (*order, "stand_in") if key in values}
+
+
+def _pinned(kind: str, row: Any) -> LockedFile:
+    """A row without what it is used by."""
+    model: type[LockedFile] = StageLock.model_fields[kind].annotation.__args__[0]  # type: ignore[union-attr]
+    return model.model_construct(**{name: getattr(row, name) for name in model.model_fields})
+
+
+def _name(file: Path) -> str:
+    return file.parent.name if file.name == "lock.yaml" else file.name.removesuffix(".lock.yaml")

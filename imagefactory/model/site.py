@@ -1,0 +1,69 @@
+"""What is special to one machine or institute: ``site.yaml``, exactly as the file holds it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from imagefactory.model.fields import AbsolutePath, GitCommit, Identifier, Line, Matching, Sha256, Strict
+
+# Other than a recipe, this file is nobody else's: an address in it may hold a user name and a password.
+SiteUrl = Annotated[
+    Line,
+    Matching(
+        r"^(https?://[^\s'\"\\$`<>]+|file:///[^\s'\"\\$`<>]*)$",
+        "an address that begins with http://, https:// or file:///",
+    ),
+]
+
+
+def _always_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+SiteUrls = Annotated[
+    tuple[SiteUrl, ...],
+    BeforeValidator(_always_list),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+def _whole_prefix(value: str) -> str:
+    return value.rstrip("/")
+
+
+Prefix = Annotated[SiteUrl, AfterValidator(_whole_prefix)]
+
+
+class Proxies(Strict):
+    """Proxies, as the environment variables http_proxy, https_proxy and no_proxy hold them."""
+
+    http: SiteUrl | None = None
+    https: SiteUrl | None = None
+    no: Line | None = None
+
+
+class StandIn(Strict):
+    """Other content under a real address, for rehearsals: what is made of it is marked, and never passes
+    for the true software. ``sha256`` or ``commit`` take the place of the recipe's.
+    """
+
+    url: SiteUrl
+    sha256: Sha256 | None = None
+    commit: GitCommit | None = None
+
+
+class SiteFile(Strict):
+    """``site.yaml``. ``mirrors`` and ``stand_ins`` go by the beginning of an address; the longest counts."""
+
+    proxies: Proxies = Proxies()
+    ca_bundle: AbsolutePath | None = None
+    mirrors: dict[Prefix, SiteUrls] = {}
+    stand_ins: dict[Prefix, StandIn] = {}
+    python_index: SiteUrl | None = None
+    registry: Line | None = None
+    cloud: Line | None = None
+    accept_licences: tuple[Identifier, ...] = ()
+    store: AbsolutePath | None = None

@@ -1,0 +1,21 @@
+"""Secrets that this run knows of, and texts without them."""
+
+from __future__ import annotations
+
+import re
+
+_secrets: set[str] = set()
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+
+
+def keep_secret(text: str) -> None:
+    """Never show ``text`` again, in no log and no message."""
+    if text:
+        _secrets.add(text)
+
+
+def redact(text: str) -> str:
+    """``text`` without any secret, and without user names and passwords in addresses."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return _IN_ADDRESS.sub("***", text)
