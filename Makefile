@@ -74,12 +74,10 @@ schema: .venv/.ready ## write the schemas in docs/schema, which editors read
 		$(imagefactory) schema $$kind >build/schema.json && mv build/schema.json docs/schema/$$kind.json || exit; \
 	done
 
-# uv lives in its own environment: the factory doesn't need it.
 # UV_CUSTOM_COMPILE_COMMAND keeps this machine's paths out of the file's heading.
 .PHONY: requirements
 requirements: .venv/.ready ## pin the newest Python packages in ci/requirements.txt
-	@[ -x build/.uv/bin/uv ] || { $(bin)/python -m venv build/.uv && build/.uv/bin/pip install --quiet uv; }
-	@UV_CUSTOM_COMPILE_COMMAND='make requirements' build/.uv/bin/uv pip compile --quiet --upgrade \
+	@UV_CUSTOM_COMPILE_COMMAND='make requirements' $(bin)/uv pip compile --quiet --upgrade \
 		--universal --generate-hashes --system-certs --no-emit-index-url --no-emit-find-links \
 		--python-version 3.11 --extra dev --output-file ci/requirements.txt pyproject.toml
 	@git --no-pager diff --stat -- ci/requirements.txt

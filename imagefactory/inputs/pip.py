@@ -6,18 +6,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
-from pypi_simple import ACCEPT_ANY, ProjectPage
 
 from imagefactory.errors import BuildFailed
-from imagefactory.inputs.fetching import fetch_checked, from_mirrors
+from imagefactory.inputs.fetching import fetch_checked
+from imagefactory.inputs.index import default_index, file_address
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
-from imagefactory.inputs.uv import Found, Request, default_index, resolve
+from imagefactory.inputs.uv import Found, Request, resolve
 from imagefactory.inputs.wheels import Target, build_requires
 from imagefactory.model.lock import PipFile, Stage, StageLock
 from imagefactory.model.recipe import PipIndex
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.site import Address
-from imagefactory.web import Expected, Gone
+from imagefactory.web import Expected
 
 VENV = "/opt/venv"
 CONDA_INSTALLER = "py-rattler>=0.28"
@@ -36,6 +35,9 @@ cat >/tmp/requirements.txt <<'END'
 END
 "$uv" pip install --quiet --python={venv}/bin/python --no-index --no-deps --require-hashes \\
     --find-links={packages} --find-links={tools} --link-mode=hardlink --requirement=/tmp/requirements.txt
+# uv notes for its cache when each file was made, which is now.
+find {venv} -name uv_cache.json -path '*.dist-info/*' -delete
+find {venv} -name RECORD -path '*.dist-info/*' -exec sed -i '/\\.dist-info\\/uv_cache\\.json,/d' {{}} +
 # Compiled now, for nobody can write there later; without the time of the source file, which is now.
 {venv}/bin/python -m compileall -qq -f --invalidation-mode=unchecked-hash {venv}/lib || :
 rm -rf /tmp/uv /tmp/cache /tmp/home /tmp/requirements.txt {venv}/.lock {venv}/.gitignore {venv}/CACHEDIR.TAG
@@ -76,7 +78,7 @@ class Pip:
     def fetch(self, file: PipFile, what: str, origin: Origin, means: Means) -> None:
         """From the place that the index names for a file of that name."""
         pip = origin.image.inputs.pip if origin.image else None
-        url = _address(file.name, file.filename, file.index, pip.indexes if pip else {}, what, means)
+        url = file_address(file.name, file.filename, file.index, pip.indexes if pip else {}, what, means)
         fetch_checked(url, Expected(what, file.sha256, file.bytes), means)
 
     def stage(self, file: PipFile) -> Staged:
@@ -145,25 +147,5 @@ def _pinned(file: Found, indexes: Mapping[str, PipIndex], what: str, means: Mean
 
 def _have(file: PipFile, indexes: Mapping[str, PipIndex], what: str, means: Means) -> None:
     if not means.store.has(file.sha256):
-        url = _address(file.name, file.filename, file.index, indexes, what, means)
+        url = file_address(file.name, file.filename, file.index, indexes, what, means)
         fetch_checked(url, Expected(f"{what}: {file.name}", file.sha256, file.bytes or None), means)
-
-
-def _address(
-    name: str, filename: str, index: str, indexes: Mapping[str, PipIndex], what: str, means: Means
-) -> str:
-    """Where the index says that a file is (PEP 503, PEP 691)."""
-    home = indexes[index].url.rstrip("/") if index else default_index(means)
-
-    def ask(address: Address) -> ProjectPage:
-        answer = means.web.read(address.url, what, {"Accept": ACCEPT_ANY})
-        return ProjectPage.from_response(answer, name)
-
-    page = from_mirrors(means.site.addresses(f"{home}/{name}/"), ask, means)
-    for package in page.packages:
-        if package.filename == filename:
-            return package.url
-    raise Gone(
-        f"{what}: the index has no {filename} any more",
-        hint="imagefactory lock --upgrade takes what it has today",
-    )

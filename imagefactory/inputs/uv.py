@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 import tomllib
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
-from pypi_simple import PYPI_SIMPLE_ENDPOINT
+from uv import find_uv_bin
 
 from imagefactory import retry
 from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.inputs.index import client_default, default_index, index_of
 from imagefactory.inputs.protocol import Means
 from imagefactory.inputs.wheels import Target, best_wheel
 from imagefactory.model.recipe import PipIndex
@@ -58,18 +57,6 @@ class Found:
         return self.filename.endswith(".whl")
 
 
-def default_index(means: Means) -> str:
-    """The usual index of Python packages: the site's, or the client's own default."""
-    return (means.site.python_index or PYPI_SIMPLE_ENDPOINT).rstrip("/")
-
-
-def index_of(name: str, indexes: Mapping[str, PipIndex]) -> str:
-    """The recipe's name of the index that a package comes from; empty for the usual one."""
-    wanted = canonicalize_name(name)
-    homes = (key for key, index in indexes.items() if wanted in map(canonicalize_name, index.packages))
-    return next(homes, "")
-
-
 def resolve(request: Request, what: str, means: Means) -> list[Found]:
     """Every file, by name. Raises BuildFailed, or a kind of it."""
     folder = means.scratch / "uv"
@@ -77,10 +64,12 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
     (folder / "pyproject.toml").write_text(_project(request, means), encoding="utf-8")
     (folder / "constraints.txt").write_text("".join(f"{c}\n" for c in request.constraints))
     answer = folder / "pylock.toml"
-    answer.write_text(_preferences(request.preferred or {}))
+    answer.unlink(missing_ok=True)
+    if request.preferred:
+        answer.write_text(_preferences(request.preferred))
     argv = [
         *(
-            "uv",
+            find_uv_bin(),
             "pip",
             "compile",
             "pyproject.toml",
@@ -92,10 +81,10 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
         f"--python-platform={request.target.uv_platform}",
         *(["--only-binary=:all:"] if request.wheels_only else []),
     ]
-    environment = {**means.site.environment(), "PATH": _path(), "NO_COLOR": "1"}
+    environment = {**means.site.environment(), "NO_COLOR": "1"}
     index = default_index(means)
     address = means.site.addresses(index)[0].url
-    if address != PYPI_SIMPLE_ENDPOINT.rstrip("/"):
+    if address != client_default():
         environment["UV_DEFAULT_INDEX"] = address  # not on the command line: it may hold a password
 
     def ask() -> None:
@@ -110,11 +99,6 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
 
     retry.on_network_fault(ask, before_retry=means.log.line, wait=means.stop.wait)
     return _read(answer, request, what)
-
-
-def _path() -> str:
-    """Uv is installed beside the Python that runs us."""
-    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def _project(request: Request, means: Means) -> str:
