@@ -33,6 +33,9 @@ lint list check plan schema: part := python
 build-%: .venv/.ready FORCE ## build and test one application's images
 	$(call with_engines,$(imagefactory) build $* $(ARGS))
 
+lock-%: .venv/.ready FORCE ## pin one application's inputs in its lock.yaml
+	$(call with_engines,$(imagefactory) lock $* $(ARGS))
+
 test-%: .venv/.ready FORCE ## test one application's images as they are
 	$(call with_engines,$(imagefactory) test $* $(ARGS))
 
@@ -51,6 +54,10 @@ plan: .venv/.ready ## say what would be built, and why
 .PHONY: test
 test: setup ## run the factory's own tests; they use the real engines
 	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes $(ARGS)
+
+.PHONY: test-all
+test-all: test ## the same, and build the applications that come from package registries (hours, 40 GB)
+	@$(bin)/python -m pytest tests/applications $(ARGS)
 
 .PHONY: bench
 bench: setup ## measure speed, as ratios of things measured side by side

@@ -14,6 +14,11 @@ def keep_secret(text: str) -> None:
         _secrets.add(text)
 
 
+def known_secrets() -> frozenset[str]:
+    """Every secret that this run knows of."""
+    return frozenset(_secrets)
+
+
 def redact(text: str) -> str:
     """``text`` without any secret, and without user names and passwords in addresses."""
     for secret in _secrets:

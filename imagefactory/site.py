@@ -16,8 +16,9 @@ from imagefactory.yamlfiles import load
 
 FILE = "site.yaml"
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
-_CA_VARIABLES = ("IMAGEFACTORY_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_INDEX_VARIABLES = ("IMAGEFACTORY_PYTHON_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+# Other programs' variables hold where our own settings say nothing.
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,8 @@ def _find(workspace: Workspace) -> Path | None:
 
 def _with_variables(settings: SiteFile) -> SiteFile:
     changes: dict[str, object] = {}
-    for name, key in (("STORE", "store"), ("REGISTRY", "registry"), ("CLOUD", "cloud")):
-        value = os.environ.get(f"IMAGEFACTORY_{name}")
+    for key in ("store", "registry", "cloud", "ca_bundle", "python_index"):
+        value = os.environ.get(f"IMAGEFACTORY_{key.upper()}")
         if value:
             changes[key] = value
     accepted = os.environ.get("IMAGEFACTORY_ACCEPT_LICENCES", "").split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -29,8 +30,9 @@ def lock(
     """Resolve inputs to exact files and write lock.yaml beside each recipe; commit it.
 
     What is locked for what is asked for stays as it is, to the byte. NAME may be a base image, whose
-    packages are locked in base_images/NAME.lock.yaml.
+    packages are locked in base_images/NAME.lock.yaml; without a NAME, all are meant.
     """
+    from imagefactory.bases import base_names
     from imagefactory.cli import tables
     from imagefactory.pipeline import lock_images, unlocked
     from imagefactory.plan import select
@@ -40,6 +42,8 @@ def lock(
     if check and upgrade:
         raise BadInput("--check changes nothing, so it cannot go with --upgrade")
     selection = select(workspace, names)
+    if not names:
+        selection = dataclasses.replace(selection, bases=tuple(base_names(workspace)))
     if check:
         found = unlocked(workspace, selection, load_site(workspace))
         if as_json:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imagefactory.errors import FactoryError
-from imagefactory.model.recipe import Needs
+from imagefactory.model.recipe import Needs, Terms
 from imagefactory.model.report import BaseReport, Report
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.pipeline import Planned, Result, Stock, Unlocked
@@ -169,6 +169,7 @@ def show_image(image: ImageDefinition, report: Report | None) -> None:
         "": image.summary,
         "homepage": image.homepage,
         "licence": image.licence,
+        "terms": _terms(image.terms),
         "citation": "\n".join(image.citation),
         "base image": image.base,
         "commands": ", ".join(image.commands),
@@ -227,6 +228,7 @@ def details(image: ImageDefinition, report: Report | None) -> dict[str, Any]:
         "commands": list(image.commands),
         "environment": dict(image.environment),
         "needs": image.needs.model_dump(mode="json"),
+        "terms": image.terms.model_dump(mode="json"),
         "report": report.model_dump(mode="json") if report else None,
     }
 
@@ -253,10 +255,17 @@ def result(item: Result) -> dict[str, Any]:
     }
 
 
+def _terms(terms: Terms) -> str:
+    """Who may have the image, in words; nothing where anybody may."""
+    words = {"public": "", "accept-first": "to be accepted first", "private": "not to be published"}
+    return ", ".join(filter(None, (words[terms.policy], terms.url, terms.note)))
+
+
 def _needs(needs: Needs) -> str:
     """What the application needs of a machine, in words."""
     words = [f"{needs.memory / GIB:g} GiB of memory", f"{needs.disk / GIB:g} GiB of disk"]
-    words += ["a GPU"] if needs.gpu else []
+    if needs.gpu:
+        words.append(f"an NVIDIA GPU with driver {needs.gpu.driver} or newer")
     words += ["a desktop"] if needs.desktop else []
     return ", ".join(words)
 

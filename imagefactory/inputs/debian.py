@@ -163,7 +163,8 @@ def _failure(base: BaseImage, status: int, means: Means) -> BuildFailed | Engine
         )
     if _NETWORK.search(text):
         return NetworkFault(
-            f"base image {base.name}: the distribution's mirror cannot be reached",
+            f"base image {base.name}: the distribution's archives cannot be reached: "
+            + ", ".join(archives(default_sources(base.suite)).values()),
             hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",
             step=step,
             tail=tail,

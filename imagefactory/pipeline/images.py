@@ -61,15 +61,18 @@ def lock_images(session: Session, selection: Selection, *, upgrade: bool) -> lis
             broken.add(name)
         if result.action != "nothing" or name in selection.bases:
             results.append(result)
-    for image in selection.images:
-        if image.base not in broken:
-            results.append(ensure_image_lock(session, image, upgrade=upgrade))
-    return results
+    images = [image for image in selection.images if image.base not in broken]
+
+    def work(image: ImageDefinition) -> Result:
+        return ensure_image_lock(session, image, upgrade=upgrade)
+
+    return results + in_parallel(work, images, session)
 
 
 def fetch_images(session: Session, selection: Selection) -> list[Result]:
     """Have the store hold all that the images (and their base images) are made of."""
-    results, broken = [], set()
+    results: list[Result] = []
+    broken: set[str] = set()
     for name in sorted({image.base for image in selection.images} | set(selection.bases)):
         result = ensure_base_lock(session, name)
         if not result.error:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from imagefactory.redact import known_secrets
 from imagefactory.testing.subject import Entry
 
 SETUID_BITS = 0o6000
@@ -32,12 +33,14 @@ _LEFTOVERS = (
 
 
 def our_secrets() -> dict[str, bytes]:
-    """Values of this machine's environment that must be in no image, by name."""
-    return {
+    """Values of this machine's environment and site settings that must be in no image, by name."""
+    found = {
         name: value.encode()
         for name, value in os.environ.items()
         if _SECRET_NAMES.search(name) and _could_be_secret(value)
     }
+    passwords = (secret for secret in known_secrets() if _could_be_secret(secret))
+    return {**found, **{f"password {n}": value.encode() for n, value in enumerate(sorted(passwords), 1)}}
 
 
 def _could_be_secret(value: str) -> bool:
