@@ -124,7 +124,7 @@ def _lock(
         log.phase(f"locking: {reason}")
         lock = make(session.means(log, scratch, base.platform))
         # Other images of the recipe may be locked at the same time.
-        with hold_file(record.folder.parent / f".{file.parent.name}.{file.name}.lock"):
+        with hold_file(record.folder.parent / f"{file.parent.name}.lock"):
             locks = read_locks(session.workspace, file, base.platform)
             write_locks(file, {**locks, id: lock}, base.platform)
         log.done(True, "locked")
