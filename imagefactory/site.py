@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,11 +55,12 @@ class Site:
         """What stands in for that address, if anything does."""
         return self.addresses(url)[0].stand_in
 
-    def rehearsal(self) -> list[list[str]]:
-        """The stand-ins in force, for a digest: what was locked with others is not what is wanted now."""
-        return [
-            [prefix, s.sha256 or "", s.commit or ""] for prefix, s in sorted(self.settings.stand_ins.items())
-        ]
+    def rehearsal(self, addresses: Iterable[str]) -> list[list[str]]:
+        """What stands in for those addresses, for a digest: what was locked with something else there is not
+        what is wanted now.
+        """
+        found = ((url, self.stand_in(url)) for url in addresses)
+        return [[url, s.sha256 or "", s.commit or ""] for url, s in found if s]
 
     def environment(self) -> dict[str, str]:
         """Proxies and certificates for programs that we start."""

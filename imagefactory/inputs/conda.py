@@ -13,14 +13,13 @@ from imagefactory.errors import BuildFailed, NetworkFault
 from imagefactory.inputs.fetching import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.model.lock import CondaFile, Stage
+from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.redact import redact
 from imagefactory.run import stream
 from imagefactory.web import Expected, Gone
 
 PREFIX = "/opt/conda"
-CHANNELS = "https://conda.anaconda.org"
-"""Where a channel's bare name points to, as in conda, mamba and pixi."""
 _PLATFORMS = {"linux/amd64": "linux-64", "linux/arm64": "linux-aarch64"}
 _NETWORK = re.compile(
     r"error sending request|Could not connect|connection|timed out|dns error"
@@ -125,11 +124,6 @@ class Conda:
         return _INSTALL.format(
             prefix=PREFIX, packages=f"{PACKAGES}/conda", tools=f"{TOOLS}/pip", files="\n".join(names)
         )
-
-
-def channel_address(channel: str) -> str:
-    """The address of a channel that is named as people name it."""
-    return (channel if "://" in channel else f"{CHANNELS}/{channel}").rstrip("/")
 
 
 def _virtual_packages(wanted: Wanted) -> dict[str, str]:

@@ -31,11 +31,11 @@ class Sources:
         found: dict[Stage, list[SourceFile]] = {"image": [], "build": []}
         for stage, name, source in _declared(wanted.image):
             what = f"recipes/{wanted.image.recipe}: source {name}"
-            stand_in = means.site.stand_in(_address(source))
+            stand_in = means.site.stand_in(source.address)
             pinned = SourceFile(
                 name=name,
                 version=_version(source),
-                file=_address(source).rpartition("/")[2] or name,
+                file=source.address.rpartition("/")[2] or name,
                 bytes=0,
                 sha256=(stand_in and stand_in.sha256) or source.sha256 or "0" * 64,
                 commit=(stand_in and stand_in.commit) or source.commit,
@@ -85,21 +85,17 @@ def _declared(image: ImageDefinition) -> Iterator[tuple[Stage, str, Source]]:
         yield from (("build", name, source) for name, source in image.build.inputs.sources.items())
 
 
-def _address(source: Source) -> str:
-    return source.url or source.git or ""
-
-
 def _version(source: Source) -> str:
     """A commit's first letters, or what in an archive's name looks like a version."""
     if source.commit:
         return source.commit[:12]
-    found = re.search(r"\d+(?:[._-]\d+)*", _address(source).rpartition("/")[2])
+    found = re.search(r"\d+(?:[._-]\d+)*", source.address.rpartition("/")[2])
     return found[0] if found else (source.sha256 or "")[:12]
 
 
 def _places(source: Source, means: Means) -> list[Address]:
     """Upstream and the recipe's mirrors, each as the site reaches it."""
-    return [place for url in (_address(source), *source.mirrors) for place in means.site.addresses(url)]
+    return [place for url in (source.address, *source.mirrors) for place in means.site.addresses(url)]
 
 
 def _fetch_archive(source: Source, file: SourceFile, what: str, means: Means) -> None:
@@ -107,7 +103,7 @@ def _fetch_archive(source: Source, file: SourceFile, what: str, means: Means) ->
     if means.store.has(file.sha256):
         return
     if file.stand_in:
-        fetch_checked(_address(source), expected, means)
+        fetch_checked(source.address, expected, means)
         return
 
     def get(address: Address) -> None:

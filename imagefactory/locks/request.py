@@ -7,25 +7,35 @@ import json
 from typing import Any
 
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import BaseDefinition, ImageDefinition
 from imagefactory.site import Site
 
 LOCKER = 1
 """Raised when the same request would be resolved in another way."""
+_MIRRORS = {"sources": {"__all__": {"mirrors"}}}  # where the same file is, too
 
 
 def image_request(image: ImageDefinition, base: BaseDefinition, base_lock: Lock, site: Site) -> str:
     """sha256 over an image's inputs, what its base image holds, and the stand-ins in force."""
-    build = image.build.inputs.model_dump(mode="json") if image.build else None
-    return _digest(
-        image.inputs.model_dump(mode="json"), build, base.platform, base_lock.digest, site.rehearsal()
-    )
+    build = image.build.inputs.model_dump(mode="json", exclude=_MIRRORS) if image.build else None
+    inputs = image.inputs.model_dump(mode="json", exclude=_MIRRORS)
+    return _digest(inputs, build, base.platform, base_lock.digest, site.rehearsal(_addresses(image)))
 
 
-def base_request(base: BaseDefinition, site: Site) -> str:
+def base_request(base: BaseDefinition) -> str:
     """sha256 over what decides which packages a base image is made of."""
     wanted = base.base.model_dump(mode="json", include={"distribution", "suite", "packages"})
-    return _digest(wanted, base.platform, site.rehearsal())
+    return _digest(wanted, base.platform)
+
+
+def _addresses(image: ImageDefinition) -> list[str]:
+    """Every upstream that the image's inputs name."""
+    inputs = image.inputs
+    sources = {**inputs.sources, **(image.build.inputs.sources if image.build else {})}
+    found = [source.address for source in sources.values()]
+    found += [channel_address(channel) for channel in (inputs.conda.channels if inputs.conda else ())]
+    return found + [index.url.rstrip("/") for index in (inputs.pip.indexes.values() if inputs.pip else ())]
 
 
 def _digest(*facts: Any) -> str:

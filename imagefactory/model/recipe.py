@@ -38,6 +38,8 @@ from imagefactory.model.fields import (
 
 MIB = 1 << 20
 DEFAULT_VARIANT = "default"
+CHANNELS = "https://conda.anaconda.org"
+"""Where a channel's bare name points to, as in conda, mamba and pixi."""
 
 
 class Maintainer(Strict):
@@ -59,6 +61,11 @@ class Source(Strict):
     commit: GitCommit | None = None
     mirrors: tuple[SourceUrl, ...] = ()
 
+    @property
+    def address(self) -> str:
+        """Upstream's own address."""
+        return self.url or self.git or ""
+
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         archive = self.url is not None and self.sha256 is not None
@@ -67,6 +74,11 @@ class Source(Strict):
         if halves != 2 or archive == repository:
             raise ValueError("a source is either 'url' with 'sha256', or 'git' with 'commit'")
         return self
+
+
+def channel_address(channel: str) -> str:
+    """The address of a channel that is named as people name it."""
+    return (channel if "://" in channel else f"{CHANNELS}/{channel}").rstrip("/")
 
 
 class BuildInputs(Strict):

@@ -32,11 +32,13 @@ def base_lock_state(workspace: Workspace, base: BaseDefinition, site: Site) -> L
     """The lock of a base image. Raises BadFiles."""
     name = base.base.name
     lock = read_locks(workspace, base_lock_file(workspace, name), base.platform).get(name)
-    request = base_request(base, site)
+    request = base_request(base)
     if lock is None:
         return LockState(None, f"base image {name} is not locked yet", request)
     if lock.request != request:
         return LockState(lock, f"base image {name} changed since it was locked", request)
+    if lock.stand_ins and not site.settings.stand_ins:
+        return LockState(None, f"base image {name} is locked with stand-ins", request)
     return LockState(lock, "", request)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from imagefactory.inputs import KINDS
-from imagefactory.inputs.conda import channel_address
 from imagefactory.model.lock import AptFile, CondaFile, LockedFile, PipFile
+from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageSpec
 
 
