@@ -20,15 +20,20 @@ _STAGES: tuple[Stage, ...] = ("image", "build", "tools")
 _ASK = """\
 set -eu
 ask() {{
-    apt-get -qq --print-uris -o Acquire::ForceHash=SHA256 install --yes --no-install-recommends "$@"
+    answer=answer/$1
+    shift
+    apt-get -q --print-uris -o Acquire::ForceHash=SHA256 install --yes --no-install-recommends "$@" \\
+        >"$answer" && return
+    cat "$answer" # which holds apt's reasons
+    exit 100
 }}
 apt-get update -qq --error-on=any
-ask{image} >answer/image
-on_top=$(sed "s/^'[^']*' \\([^_]*\\)_\\([^_]*\\)_\\([^_]*\\)\\.deb .*/\\1:\\3=\\2/; s/%3a/:/" answer/image)
+ask image{image}
+on_top=$(sed -n "s/%3a/:/; s/^'[^']*' \\([^_]*\\)_\\([^_]*\\)_\\([^_]*\\)\\.deb .*/\\1:\\3=\\2/p" answer/image)
 # shellcheck disable=SC2086  # words
-ask $on_top{build} >answer/build
+ask build $on_top{build}
 # shellcheck disable=SC2086
-ask $on_top{tools} >answer/tools
+ask tools $on_top{tools}
 """
 
 _INSTALL = """\

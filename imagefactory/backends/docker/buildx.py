@@ -131,6 +131,7 @@ class _Reader:
         self._names: dict[str, str] = {}
         self._started: set[str] = set()
         self._tails: dict[str, deque[str]] = {}
+        self._rests: dict[str, bytes] = {}  # of lines that are not whole yet
         self._broken: tuple[str, str] | None = None  # digest of the step, and its error
         self._plain: deque[str] = deque(maxlen=TAIL_LINES)
         self._steps: dict[str, Step] = {}
@@ -154,15 +155,12 @@ class _Reader:
         for vertex in event.get("vertexes") or ():
             self._vertex(vertex)
         for entry in event.get("logs") or ():
-            text = base64.b64decode(entry.get("data", "")).decode("utf-8", "replace")
-            tail = self._tails.setdefault(entry.get("vertex", ""), deque(maxlen=TAIL_LINES))
-            for part in re.split(r"[\r\n]+", text):
-                if part.strip():
-                    tail.append(part)
-                    self._log.line(part)
+            self._hear(entry.get("vertex", ""), base64.b64decode(entry.get("data", "")))
 
     def failure(self, log: Log, target: Path | None = None) -> BuildFailed | EngineError:
         """What went wrong in making ``target``, from what was read."""
+        for vertex in list(self._rests):
+            self._tell(vertex, self._rests.pop(vertex))
         digest, error = self._broken or ("", "")
         step = self._names.get(digest, "")
         tail = list(self._tails.get(digest, ())) or list(self._plain)
@@ -198,8 +196,24 @@ class _Reader:
         hint = "no step has a network: declare what it needs under 'inputs'" if _NETWORK.search(text) else ""
         return BuildFailed(f"{log.id}: step '{step or 'build'}' {how}", hint=hint, **told)
 
+    def _hear(self, vertex: str, data: bytes) -> None:
+        """A piece of what a step writes, which may end in the middle of a line."""
+        *lines, rest = re.split(rb"[\r\n]+", self._rests.pop(vertex, b"") + data)
+        if rest:
+            self._rests[vertex] = rest
+        for line in lines:
+            self._tell(vertex, line)
+
+    def _tell(self, vertex: str, line: bytes) -> None:
+        text = line.decode("utf-8", "replace")
+        if text.strip():
+            self._tails.setdefault(vertex, deque(maxlen=TAIL_LINES)).append(text)
+            self._log.line(text)
+
     def _vertex(self, vertex: Mapping[str, Any]) -> None:
         digest, raw = vertex.get("digest", ""), vertex.get("name", "")
+        if vertex.get("completed") or vertex.get("error"):
+            self._tell(digest, self._rests.pop(digest, b""))
         name = self._names.setdefault(digest, step_name(raw))
         if vertex.get("error"):
             if "context canceled" not in vertex["error"]:  # other steps end with the one that broke
