@@ -119,6 +119,8 @@ def _requests(image: ImageDefinition) -> dict[Stage, list[str]]:
         ours.add("python3")  # whose virtual environment the packages live in
     # The tools that install Python and conda packages are Python programs.
     tools = {"python3"} if image.inputs.conda or image.inputs.pip else set()
+    if image.inputs.conda:
+        tools.add("ca-certificates")  # rattler starts a client for the web, which ends it where it finds none
     return {
         "image": sorted(ours),
         "build": sorted(set(image.build.inputs.apt) if image.build else ()),

@@ -63,7 +63,9 @@ for python in {prefix}/bin/python3 {prefix}/bin/python; do
         break
     fi
 done
-rm -rf /tmp/installer /tmp/files /tmp/cache /tmp/home {prefix}/pkgs {prefix}/conda-meta/history
+rm -rf /tmp/installer /tmp/files /tmp/cache /tmp/home
+rm -rf {prefix}/pkgs {prefix}/conda-meta/history {prefix}/CACHEDIR.TAG
+chmod -R a+rX {prefix}
 """
 
 
