@@ -42,6 +42,7 @@ cat >/tmp/files <<'END'
 END
 PYTHONPATH=/tmp/installer /usr/bin/python3 - <<'END'
 import asyncio
+import os
 import rattler
 
 
@@ -55,6 +56,7 @@ async def main():
 
 
 asyncio.run(main())
+os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
 END
 # Compiled now, for nobody can write there later; without the times of source files.
 for python in {prefix}/bin/python3 {prefix}/bin/python; do

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def main(question: str, answer: str) -> None:
     except Exception as error:  # whatever rattler raises is for the caller to read
         sys.exit(f"{type(error).__name__}: {error}")
     Path(answer).write_text(json.dumps(found))
+    os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
 
 
 if __name__ == "__main__":
