@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _secrets: set[str] = set()
-_IN_ADDRESS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # a token may stand where a user name would
 
 
 def keep_secret(text: str) -> None:

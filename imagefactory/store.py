@@ -107,11 +107,16 @@ class Store:
 
 
 def place_file(store: Store, sha256: str, target: Path) -> None:
-    """Have a stored file stand at ``target`` too, without a copy where that is possible. Raises OSError."""
+    """Have a stored file stand at ``target``, where nothing is, without a copy where that is possible.
+
+    Raises OSError.
+    """
     source = store.use(sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         target.hardlink_to(source)
+    except FileExistsError:  # perhaps a link into the store, which a copy would write to
+        raise
     except OSError:  # another file system, or one without such links
         shutil.copyfile(source, target)
 

@@ -23,7 +23,7 @@ def show_error(error: FactoryError) -> None:
         return
     if isinstance(error, BuildFailed) and error.tail:
         for line in error.tail:
-            _say(f"  | {line}", dim=True)
+            _say(f"  | {redact(line)}", dim=True)
     for line in redact(error.message).splitlines():
         _say(f"error: {line}", colour="red")
     if error.hint:

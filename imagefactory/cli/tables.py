@@ -15,6 +15,7 @@ from imagefactory.model.recipe import Needs, Terms
 from imagefactory.model.report import BaseReport, Report
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.pipeline import Planned, Result, Stock, Unlocked
+from imagefactory.redact import redact
 
 GIB = 1 << 30
 _MOST_CHANGES = 40
@@ -273,7 +274,11 @@ def _needs(needs: Needs) -> str:
 def _error(error: FactoryError | None) -> dict[str, Any] | None:
     if error is None:
         return None
-    return {"message": error.message, "hint": error.hint, "exit_status": error.exit_status}
+    return {
+        "message": redact(error.message),
+        "hint": redact(error.hint),
+        "exit_status": error.exit_status,
+    }
 
 
 def _console() -> Console:

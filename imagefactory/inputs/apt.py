@@ -29,11 +29,11 @@ ask() {{
 }}
 apt-get update -qq --error-on=any
 ask image{image}
-on_top=$(sed -n "s/%3a/:/; s/^'[^']*' \\([^_]*\\)_\\([^_]*\\)_\\([^_]*\\)\\.deb .*/\\1:\\3=\\2/p" answer/image)
+pins=$(sed -n "s/%3a/:/; s/^'[^']*' \\([^_]*\\)_\\([^_]*\\)_\\([^_]*\\)\\.deb .*/\\1:\\3=\\2/p" answer/image)
 # shellcheck disable=SC2086  # words
-ask build $on_top{build}
+ask build $pins{build}
 # shellcheck disable=SC2086
-ask tools $on_top{tools}
+ask tools $pins{tools}
 """
 
 _INSTALL = """\

@@ -219,7 +219,8 @@ def wait_for(
 
 
 def copy_base(origin: Bench, target: Bench) -> None:
-    """Give a checkout the base image that another has made."""
+    """Give a checkout the base image that another has locked and made."""
+    shutil.copy(origin.root / "base_images" / "debian-12.lock.yaml", target.root / "base_images")
     folder = target.build / "bases" / "debian-12"
     shutil.copytree(origin.build / "bases" / "debian-12" / "oci", folder / "oci")
     shutil.copy(origin.build / "bases" / "debian-12" / "report.json", folder)

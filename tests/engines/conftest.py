@@ -1,4 +1,4 @@
-"""One base image for all tests here, and a checkout of its own for each."""
+"""One base image and one store for all tests here, and a checkout of its own for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.bench import PREFIX, REPOSITORY, Bench, copy_base, docker, images
+from tests.conftest import copy_base_images
+from tests.engines.bench import PREFIX, Bench, copy_base, docker, images
 
 
 def _missing() -> str:
@@ -43,24 +44,37 @@ def engines() -> Iterator[None]:
             docker("image", "rm", "--force", name, status=None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store for all tests, and accepted licences that are nobody's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, name in (("IMAGEFACTORY_STORE", "store"), ("XDG_STATE_HOME", "state")):
+            patch.setenv(variable, str(tmp_path_factory.mktemp(name)))
+        yield
+
+
 def _checkout(root: Path) -> Bench:
+    """A checkout without recipes, whose base images are not locked."""
     (root / "recipes").mkdir(parents=True)
-    shutil.copytree(REPOSITORY / "base_images", root / "base_images")
+    copy_base_images(root)
     return Bench(root)
 
 
 @pytest.fixture(scope="session")
-def first(engines: None, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """The checkout that made the base image, by building the recipe that ``new`` writes."""
+def first(engines: None, own_folders: None, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The checkout that locked the base image, to what the archives have today, and made it, by building the
+    recipe that ``new`` writes.
+    """
     bench = _checkout(tmp_path_factory.mktemp("first"))
+    bench.run("lock", "debian-12", timeout=300)
     bench.run("new", f"{PREFIX}-hello")
-    bench.run("build", f"{PREFIX}-hello")
+    bench.run("build", f"{PREFIX}-hello", timeout=600)
     return bench
 
 
 @pytest.fixture
 def make_bench(first: Bench, tmp_path: Path) -> Iterator[Callable[[str], Bench]]:
-    """Makes checkouts that have a base image and no recipe."""
+    """Makes checkouts that have a base image, locked and made, and no recipe."""
     made = []
 
     def make(name: str) -> Bench:

@@ -56,7 +56,7 @@ def test_an_interrupt_while_a_base_image_is_made(bench: Bench) -> None:
     image = bench.recipe("interrupted-base")
     before = (bench.build / "bases" / "debian-12" / "report.json").read_bytes()
     process = bench.start("build", "debian-12", image)
-    wait_for(lambda: bool(list(bench.build.glob("bases/*/scratch/mmdebstrap/*/usr/bin"))))
+    wait_for(lambda: bool(list(bench.build.glob("bases/*/scratch/mmdebstrap-*/*/usr/bin"))))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -86,7 +86,7 @@ def test_what_a_killed_build_left_goes_with_the_next(bench: Bench, moment: str) 
     if moment == "base":
         image = bench.recipe("killed-base")
         process = bench.start("build", "debian-12", image)
-        wait_for(lambda: bool(list(bench.build.glob("bases/*/scratch/mmdebstrap/*/usr/bin"))))
+        wait_for(lambda: bool(list(bench.build.glob("bases/*/scratch/mmdebstrap-*/*/usr/bin"))))
     elif moment == "between":
         image = bench.recipe("killed-between", "head -c 60000000 /dev/urandom >/opt/noise")
         process = bench.start("build", image)
@@ -140,28 +140,67 @@ def closed_port() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def test_a_dead_mirror_while_a_base_image_is_made(bench: Bench, closed_port: str) -> None:
-    start = time.monotonic()
-    ended = bench.run("build", "debian-12", status=1, http_proxy=closed_port)
+def without_network(closed_port: str) -> dict[str, str]:
+    """The environment of a command that reaches nothing, whatever this machine's proxies are."""
+    dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), closed_port)
+    return {**dead, "no_proxy": "", "NO_PROXY": ""}
+
+
+def test_a_dead_mirror_while_a_base_image_is_locked(bench: Bench, closed_port: str) -> None:
+    lock = bench.root / "base_images" / "debian-12.lock.yaml"
+    before, start = lock.read_bytes(), time.monotonic()
+    words = ("lock", "--upgrade", "debian-12")
+    ended = bench.run(*words, status=1, **without_network(closed_port))
     assert time.monotonic() - start < 60
-    assert ended.errors == ["error: base image debian-12: the distribution's mirror cannot be reached"]
-    assert "check the network (and http_proxy, where there is a proxy)" in ended.err
-    assert (bench.build / "bases" / "debian-12" / "oci" / "index.json").exists()
+    (line,) = ended.errors
+    assert line.startswith("error: base image debian-12: the distribution's archives cannot be reached: http")
+    assert "check the network; behind a firewall, name mirrors or proxies in site.yaml" in ended.err
+    assert lock.read_bytes() == before
     bench.assert_clean()
 
 
-def test_a_dead_mirror_in_a_build(bench: Bench, closed_port: str) -> None:
+def test_a_base_image_is_made_without_any_mirror(bench: Bench, closed_port: str) -> None:
+    before = inspect_base(bench)
+    bench.run("build", "debian-12", **without_network(closed_port))
+    assert inspect_base(bench) == before
+
+
+def inspect_base(bench: Bench) -> str:
+    return (bench.build / "bases" / "debian-12" / "oci" / "index.json").read_text()
+
+
+def test_a_dead_mirror_while_an_image_is_locked(bench: Bench, closed_port: str) -> None:
     image = bench.recipe("dead-mirror", inputs={"apt": ["hello"]})
     start = time.monotonic()
-    ended = bench.run("build", image, "--no-cache", status=1, http_proxy=closed_port)
+    ended = bench.run("build", image, "--no-cache", status=1, **without_network(closed_port))
     assert time.monotonic() - start < 60
-    assert ended.errors == [f"error: {image}: an upstream cannot be reached in step 'install apt packages'"]
+    assert ended.errors == [f"error: {image}: the distribution's mirror cannot be reached"]
+    assert "check the network; behind a firewall, name mirrors or proxies in site.yaml" in ended.err
+    assert not (bench.folder(image) / "lock.yaml").exists()
     bench.assert_clean()
     bench.run("build", image)
+    # What is locked and fetched needs no mirror.
+    bench.run("build", image, "--no-cache", **without_network(closed_port))
+
+
+def test_a_dead_mirror_while_inputs_are_fetched(bench: Bench, closed_port: str, tmp_path: Path) -> None:
+    image = bench.recipe("dead-fetch", inputs={"apt": ["hello"]})
+    bench.run("lock", image)
+    empty = {"IMAGEFACTORY_STORE": str(tmp_path / "store")}
+    start = time.monotonic()
+    ended = bench.run("build", image, status=1, **empty, **without_network(closed_port))
+    assert time.monotonic() - start < 60
+    (line,) = ended.errors
+    assert line.startswith(f"error: recipes/{image}: apt package hello 2."), line
+    assert "check 'proxies' in site.yaml, or http_proxy and https_proxy" in ended.err
+    assert not list((tmp_path / "store").glob("sha256/*/*"))
+    bench.assert_clean()
+    bench.run("build", image, **empty)
 
 
 def test_no_engine_answers(bench: Bench) -> None:
     image = bench.recipe("no-engine")
+    bench.run("lock", image)
     host = "unix:///nonexistent.sock"
     for words in (["build", image], ["test", image], ["build", "debian-12"]):
         ended = bench.run(*words, status=3, DOCKER_HOST=host)

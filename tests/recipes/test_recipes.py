@@ -1,4 +1,7 @@
-"""Every recipe that we keep: it passes the check, and what is made of it passes the linters."""
+"""Every recipe that we keep: it passes the check, and what is made of it passes the linters.
+
+Inputs that are not locked here, perhaps because they cannot be, get a lock that is made up.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,16 @@ import pytest
 
 from imagefactory.backends.docker.render import render
 from imagefactory.bases import load_base
-from imagefactory.model.spec import ImageDefinition
+from imagefactory.inputs.apt import _ASK
+from imagefactory.locks import base_lock_file, lock_file, read_locks
+from imagefactory.model.spec import BaseDefinition, ImageDefinition, ImageSpec
 from imagefactory.pipeline import make_spec
 from imagefactory.pipeline.specs import unmade
 from imagefactory.recipes import load_images, recipe_names
 from imagefactory.records import write_files
 from imagefactory.workspace import Workspace
 from tests.conftest import REPOSITORY
+from tests.unit.samples import base_lock, everything, made_up_lock, spec
 
 BIN = Path(sys.executable).parent
 HERE = Workspace(REPOSITORY)
@@ -42,8 +48,17 @@ def contexts(images: list[ImageDefinition], tmp_path_factory: pytest.TempPathFac
     """The rendered folder of each of its images."""
     folder = tmp_path_factory.mktemp("contexts")
     bases = {name: load_base(HERE, name) for name in {image.base for image in images}}
-    specs = [make_spec(HERE, image, bases[image.base], unmade(bases[image.base])) for image in images]
-    return [write_files(folder / spec.image.id, render(spec).files) for spec in specs]
+    specs = [spec_of(image, bases[image.base]) for image in images]
+    return [write_files(folder / each.image.id, render(each).files) for each in specs]
+
+
+def spec_of(image: ImageDefinition, base: BaseDefinition) -> ImageSpec:
+    """What the image is made of, with the lock that stands beside its recipe, or a made-up one."""
+    name = base.base.name
+    lock = read_locks(HERE, lock_file(HERE, image.recipe), base.platform).get(image.id)
+    of_base = read_locks(HERE, base_lock_file(HERE, name), base.platform).get(name)
+    found = lock or made_up_lock(image)
+    return make_spec(HERE, image, base, unmade(base), found, of_base or base_lock())
 
 
 def test_there_are_recipes() -> None:
@@ -63,8 +78,32 @@ def test_its_dockerfiles_are_clean(contexts: list[Path]) -> None:
 
 def test_its_shell_scripts_are_clean(images: list[ImageDefinition], contexts: list[Path]) -> None:
     for context in contexts:
-        # SC1091: the file that the entry point sources is there only in the image.
-        made = (context / "environment.sh", context / "entrypoint.sh")
-        clean(BIN / "shellcheck", "--exclude=SC1091", *made)
+        clean_scripts(context)
     scripts = (REPOSITORY / "recipes" / images[0].recipe).rglob("*.sh")
     clean(BIN / "shellcheck", "--external-sources", "--source-path=SCRIPTDIR", *scripts)
+
+
+def test_all_that_can_be_generated_is_clean(tmp_path: Path) -> None:
+    """Also where no recipe of today needs it: inputs of all kinds, a build stage, a GPU, folders at home."""
+    context = write_files(tmp_path / "everything", render(spec(image=everything())).files)
+    made = {str(file.relative_to(context)) for file in context.rglob("*.sh")}
+    assert made >= {
+        "gpu.sh",
+        *(f"steps/{name}.sh" for name in ("apt-image", "apt-build", "pip-image", "conda-image")),
+    }
+    clean(BIN / "hadolint", context / "Dockerfile")
+    clean_scripts(context)
+
+
+def test_the_question_to_apt_is_clean(tmp_path: Path) -> None:
+    file = tmp_path / "ask.sh"
+    file.write_text(_ASK.format(image=" hello", build=" gcc", tools=""))
+    clean(BIN / "shellcheck", "--shell=sh", file)
+
+
+def clean_scripts(context: Path) -> None:
+    """Lint every script that we generate."""
+    # SC1091: what they source is there only in the image.
+    made = [file for file in sorted(context.rglob("*.sh")) if "recipe" not in file.parts]
+    assert len(made) >= 2
+    clean(BIN / "shellcheck", "--shell=sh", "--exclude=SC1091", *made)

@@ -36,9 +36,21 @@ def _no_history(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of the machine that the tests run on, and a home folder of their own."""
+    for name in list(os.environ):
+        if name.startswith(("IMAGEFACTORY_", "XDG_", "UV_", "PIP_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setattr("imagefactory.redact._secrets", set())
+
+
+@pytest.fixture(autouse=True)
 def _plain_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same screen wherever tests run: no CI, 200 columns, no colours."""
-    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "FORCE_COLOR", "IMAGEFACTORY_ROOT"):
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")

@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import re
 from typing import Any
 
-from imagefactory.model.recipe import BuildStage, Inputs, Maintainer, Needs, SmokeTest, Source
+from imagefactory.bases import base_names, host_platform, load_base
+from imagefactory.locks import base_lock_file, base_request, image_request, lock_file, write_locks
+from imagefactory.model.lock import AptFile, CondaFile, Lock, PipFile, SourceFile, StageLock
+from imagefactory.model.recipe import (
+    BaseImage,
+    BuildInputs,
+    BuildStage,
+    Conda,
+    Gpu,
+    Inputs,
+    Maintainer,
+    Needs,
+    Pip,
+    PipIndex,
+    SmokeTest,
+    Source,
+    Terms,
+)
 from imagefactory.model.report import Report
-from imagefactory.model.spec import BuiltBase, File, ImageDefinition, ImageSpec, RecipeFolder
+from imagefactory.model.spec import BaseDefinition, BuiltBase, File, ImageDefinition, ImageSpec, RecipeFolder
+from imagefactory.recipes import load_images, recipe_names
+from imagefactory.site import Site
+from imagefactory.workspace import Workspace
 
 RECIPE = """\
 name: app
@@ -30,9 +52,16 @@ tests:
 ARCHIVE = Source(url="https://example.org/app-1.0.tar.gz", sha256="a" * 64)
 REPOSITORY = Source(git="https://example.org/library.git", commit="b" * 40)
 STAGE = BuildStage(
-    inputs=Inputs(apt=("gcc", "make"), sources={"app": ARCHIVE, "library": REPOSITORY}),
+    inputs=BuildInputs(apt=("gcc", "make"), sources={"app": ARCHIVE, "library": REPOSITORY}),
     keep=("/opt/app",),
 )
+PIP = Pip(
+    packages=("numpy>=1.26", "Torch"),
+    constraints=("setuptools<80",),
+    indexes={"wheels": PipIndex(url="https://wheels.example.org/simple", packages=("torch",))},
+)
+CONDA = Conda(channels=("conda-forge", "https://conda.example.org/lab"), packages=("fermitools==2.5.1",))
+GPU = Gpu(cuda="12.4", driver="525.60.13", capability=("7.5", "8.0", "9.0"))
 
 
 def named(text: str, name: str) -> str:
@@ -61,6 +90,7 @@ def image(**changes: Any) -> ImageDefinition:
         version="1.0",
         homepage="https://example.org/app",
         licence="MIT",
+        terms=Terms(),
         citation=(),
         maintainers=(Maintainer(name="A Maintainer", email="a@example.org"),),
         base="debian-12",
@@ -68,6 +98,7 @@ def image(**changes: Any) -> ImageDefinition:
         build=None,
         environment={"GREETING": "hello"},
         path=("/opt/app/bin",),
+        home_folders=(),
         commands=("hello",),
         needs=Needs(),
         tests=(SmokeTest(name="runs", command=("hello",)),),
@@ -81,15 +112,171 @@ def base(**changes: Any) -> BuiltBase:
     return dataclasses.replace(whole, **changes)
 
 
+def definition(**changes: Any) -> BaseDefinition:
+    """A base image as its file has it."""
+    whole = {
+        "name": "debian-12",
+        "title": "Debian 12 (bookworm)",
+        "distribution": "debian",
+        "suite": "bookworm",
+        "published": "debian:12-slim",
+    }
+    return BaseDefinition(BaseImage(**{**whole, **changes}), "linux/amd64", 1_700_000_000)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def apt_file(name: str = "hello", version: str = "2.10-3", **changes: Any) -> AptFile:
+    whole = {
+        "name": name,
+        "version": version,
+        "archive": "debian",
+        "file": f"pool/main/{name[0]}/{name}/{name}_{version.partition(':')[2] or version}_amd64.deb",
+        "bytes": 1000,
+        "sha256": sha256(f"apt {name} {version}"),
+    }
+    return AptFile(**{**whole, **changes})
+
+
+def pip_file(name: str = "numpy", version: str = "2.1.0", **changes: Any) -> PipFile:
+    whole = {
+        "name": name,
+        "version": version,
+        "file": f"{name}/{name.replace('-', '_')}-{version}-py3-none-any.whl",
+        "bytes": 2000,
+        "sha256": sha256(f"pip {name} {version}"),
+    }
+    return PipFile(**{**whole, **changes})
+
+
+def conda_file(name: str = "fermitools", version: str = "2.5.1", **changes: Any) -> CondaFile:
+    whole = {
+        "name": name,
+        "version": version,
+        "build": "h0_1",
+        "channel": "conda-forge",
+        "file": f"linux-64/{name}-{version}-h0_1.conda",
+        "bytes": 3000,
+        "sha256": sha256(f"conda {name} {version}"),
+    }
+    return CondaFile(**{**whole, **changes})
+
+
+def source_file(name: str = "app", source: Source = ARCHIVE, **changes: Any) -> SourceFile:
+    whole = {
+        "name": name,
+        "version": "1.0",
+        "file": str(source.url or source.git).rpartition("/")[2],
+        "bytes": 4000,
+        "sha256": source.sha256 or sha256(f"git {source.commit}"),
+        "commit": source.commit,
+    }
+    return SourceFile(**{**whole, **changes})
+
+
+def lock(**changes: Any) -> Lock:
+    """A lock of stages, given by their names as mappings of kinds to files."""
+    request = changes.pop("request", sha256("request"))
+    return Lock(request=request, **{stage: StageLock(**files) for stage, files in changes.items()})
+
+
+def base_lock(**changes: Any) -> Lock:
+    files = (
+        apt_file("dash", "0.5.12-2"),
+        apt_file("libc6", "2.36-9+deb12u10"),
+        apt_file("python3", "3.11.2-1"),
+    )
+    return lock(**{"image": {"apt": files}, **changes})
+
+
+def made_up_lock(image: ImageDefinition, request: str = "0" * 64) -> Lock:
+    """What locking an image might give: one file at least of every kind that it declares."""
+    ours, theirs = image.inputs, image.build.inputs if image.build else BuildInputs()
+    wanted = {*ours.apt, *(("python3",) if ours.pip else ())}
+    files = {
+        "apt": tuple(apt_file(name) for name in sorted(wanted)),
+        "pip": tuple(_pip_files(ours.pip)) if ours.pip else (),
+        "conda": tuple(_conda_files(ours.conda)) if ours.conda else (),
+        "sources": tuple(source_file(name, source) for name, source in ours.sources.items()),
+    }
+    build = {
+        "apt": tuple(apt_file(name) for name in sorted({*theirs.apt} - wanted)),
+        "sources": tuple(source_file(name, source) for name, source in theirs.sources.items()),
+    }
+    tools: dict[str, Any] = {}
+    if ours.conda and "python3" not in wanted:
+        tools["apt"] = (apt_file("python3", "3.11.2-1+b1"),)
+    if ours.pip or ours.conda:
+        names = ["uv"] * bool(ours.pip) + ["py-rattler"] * bool(ours.conda)
+        tools["pip"] = tuple(pip_file(name, "0.28.0") for name in names)
+    stages = {"image": files, "build": build, "tools": tools}
+    ordered = {
+        stage: {
+            kind: tuple(sorted(each, key=lambda file: (file.name, file.version, file.file)))
+            for kind, each in kinds.items()
+        }
+        for stage, kinds in stages.items()
+    }
+    return lock(request=request, **ordered)
+
+
+def _pip_files(pip: Pip) -> list[PipFile]:
+    homes = {name.lower(): key for key, index in pip.indexes.items() for name in index.packages}
+    names = [re.split(r"[^A-Za-z0-9._-]", each, maxsplit=1)[0].lower() for each in pip.packages]
+    return [pip_file(name, index=homes.get(name, "")) for name in dict.fromkeys([*names, *homes])]
+
+
+def _conda_files(conda: Conda) -> list[CondaFile]:
+    names = [re.split(r"[^a-z0-9_.-]", each, maxsplit=1)[0] for each in conda.packages]
+    return [
+        conda_file(name, channel=conda.channels[number % len(conda.channels)])
+        for number, name in enumerate(dict.fromkeys(names))
+    ]
+
+
 def spec(**changes: Any) -> ImageSpec:
+    """A spec, with a made-up lock of its image unless there is another."""
+    of_image = changes.get("image") or image()
     whole = ImageSpec(
-        image=image(),
+        image=of_image,
         base=base(),
+        lock=made_up_lock(of_image),
+        base_lock=base_lock(),
         platform="linux/amd64",
         epoch=1_700_000_000,
         source="https://example.org/recipes",
     )
     return dataclasses.replace(whole, **changes)
+
+
+def everything(**changes: Any) -> ImageDefinition:
+    """An image with inputs of all kinds, a build stage, a GPU and folders of its own."""
+    whole = image(
+        inputs=Inputs(apt=("hello",), pip=PIP, conda=CONDA),
+        build=STAGE,
+        path=("/opt/app/bin", "/opt/venv/bin", "/opt/conda/bin"),
+        home_folders=(".config/app", "it's mine"),
+        needs=Needs(gpu=GPU),
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+def lock_all(root: Workspace, site: Site | None = None) -> None:
+    """Give every base image and every recipe of a checkout the lock that it asks for, made up."""
+    site, bases = site or Site(), {}
+    for name in base_names(root):
+        bases[name] = base_lock(request=base_request(load_base(root, name)))
+        write_locks(base_lock_file(root, name), {name: bases[name]}, host_platform())
+    for recipe in recipe_names(root):
+        locks = {
+            each.id: made_up_lock(
+                each, image_request(each, load_base(root, each.base), bases[each.base], site)
+            )
+            for each in load_images(root, [recipe])
+        }
+        write_locks(lock_file(root, recipe), locks, host_platform())
 
 
 def file(path: str = "data.txt", data: bytes = b"data", mode: int = 0o644) -> File:

@@ -18,11 +18,14 @@ from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 from imagefactory.run import Stop
 
-APT, INSTALL, BASE = "sha256:apt", "sha256:install", "sha256:base"
+APT, INSTALL, BASE, ASK = "sha256:apt", "sha256:install", "sha256:base", "sha256:ask"
 NAMES = {
     BASE: "[stage-1 1/7] FROM docker.io/imagefactory/debian-12@sha256:1234",
-    APT: "[stage-1 2/7] RUN --mount=type=cache,target=/var/cache/apt     apt-get install hello",
+    APT: "[system 2/3] RUN --network=none     --mount=type=tmpfs,target=/tmp "
+    "    --mount=type=bind,source=steps/apt-image.sh,target=/step.sh     sh /step.sh",
     INSTALL: "[build 3/4] RUN --network=none     . /etc/environment.sh     && sh /recipe/install.sh",
+    ASK: "[ask 4/4] RUN --mount=type=cache,target=/var/lib/apt/lists     mkdir answer && "
+    "APT_CONFIG=/run/secrets/apt.conf sh ./ask.sh",
 }
 AT = "2024-05-01T12:00:{:09.6f}123Z"  # Go writes nanoseconds
 
@@ -41,6 +44,9 @@ class Watcher:
 
     def line(self, id: str, text: str) -> None:
         self.heard.append(f"line {text}")
+
+    def amount(self, id: str, done: int, total: int) -> None:
+        raise AssertionError
 
     def step_done(self, id: str, step: Step) -> None:
         self.heard.append(f"done {step.name} {step.seconds}{' cached' if step.cached else ''}")
@@ -101,8 +107,7 @@ def test_steps_and_lines_are_told_as_they_happen(log: Log, watcher: Watcher) -> 
         "done load the base image 0.0 cached",
         "step install apt packages",
         "line Get:1 hello",
-        "line Setting up hel",
-        "line lo",
+        "line Setting up hello",
         "done install apt packages 2.5",
         "step build: install.sh",
         "done build: install.sh 0.25",
@@ -115,7 +120,7 @@ def test_steps_and_lines_are_told_as_they_happen(log: Log, watcher: Watcher) -> 
         Step("build: install.sh", 0.25),
         Step("write the image", 1.0),
     )
-    assert "Setting up hel\n" in log.path.read_text()
+    assert "Setting up hello\n" in log.path.read_text()
 
 
 def test_a_step_that_ends_twice_is_one_step(log: Log) -> None:
@@ -168,7 +173,7 @@ def test_a_failure_before_any_step_keeps_what_was_written(log: Log) -> None:
     assert error.tail == ("ERROR: failed to parse the Dockerfile",)
 
 
-UNREACHED = "app: an upstream cannot be reached in step 'install apt packages'"
+UNREACHED = "app: the distribution's mirror cannot be reached"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,7 @@ UNREACHED = "app: an upstream cannot be reached in step 'install apt packages'"
         ("Temporary failure resolving 'a'", NetworkFault, UNREACHED),
         ("dial tcp: i/o timeout", NetworkFault, UNREACHED),
         ("write /x: no space left on device", DiskFull, "app: no space is left where the image is built"),
-        ("make: *** [all] Error 1", BuildFailed, "app: step 'install apt packages' ended with status 2"),
+        ("make: *** [all] Error 1", BuildFailed, "app: step 'ask the distribution' ended with status 2"),
     ],
 )
 @pytest.mark.parametrize("in_error", [False, True])
@@ -186,10 +191,20 @@ def test_kinds_of_failures_are_told_apart(
     log: Log, output: str, kind: type[FactoryError], message: str, in_error: bool
 ) -> None:
     said = ("", f"{output}: exit code: 2") if in_error else (f"x\n{output}\n", STATUS_2)
-    error = failure(log, *said, step=APT)
+    error = failure(log, *said, step=ASK)
     assert type(error) is kind
     assert error.message.startswith(message)
     assert error.hint or kind is BuildFailed
+
+
+@pytest.mark.parametrize(
+    "output", ["E: Failed to fetch a.deb", "Temporary failure resolving 'a'", "i/o timeout"]
+)
+def test_no_step_but_one_has_a_network_to_blame(log: Log, output: str) -> None:
+    error = failure(log, f"{output}\n", step=APT)
+    assert type(error) is BuildFailed
+    assert error.message == "app: step 'install apt packages' ended with status 2"
+    assert error.hint == "no step has a network: declare what it needs under 'inputs'"
 
 
 @pytest.mark.parametrize("words", ["Cannot connect to the Docker daemon", "rpc error: code = Unavailable"])
@@ -203,7 +218,8 @@ def test_only_the_engine_s_own_words_say_that_it_is_gone(log: Log, words: str) -
 def test_a_script_that_wants_the_network_is_told_that_it_has_none(log: Log) -> None:
     error = failure(log, "curl: (6) Could not resolve host: example.org\n")
     assert type(error) is BuildFailed
-    assert error.hint == "install.sh has no network: declare what it needs under 'inputs'"
+    assert error.hint == "no step has a network: declare what it needs under 'inputs'"
+    assert failure(log, "make: *** [all] Error 1\n").hint == ""
 
 
 @pytest.mark.parametrize(
@@ -216,8 +232,15 @@ def test_a_script_that_wants_the_network_is_told_that_it_has_none(log: Log) -> N
         ("[stage-1 5/7] RUN useradd --uid 1000 user", "add the user"),
         ("[stage-1 6/7] COPY --from=build /opt/app /opt/app", "COPY --from=build /opt/app /opt/app"),
         ("[build  3/12] WORKDIR /build", "build: WORKDIR /build"),
-        ("[sources 1/2] ADD --checksum=sha256:1 https://example.org/app.tar.gz /app/", "fetch app"),
-        ("[sources 2/2] ADD https://example.org/library.git#1 /library", "fetch library"),
+        (NAMES[ASK], "ask the distribution"),
+        (NAMES[APT].replace("apt-image", "apt-build"), "install apt packages to build with"),
+        (NAMES[APT].replace("apt-image", "apt-tools"), "install apt packages to install with"),
+        ("[pip 1/1] RUN --mount=source=steps/pip-image.sh,x=y sh /step.sh", "install Python packages"),
+        ("[conda 2/2] RUN --mount=source=steps/conda-image.sh,x=y sh /step.sh", "install conda packages"),
+        (
+            "[conda 1/2] COPY environment.sh /etc/imagefactory/",
+            "conda: COPY environment.sh /etc/imagefactory/",
+        ),
         ("exporting to oci image format", "write the image"),
         ("[2/3] RUN " + "x" * 100, "x" * 57 + "..."),
         ("[2/3] RUN --mount=type=cache a \\\n   b", "a b"),
@@ -241,7 +264,6 @@ def test_a_build_gives_its_steps_or_its_failure(
         return status
 
     monkeypatch.setattr(buildx, "stream", stream)
-    monkeypatch.setenv("https_proxy", "http://me:hunter2@proxy.example.org")
     request = Request(
         tmp_path / "context", "app:1", 1_700_000_000, tmp_path / "image.tar", "linux/amd64", cache=False
     )
@@ -249,11 +271,43 @@ def test_a_build_gives_its_steps_or_its_failure(
     (argv,) = asked
     assert "SOURCE_DATE_EPOCH=1700000000" in argv
     assert "--no-cache" in argv
-    assert "https_proxy" in argv  # by name: its value must not show among the processes
-    assert "hunter2" not in " ".join(argv)
+    # A build has no network, and so no proxy.
+    assert not [word for word in argv if "proxy" in word or "--network" in word or "--allow" in word]
     status = 1
     with pytest.raises(BuildFailed):
         buildx.build(request, log, Stop())
+
+
+def test_a_question_has_a_network_and_hides_its_secrets(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[str], dict[str, Any]]] = []
+
+    def stream(argv: list[str], on_line: Callable[[str], None], **options: Any) -> int:
+        asked.append((argv, options))
+        return 0
+
+    monkeypatch.setattr(buildx, "stream", stream)
+    request = Request(
+        tmp_path / "context",
+        "ask",
+        1_700_000_000,
+        tmp_path / "answer",
+        "linux/amd64",
+        kind="files",
+        secrets={"sources.list": tmp_path / "secrets" / "sources.list"},
+        environment={"https_proxy": "http://me:hunter2@proxy.example.org", "no_proxy": "localhost"},
+        network=True,
+    )
+    assert buildx.build(request, log, Stop()) == ()
+    ((argv, options),) = asked
+    assert {"--network=host", "--allow=network.host"} <= set(argv)
+    assert "--secret=id=sources.list,src=secrets/sources.list" in argv
+    assert "type=local,dest=answer" in argv
+    at = argv.index("https_proxy")  # by name: its value must not show among the processes
+    assert argv[at - 1 : at + 3] == ["--build-arg", "https_proxy", "--build-arg", "no_proxy"]
+    assert "hunter2" not in " ".join(argv)
+    assert options["environment"] == request.environment
 
 
 def test_an_oci_layout_is_read() -> None:

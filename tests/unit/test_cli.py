@@ -20,11 +20,10 @@ from imagefactory.errors import (
     NetworkFault,
     TestsFailed,
 )
-from imagefactory.pipeline import Result
+from imagefactory.pipeline import Result, Session
 from imagefactory.records import record_of
-from imagefactory.run import Stop
 from imagefactory.workspace import Workspace
-from tests.unit.samples import RECIPE, named, report
+from tests.unit.samples import RECIPE, lock_all, named, report
 
 Call = Callable[..., tuple[int, str, str]]
 Make = Callable[..., Workspace]
@@ -33,12 +32,14 @@ Make = Callable[..., Workspace]
 @pytest.fixture
 def root(workspace: Make) -> Workspace:
     workspace(named(RECIPE, "eso") + "variants: {uves: {}, muse: {}}\n", "eso")
-    return workspace(RECIPE)
+    root = workspace(RECIPE)
+    lock_all(root)
+    return root
 
 
 @pytest.fixture
 def call(root: Workspace, imagefactory: Call) -> Call:
-    """The command line in a checkout with two recipes."""
+    """The command line in a checkout with two recipes that are locked."""
     return lambda *words: imagefactory("--root", root.root, *words)
 
 
@@ -122,6 +123,12 @@ def test_a_new_recipe_passes_the_check(call: Call, root: Workspace) -> None:
     status, out, _ = call("new", "my-app")
     assert (status, out.splitlines()[0]) == (0, "wrote recipes/my-app/; now edit recipe.yaml, then run")
     assert call("check", "my-app") == (0, "1 image: no problems\n", "")
+    status, _, err = call("render", "my-app")
+    assert (status, err.splitlines()) == (
+        2,
+        ["error: my-app: its inputs are not locked yet", "  → run imagefactory lock my-app"],
+    )
+    lock_all(root)
     assert call("render", "my-app")[0] == 0
     assert sorted(path.name for path in root.recipes.iterdir()) == ["app", "eso", "my-app"]
     files = [path for path in (root.recipes / "my-app").rglob("*") if path.is_file()]
@@ -160,6 +167,19 @@ def test_plan_says_why(call: Call) -> None:
     assert len(planned["input_digest"]) == 64
 
 
+def test_plan_says_what_is_not_locked(call: Call, root: Workspace) -> None:
+    file = root.recipes / "app" / "recipe.yaml"
+    file.write_text(RECIPE.replace("apt: [hello]", "apt: [hello, cowsay]"))
+    changed = "its inputs, or its base image's, changed since they were locked"
+    assert call("plan", "app")[1] == f"app: build, {changed}\n"
+    (root.recipes / "app" / "lock.yaml").unlink()
+    assert call("plan", "app")[1] == "app: build, its inputs are not locked yet\n"
+    (root.bases / "debian-12.lock.yaml").unlink()
+    assert call("plan", "app")[1] == "app: build, base image debian-12 is not locked yet\n"
+    (planned,) = json.loads(call("plan", "app", "--json")[1])
+    assert (planned["action"], planned["input_digest"]) == ("build", None)
+
+
 def test_render_writes_the_same_files_every_time(call: Call, root: Workspace, tmp_path: Any) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
@@ -167,6 +187,28 @@ def test_render_writes_the_same_files_every_time(call: Call, root: Workspace, tm
     one, two = ({str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
     assert one == two
     assert {"app/Dockerfile", "eso-muse/Dockerfile", "app/recipe/install.sh"} <= set(one)
+
+
+def test_render_leaves_out_what_is_not_locked_and_says_so(call: Call, root: Workspace, tmp_path: Any) -> None:
+    (root.recipes / "app" / "lock.yaml").unlink()
+    status, out, err = call("render", "--all", "--to", tmp_path)
+    assert (status, err) == (0, "left out: app: its inputs are not locked yet\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout", "eso-muse", "eso-uves"]
+    assert str(tmp_path / "eso-muse") in out
+    assert call("render", "app", "--to", tmp_path)[0] == 2
+
+
+def test_render_overwrites_only_what_it_wrote(call: Call, tmp_path: Any) -> None:
+    folder = tmp_path / "to" / "app"
+    for _ in range(2):
+        assert call("render", "app", "--to", tmp_path / "to")[0] == 0
+    (folder / "notes").write_text("mine")
+    status, _, err = call("render", "app", "--to", tmp_path / "to")
+    assert (status, err.splitlines()) == (
+        2,
+        [f"error: {folder} holds something else", "  → give an empty folder with --to"],
+    )
+    assert (folder / "notes").read_text() == "mine"
 
 
 class Builds:
@@ -177,9 +219,7 @@ class Builds:
         monkeypatch.setattr("imagefactory.pipeline.build_images", self.run)
         monkeypatch.setattr("imagefactory.pipeline.test_images", self.run)
 
-    def run(
-        self, workspace: Workspace, selection: Any, backend: Any, progress: Any, stop: Stop, *more: Any
-    ) -> Any:
+    def run(self, session: Session, selection: Any, *more: Any) -> Any:
         if any(isinstance(result.error, Interrupted) for result in self.results):
             raise Interrupted("interrupted")
         return self.results

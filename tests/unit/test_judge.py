@@ -16,7 +16,7 @@ from imagefactory.plan import tests_digest as digest_of_tests
 from imagefactory.plan.bases import definition_digest
 from imagefactory.plan.judge import explain
 from imagefactory.records import record_of_base
-from tests.unit.samples import file, folder, image, report, spec
+from tests.unit.samples import apt_file, base_lock, file, folder, image, lock, report, spec
 
 DIGESTS = {"old": "sha256:" + "1234567890" * 6, "new": "sha256:" + "abcdef" * 10}
 
@@ -118,15 +118,16 @@ def test_the_tests_digest_covers_all_that_decides_their_outcome(changed: Any) ->
 def test_a_base_image_is_made_once_and_again_when_its_file_changes(workspace: Any) -> None:
     root = workspace()
     definition, record = load_base(root, "debian-12"), record_of_base(root, "debian-12")
-    assert judge_base(definition, record, record.read_base()) == "base image debian-12 is not made yet"
-    assert made_base(definition, record) is None
+    ours = base_lock()
+    assert judge_base(definition, ours, record, record.read_base()) == "base image debian-12 is not made yet"
+    assert made_base(definition, ours, record) is None
 
     (record.layout / "blobs" / "sha256").mkdir(parents=True)
     (record.layout / "blobs" / "sha256" / "1").write_text("{}")
     record.write(
         BaseReport(
             name="debian-12",
-            definition_digest=definition_digest(definition),
+            definition_digest=definition_digest(definition, ours),
             image_digest="sha256:1",
             bytes=1,
             built="2024-05-01T12:00:00Z",
@@ -134,11 +135,18 @@ def test_a_base_image_is_made_once_and_again_when_its_file_changes(workspace: An
             engines={},
         )
     )
-    base = made_base(definition, record)
+    base = made_base(definition, ours, record)
     assert base is not None
     assert base.reference == "imagefactory/debian-12@sha256:1"
 
     later = dataclasses.replace(definition, epoch=definition.epoch + 1)
-    assert judge_base(later, record, record.read_base()) == "base image debian-12 has changed in its file"
     other = dataclasses.replace(definition, base=definition.base.model_copy(update={"packages": ("gcc",)}))
-    assert judge_base(other, record, record.read_base()) == "base image debian-12 has changed in its file"
+    newer = lock(image={"apt": (*ours.image.apt, apt_file("gcc"))})
+    for changed, of_it in ((later, ours), (other, ours), (definition, newer)):
+        assert judge_base(changed, of_it, record, record.read_base()) == (
+            "base image debian-12 has changed in its file or its lock"
+        )
+    # No lock tells what it should be made of.
+    assert made_base(definition, None, record) is None
+    (record.layout / "blobs" / "sha256" / "1").unlink()
+    assert judge_base(definition, ours, record, record.read_base()) == "base image debian-12 is not made yet"

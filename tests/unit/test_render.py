@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from typing import Any
 
 import pytest
 
 from imagefactory.backends.docker.render import quoted, render
+from imagefactory.inputs import KINDS
 from imagefactory.model.environment import shell_word
-from imagefactory.model.recipe import Inputs, Maintainer, Needs, SmokeTest
-from imagefactory.model.spec import BuildContext
-from tests.unit.samples import ARCHIVE, REPOSITORY, STAGE, base, file, folder, image, spec
+from imagefactory.model.recipe import Inputs, Maintainer, Needs, SmokeTest, Terms
+from imagefactory.model.spec import BuildContext, ImageDefinition
+from tests.unit.samples import (
+    ARCHIVE,
+    CONDA,
+    GPU,
+    PIP,
+    REPOSITORY,
+    STAGE,
+    apt_file,
+    base,
+    base_lock,
+    everything,
+    file,
+    folder,
+    image,
+    lock,
+    made_up_lock,
+    spec,
+)
 
 
 def text(context: BuildContext, path: str) -> str:
     (found,) = (f.data.decode() for f in context.files if f.path == path)
     return found
+
+
+def stages(dockerfile: str) -> dict[str, str]:
+    """What each stage holds, by its name; the last one has none."""
+    parts = re.split(r"^FROM \S+(?: AS (\w+))?\n", dockerfile, flags=re.MULTILINE)
+    return {name or "": part for name, part in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def test_the_same_spec_gives_the_same_bytes() -> None:
@@ -26,42 +52,149 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
         "Dockerfile",
         "environment.sh",
         "entrypoint.sh",
+        "steps/apt-image.sh",
+        "steps/apt-build.sh",
+        "download/inputs.json",
+        "download/download.py",
         "recipe/install.sh",
     ]
 
 
-def test_a_simple_image_has_one_stage() -> None:
+def test_a_simple_image_installs_files_without_network() -> None:
     dockerfile = text(render(spec()), "Dockerfile")
-    assert dockerfile.count("\nFROM ") == 1
-    assert "apt-get install --yes --no-install-recommends \\\n        hello \\\n" in dockerfile
-    assert "RUN --network=none" in dockerfile
+    assert list(stages(dockerfile)) == ["download", "sources", "system", ""]
+    system, final = stages(dockerfile)["system"], stages(dockerfile)[""]
+    assert "--mount=type=bind,from=sources,source=image/apt,target=/packages/apt" in system
+    assert "--mount=type=bind,source=steps/apt-image.sh,target=/step.sh" in system
+    assert "sh /recipe/install.sh" in final
     assert "target=/sources" not in dockerfile
     assert 'ENV GREETING="hello"\nENV PATH="/opt/app/bin:${PATH}"\n' in dockerfile
     assert dockerfile.endswith('\nCMD ["/bin/bash"]\n')
     assert "\n\n\n" not in dockerfile
 
 
-def test_a_build_stage_and_sources_make_three_stages() -> None:
+@pytest.mark.parametrize("which", [image(), image(build=STAGE), everything()])
+def test_only_the_stage_that_downloads_has_a_network(which: ImageDefinition) -> None:
+    for name, content in stages(text(render(spec(image=which)), "Dockerfile")).items():
+        instructions = re.findall(r"^(?:RUN|ADD) .*", content, re.MULTILINE)
+        if name not in ("download", "sources"):
+            assert all(line.startswith("RUN --network=none ") for line in instructions), name
+        assert "apt-get" not in content or name == "download"
+
+
+def test_a_build_stage_compiles_and_stays_behind() -> None:
     dockerfile = text(render(spec(image=image(build=STAGE))), "Dockerfile")
-    stages = [line for line in dockerfile.splitlines() if line.startswith("FROM ")]
-    assert stages == ["FROM scratch AS sources", "FROM ${BASE} AS build", "FROM ${BASE}"]
-    compiling, final = dockerfile.split("FROM ${BASE}\n")
-    assert f"ADD --checksum=sha256:{ARCHIVE.sha256} {ARCHIVE.url} /app/\n" in compiling
-    assert f"ADD --keep-git-dir=false {REPOSITORY.git}#{REPOSITORY.commit} /library\n" in compiling
-    assert "        gcc \\\n        hello \\\n        make \\\n" in compiling
-    assert "--mount=type=bind,from=sources,target=/sources" in compiling
-    assert "gcc" not in final
+    assert list(stages(dockerfile)) == ["download", "sources", "system", "build", ""]
+    sources, compiling, final = (stages(dockerfile)[name] for name in ("sources", "build", ""))
+    assert f"ADD --checksum=sha256:{ARCHIVE.sha256} {ARCHIVE.url} /sources/app/\n" in sources
+    assert f"ADD --keep-git-dir=false {REPOSITORY.git}#{REPOSITORY.commit} /sources/library\n" in sources
+    assert "--mount=type=bind,from=sources,source=build/apt,target=/packages/apt" in compiling
+    assert "--mount=type=bind,from=sources,source=sources,target=/sources" in compiling
+    assert "sh /recipe/install.sh" in compiling
     assert "install.sh" not in final
     assert "COPY --from=build /opt/app /opt/app\n" in final
 
 
+def test_an_image_of_everything() -> None:
+    context = render(spec(image=everything()))
+    found = stages(text(context, "Dockerfile"))
+    assert list(found) == ["download", "sources", "system", "pip", "conda", "build", ""]
+    for copied in ("COPY --from=pip /opt/venv /opt/venv\n", "COPY --from=conda /opt/conda /opt/conda\n"):
+        assert copied in found["build"]  # so that what compiles can use it
+        assert copied in found[""]
+    for kind in ("pip", "conda"):
+        assert f"from=sources,source=image/{kind},target=/packages/{kind}" in found[kind]
+        assert "from=sources,source=tools/pip,target=/tools/pip" in found[kind]
+    assert "COPY environment.sh /etc/imagefactory/" in found["conda"]
+    assert "COPY environment.sh entrypoint.sh gpu.sh /etc/imagefactory/" in found[""]
+    assert "ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility\n" in found[""]
+    assert {f.path for f in context.files} >= {
+        *("gpu.sh", "steps/apt-image.sh", "steps/pip-image.sh", "steps/conda-image.sh", "steps/apt-build.sh"),
+    }
+
+
+def test_conda_s_installer_gets_a_python_that_the_image_does_not_get() -> None:
+    found = stages(text(render(spec(image=image(inputs=Inputs(conda=CONDA)))), "Dockerfile"))
+    assert "apt-tools.sh" in found["conda"]
+    assert "apt" not in found["system"]
+    assert "apt" not in found[""]
+
+
 def test_an_image_may_need_nothing() -> None:
     bare = image(inputs=Inputs(), environment={}, path=(), summary="", maintainers=(Maintainer(name="M"),))
-    dockerfile = text(render(spec(image=bare)), "Dockerfile")
+    context = render(spec(image=bare))
+    dockerfile = text(context, "Dockerfile")
+    assert list(stages(dockerfile)) == ["system", ""]
+    assert not [f.path for f in context.files if f.path.startswith(("steps", "download", "gpu"))]
     assert "apt-get" not in dockerfile
+    assert "NVIDIA" not in dockerfile
     assert "description" not in dockerfile
     assert 'authors="M"' in dockerfile
-    assert text(render(spec(image=bare)), "environment.sh").count("\n") == 3
+    assert text(context, "environment.sh").count("\n") == 3
+
+
+def test_sources_alone_need_no_other_downloads() -> None:
+    context = render(spec(image=image(inputs=Inputs(sources={"app": ARCHIVE}))))
+    assert list(stages(text(context, "Dockerfile"))) == ["sources", "system", ""]
+    assert "--mount=type=bind,from=sources,source=sources,target=/sources" in text(context, "Dockerfile")
+
+
+def test_what_a_build_by_itself_downloads() -> None:
+    found = json.loads(text(render(spec(image=everything())), "download/inputs.json"))
+    ours = made_up_lock(everything())
+    pinned = {file.sha256 for kind, file in ours.files() if kind != "sources"}
+    of_base = {file.sha256 for file in base_lock().image.apt}
+    assert {entry["sha256"] for entries in found.values() for entry in entries} == pinned | of_base
+    assert {entry["sha256"] for entry in found["apt"] if entry.get("in_base")} == of_base
+    torch = next(entry for entry in found["pip"] if entry["name"] == "torch")
+    assert torch["index"] == "https://wheels.example.org/simple"
+    assert torch["path"] == "image/pip/torch-2.1.0-py3-none-any.whl"
+    assert [entry for entry in found["pip"] if "index" in entry] == [torch]
+    assert {entry["path"] for entry in found["pip"] if entry["name"] in ("uv", "py-rattler")} == {
+        "tools/pip/uv-0.28.0-py3-none-any.whl",
+        "tools/pip/py_rattler-0.28.0-py3-none-any.whl",
+    }
+    (package,) = found["conda"]
+    assert package["url"].endswith("/conda-forge/linux-64/fermitools-2.5.1-h0_1.conda")
+    hello = next(entry for entry in found["apt"] if entry["name"] == "hello")
+    assert (hello["archive"], hello["file"]) == ("debian", "pool/main/h/hello/hello_2.10-3_amd64.deb")
+
+
+def test_the_files_that_a_step_names_are_those_that_are_staged() -> None:
+    whole = spec(image=everything())
+    conda = text(render(whole), "steps/conda-image.sh")
+    pip = text(render(whole), "steps/pip-image.sh")
+    for each in whole.lock.image.conda:
+        assert f"\n{KINDS['conda'].stage(each).path.removeprefix('conda/')}\n" in conda
+    for each in whole.lock.image.pip:
+        assert f"\n{each.name}=={each.version} --hash=sha256:{each.sha256}\n" in pip
+
+
+def test_folders_at_home_are_made_before_anything_runs() -> None:
+    script = text(render(spec(image=everything())), "entrypoint.sh")
+    lines = script.splitlines()
+    made = [line for line in lines if line.startswith("mkdir ")]
+    assert made == [
+        'mkdir -p "${HOME}"/.config/app 2>/dev/null || :',
+        """mkdir -p "${HOME}"/'it'"'"'s mine' 2>/dev/null || :""",
+    ]
+    assert lines.index(made[1]) < lines.index(". /etc/imagefactory/environment.sh")
+    assert lines[-2:] == [". /etc/imagefactory/gpu.sh", 'exec "$@"']
+    assert "gpu.sh" not in text(render(spec()), "entrypoint.sh")
+
+
+def test_the_gpu_check_holds_what_the_image_needs() -> None:
+    script = text(render(spec(image=everything())), "gpu.sh")
+    assert "for built in 7.5 8.0 9.0; do" in script
+    assert 'if gpu_older "$driver" 525.60.13; then' in script
+    assert "CUDA 12.4 needs 525.60.13 or newer" in script
+    assert "7.5, 8.0, 9.0: take another GPU" in script
+
+
+def test_stand_ins_are_on_the_label() -> None:
+    ours = lock(image={"apt": (apt_file(stand_in=True), apt_file("gcc"), apt_file("make", stand_in=True))})
+    assert 'io.imagefactory.stand-ins="hello, make"' in text(render(spec(lock=ours)), "Dockerfile")
+    assert "stand-ins" not in text(render(spec()), "Dockerfile")
 
 
 def test_home_is_left_to_the_entry_point() -> None:
@@ -80,7 +213,7 @@ def test_home_is_left_to_the_entry_point() -> None:
 def test_the_recipe_s_files_come_along() -> None:
     files = (file("a.txt"), file("sub/run.sh", mode=0o755))
     context = render(spec(image=image(folder=folder(files=files))))
-    assert [(f.path, f.mode) for f in context.files][3:] == [
+    assert [(f.path, f.mode) for f in context.files if f.path.startswith("recipe/")] == [
         ("recipe/install.sh", 0o644),
         ("recipe/files/a.txt", 0o644),
         ("recipe/files/sub/run.sh", 0o755),
@@ -108,7 +241,12 @@ IMAGES: dict[str, dict[str, Any]] = {
         "inputs": Inputs(apt=("hello",), sources={"app": ARCHIVE.model_copy(update={"sha256": "0" * 64})})
     },
     "build": {"build": STAGE},
-    "build keeps": {"build": STAGE.model_copy(update={"keep": ("/opt",)})},
+    "build keeps": {"build": STAGE.model_copy(update={"keep": ("/opt/other",)})},
+    "pip": {"inputs": Inputs(apt=("hello",), pip=PIP)},
+    "conda": {"inputs": Inputs(apt=("hello",), conda=CONDA)},
+    "gpu": {"needs": Needs(gpu=GPU)},
+    "driver": {"needs": Needs(gpu=GPU.model_copy(update={"driver": "600.1"}))},
+    "home folders": {"home_folders": (".app",)},
     "environment": {"environment": {"GREETING": "bye"}},
     "path": {"path": ("/opt/other",)},
     "install.sh": {"folder": folder(install=b"true\n")},
@@ -125,6 +263,11 @@ SPECS: dict[str, dict[str, Any]] = {
     "platform": {"platform": "linux/arm64"},
     "epoch": {"epoch": 1},
     "source": {"source": "https://example.org/fork"},
+    "another version": {"lock": lock(image={"apt": (apt_file(version="2.11-1"),)})},
+    "the same version, packed anew": {"lock": lock(image={"apt": (apt_file(sha256="1" * 64),)})},
+    "a dependency": {"lock": lock(image={"apt": (apt_file(), apt_file("libc6"))})},
+    "a file of another stage": {"lock": lock(build={"apt": (apt_file(),)})},
+    "a stand-in": {"lock": lock(image={"apt": (apt_file(stand_in=True),)})},
 }
 
 
@@ -140,7 +283,8 @@ def test_the_input_digest_changes_with_every_ingredient() -> None:
     [
         {"tests": (SmokeTest(name="other", command=("other",)),)},
         {"commands": ("other",)},
-        {"needs": Needs(gpu=True)},
+        {"needs": Needs(memory="2 GiB", desktop=True)},
+        {"terms": Terms(policy="private", note="for ourselves")},
         {"citation": ("A Paper, 2024",)},
         {"folder": folder(tests=(file(),))},
     ],
@@ -157,6 +301,16 @@ def test_the_order_of_packages_is_no_ingredient() -> None:
     one = image(inputs=Inputs(apt=("a1", "b1")))
     other = dataclasses.replace(one, inputs=Inputs(apt=("b1", "a1")))
     assert render(spec(image=one)).input_digest == render(spec(image=other)).input_digest
+
+
+def test_what_was_asked_for_is_no_ingredient_but_what_was_found() -> None:
+    """A recipe that asks in other words for the same files makes the same image."""
+    one = spec()
+    asked = one.image.inputs.model_copy(update={"apt": ("hello", "libc6")})
+    other = dataclasses.replace(one, image=dataclasses.replace(one.image, inputs=asked))
+    assert render(one).input_digest == render(other).input_digest
+    again = dataclasses.replace(one, lock=one.lock.model_copy(update={"request": "9" * 64}))
+    assert render(one).input_digest == render(again).input_digest
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,11 @@ from tests.unit.samples import RECIPE, report
 SCHEMAS = REPOSITORY / "docs" / "schema"
 FILES = [
     *(("recipe", file) for file in sorted((REPOSITORY / "recipes").glob("*/recipe.yaml"))),
-    *(("base", file) for file in sorted((REPOSITORY / "base_images").glob("*.yaml"))),
+    *(("lock", file) for file in sorted((REPOSITORY / "recipes").glob("*/lock.yaml"))),
+    *(
+        ("lock" if file.stem.endswith(".lock") else "base", file)
+        for file in sorted((REPOSITORY / "base_images").glob("*.yaml"))
+    ),
 ]
 
 
@@ -24,7 +28,7 @@ def validator(kind: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{kind}.json").read_text()))
 
 
-@pytest.mark.parametrize("kind", ["recipe", "base", "report"])
+@pytest.mark.parametrize("kind", ["recipe", "base", "lock", "site", "report"])
 def test_the_committed_schema_is_current(
     kind: str, imagefactory: Callable[..., tuple[int, str, str]]
 ) -> None:

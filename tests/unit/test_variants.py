@@ -19,7 +19,7 @@ path: [/opt/app/bin]
 build:
   inputs: {apt: [gcc]}
   keep: [/opt/app]
-needs: {memory: 2 GiB, gpu: false}
+needs: {memory: 2 GiB}
 variants:
   default: {}
   gpu:
@@ -33,7 +33,7 @@ variants:
     path: [/opt/gpu/bin]
     commands: [hello-gpu]
     build: {keep: [/opt/gpu]}
-    needs: {gpu: true}
+    needs: {gpu: {cuda: "12.4", driver: "525.60.13", capability: ["8.0"]}}
     tests:
       - name: runs
         command: [hello-gpu]
@@ -74,7 +74,9 @@ def test_lists_and_mappings_add_without_repeating(images: dict[str, ImageDefinit
 
 def test_only_the_needs_that_a_variant_names_change(images: dict[str, ImageDefinition]) -> None:
     needs = images["app-gpu"].needs
-    assert (needs.gpu, needs.memory, needs.disk) == (True, 2 << 30, 1 << 30)
+    assert needs.gpu is not None
+    assert (needs.gpu.driver, needs.memory, needs.disk) == ("525.60.13", 2 << 30, 1 << 30)
+    assert images["app"].needs.gpu is None
 
 
 def test_a_test_of_the_same_name_replaces(images: dict[str, ImageDefinition]) -> None:
