@@ -89,7 +89,8 @@ def test_the_file_has_one_line_for_each_input(root: Workspace) -> None:
         f"  - {{name: app, platform: linux/amd64, request: {ours.request}}}",
         "apt:",
         (
-            "  - {name: hello, version: 2.10-3, archive: debian, file: pool/main/h/hello/hello_2.10-3_amd64.deb, "
+            "  - {name: hello, version: 2.10-3, archive: debian, "
+            "file: pool/main/h/hello/hello_2.10-3_amd64.deb, "
             f"bytes: 1000, sha256: {apt_file().sha256}, used_by: [app]}}"
         ),
     ]
@@ -163,7 +164,8 @@ def row(**changes: str) -> str:
         (row(used_by="[]"), "4:154: apt[0].used_by: must not be empty"),
         (
             row(used_by="[app/other]"),
-            "4:155: apt[0].used_by[0]: expected an image, or one with its stage as app/build, found 'app/other'",
+            "4:155: apt[0].used_by[0]: expected an image, or one with its stage as app/build, "
+            "found 'app/other'",
         ),
         (f"<<<<<<< ours\n{row()}", "2:15: not valid YAML: "),
     ],
@@ -183,8 +185,8 @@ def test_a_broken_lock_of_a_base_image_names_that(root: Workspace, imagefactory:
     assert status == 2
     assert err.splitlines() == [
         (
-            "base_images/debian-12.lock.yaml:2:1: unknown key 'foo', known here: schema_version, images, apt, pip, "
-            "conda, sources"
+            "base_images/debian-12.lock.yaml:2:1: unknown key 'foo', "
+            "known here: schema_version, images, apt, pip, conda, sources"
         ),
         "1 problem",
         "  → mend it, or remove it and run imagefactory lock debian-12",

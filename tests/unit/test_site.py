@@ -86,8 +86,8 @@ def test_a_named_file_must_be_there(root: Workspace, monkeypatch: pytest.MonkeyP
         (
             "mirrors: {https://example.org: ftp://example.org}\n",
             (
-                "1:32: mirrors.https://example.org[0]: expected an address that begins with http://, https:// or "
-                "file:///, found 'ftp://example.org'"
+                "1:32: mirrors.https://example.org[0]: expected an address that begins with "
+                "http://, https:// or file:///, found 'ftp://example.org'"
             ),
         ),
         ("mirrors: {https://example.org: []}\n", "1:32: mirrors.https://example.org: must not be empty"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -60,7 +61,7 @@ def test_what_is_not_taken_is_not_there(store: Store, monkeypatch: pytest.Monkey
 
 
 def test_a_draft_is_carried_on_by_the_next(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.draft(SHA256) as draft:
+    with contextlib.suppress(ZeroDivisionError), store.draft(SHA256) as draft:
         draft.write_bytes(DATA[:3])
         raise ZeroDivisionError
     assert not store.has(SHA256)
