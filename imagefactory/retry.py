@@ -42,7 +42,7 @@ def on_network_fault(
     return Retrying(
         retry=retry_if_exception_type(NetworkFault),
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential_jitter(initial=pause, max=30, jitter=pause),
+        wait=wait_exponential_jitter(multiplier=pause, max=30, jitter=pause),
         before_sleep=announce,
         sleep=wait,
         reraise=True,

@@ -21,7 +21,7 @@ from imagefactory.redact import redact
 from imagefactory.run import Stop
 from imagefactory.site import Site
 
-_TIMEOUT = (15, 60)  # seconds to connect, and between two pieces
+_TIMEOUT = (15, 30)  # seconds to connect, and between two pieces
 _PIECE = 1 << 18
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))  # HTTP statuses that may be others soon
 _GONE = frozenset((404, 410))
@@ -148,7 +148,7 @@ def _digest(file: Path) -> Any:
 
 
 def _pieces(answer: requests.Response) -> Iterator[bytes]:
-    while piece := answer.raw.read(_PIECE, decode_content=False):
+    while piece := answer.raw.read1(_PIECE, decode_content=False):  # as much as there is, without waiting
         yield piece
 
 

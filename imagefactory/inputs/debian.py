@@ -41,9 +41,15 @@ def default_sources(suite: str) -> tuple[str, ...]:
     """
     mmdebstrap_version()
     with tempfile.TemporaryDirectory() as name:
-        # It ends right after it has written the file, before it asks any archive.
+        # It ends right after it has written the file, before it asks any archive or needs any right.
         hook = f'cp "$1/etc/apt/sources.list" {name}/sources && false'
-        argv = ["mmdebstrap", "--variant=custom", "--format=null", "--quiet", f"--setup-hook={hook}"]
+        argv = [
+            "mmdebstrap",
+            "--mode=chrootless",
+            "--variant=custom",
+            "--format=null",
+            f"--setup-hook={hook}",
+        ]
         done = run([*argv, suite, "/dev/null"])
         found = Path(name) / "sources"
         if not found.is_file():
@@ -106,7 +112,10 @@ def parse_uris(written: str, suite: str, site: Site) -> Iterator[AptFile]:
 def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     """The packages that a base image is made of today. Raises BuildFailed, or a kind of it."""
     means.log.step(f"resolve {base.distribution} {base.suite}")
-    answer = means.scratch / "uris"
+    answers = means.scratch / "answers"
+    answers.mkdir()
+    answers.chmod(0o1777)  # for an ordinary user mmdebstrap works as another
+    answer = answers / "uris"
     sources = means.scratch / "sources.list"
     sources.write_text("\n".join(site_sources(base.suite, means.site)) + "\n")
     hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" {shlex.quote(str(answer))}'
@@ -185,4 +194,4 @@ def _failure(base: BaseImage, status: int, means: Means) -> BuildFailed | Engine
 
 def _bare(uri: str) -> str:
     """An address as it can be compared: unquoted, without credentials."""
-    return re.sub(r"^(\w+:/+)[^/@]*@", r"\1", urllib.parse.unquote(uri))
+    return urllib.parse.unquote(re.sub(r"^(\w+:/+)[^/@]*@", r"\1", uri))

@@ -60,7 +60,10 @@ def best_wheel(names: Iterable[str], target: Target) -> str | None:
             continue
         ranks = [rank[tag] for tag in tags if tag in rank]
         if ranks:
-            fitting.append((min(ranks), tuple(-part for part in build[:1] if isinstance(part, int)), name))
+            newest = (
+                -build[0] if build else 1
+            )  # of several builds the last; one without a number comes before
+            fitting.append((min(ranks), newest, name))
     return min(fitting)[2] if fitting else None
 
 

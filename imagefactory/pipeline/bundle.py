@@ -164,7 +164,7 @@ def _read_description(archive: tarfile.TarFile, file: Path) -> list[str]:
 
 def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path, store: Store, file: Path) -> None:
     path = PurePosixPath(member.name)
-    known = path.parts[0] in _FIRST or member.name in (BUNDLE_FILE, "pyproject.toml")
+    known = path.parts[:1] in [(name,) for name in _FIRST] or member.name in (BUNDLE_FILE, "pyproject.toml")
     if not member.isfile() or not known or ".." in path.parts or path.is_absolute():
         raise BadInput(f"{file} is no bundle: it holds {member.name}")
     content = archive.extractfile(member)

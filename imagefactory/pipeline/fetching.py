@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from imagefactory.errors import BuildFailed, FactoryError
+from imagefactory.errors import BuildFailed, FactoryError, NetworkFault
 from imagefactory.inputs import KINDS, Means, Origin
 from imagefactory.log import Log
 from imagefactory.model.lock import Lock, LockedFile
@@ -21,6 +21,7 @@ from imagefactory.records import Record
 
 _WORKERS = 6
 _SHOWN = 5  # failures
+_HOPELESS = 3  # files that the network did not bring, after which no others are tried
 LABELS = {"apt": "apt package", "pip": "Python package", "conda": "conda package", "sources": "source"}
 
 
@@ -86,11 +87,16 @@ def _fetch(
         futures = [pool.submit(_fetch_one, kind, file, origin, means) for kind, file in missing]
         try:
             for future in as_completed(futures):
-                with contextlib.suppress(FactoryError):
-                    future.result()
+                if future.cancelled():
+                    continue
                 error = future.exception()
                 if isinstance(error, FactoryError):
                     failures.append(error)
+                elif error:
+                    raise error
+                if sum(isinstance(failure, NetworkFault) for failure in failures) >= _HOPELESS:
+                    for other in futures:  # each would try, and wait, for as long
+                        other.cancel()
         except BaseException:  # a signal: the downloads end by themselves
             session.stop.now()
             for future in futures:
@@ -98,7 +104,7 @@ def _fetch(
             raise
     session.stop.check()
     if failures:
-        raise _all_of(failures)
+        raise _all_of(failures, sum(future.cancelled() for future in futures))
 
 
 def _fetch_one(kind: str, file: LockedFile, origin: Origin, means: Means) -> None:
@@ -107,12 +113,14 @@ def _fetch_one(kind: str, file: LockedFile, origin: Origin, means: Means) -> Non
         KINDS[kind].fetch(file, what_it_is(kind, file, origin), origin, means)
 
 
-def _all_of(failures: list[FactoryError]) -> FactoryError:
-    """One failure that names the others: with a dead network there may be hundreds."""
-    if len(failures) == 1:
+def _all_of(failures: list[FactoryError], untried: int) -> FactoryError:
+    """One failure that names the others: there may be hundreds."""
+    if len(failures) == 1 and not untried:
         return failures[0]
     lines = [error.message for error in failures[:_SHOWN]]
     if len(failures) > _SHOWN:
         lines.append(f"and {len(failures) - _SHOWN} more inputs")
+    if untried:
+        lines.append(f"{untried} more inputs were not tried")
     hints = dict.fromkeys(error.hint for error in failures if error.hint)
     return BuildFailed("\n".join(lines), hint=next(iter(hints), ""))

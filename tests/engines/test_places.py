@@ -87,14 +87,22 @@ def give_away(bench: Bench) -> None:
 
 @root_only
 def test_an_ordinary_user_builds_and_tests(somebody: Bench) -> None:
-    image = somebody.recipe("by-somebody", inputs={"apt": ["hello"]})
+    image = somebody.recipe("by-somebody")
+    give_away(somebody)
+    somebody.run("build", image)
+    owners = {path.stat().st_uid for path in somebody.build.rglob("*")}
+    assert owners == {SOMEBODY} == {(somebody.folder(image) / "lock.yaml").stat().st_uid}
+    assert not somebody.failed_tests(image)
+
+
+@root_only
+def test_an_ordinary_user_locks_and_fetches(somebody: Bench) -> None:
+    image = somebody.recipe("locked-by-somebody", inputs={"apt": ["hello"]})
     give_away(somebody)
     somebody.run("build", image)
     store = somebody.root / "home" / ".local" / "share" / "imagefactory" / "store"
+    assert {path.stat().st_uid for path in store.rglob("*")} == {SOMEBODY}
     assert list(store.glob("sha256/*/*"))
-    owners = {path.stat().st_uid for path in (*somebody.build.rglob("*"), *store.rglob("*"))}
-    assert owners == {SOMEBODY} == {(somebody.folder(image) / "lock.yaml").stat().st_uid}
-    assert not somebody.failed_tests(image)
 
 
 @root_only

@@ -222,7 +222,7 @@ def fsl_stand_ins() -> list[Package]:
         "2507.2",
         subdir="linux-64",
         files={**_programs("fsltclsh", "fslwish"), "etc/fslconf/fsl.sh": "# a stand-in\n"},
-        post_link='#!/bin/sh\nset -eu\nmkdir -p "$PREFIX/share/fsl"\necho linked >"$PREFIX/share/fsl/linked"\n',
+        post_link='#!/bin/sh\nset -eu\nmkdir -p "$PREFIX/share/fsl"\n: >"$PREFIX/share/fsl/linked"\n',
     )
     brain = {"data/standard/MNI152_T1_2mm_brain_mask.nii.gz": "a stand-in\n"}
     found = [

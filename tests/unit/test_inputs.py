@@ -1,0 +1,405 @@
+"""Packages: what their own tools say of them, where they are put, and what installs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.inputs import KINDS, Origin, Staged, Wanted
+from imagefactory.inputs.debian import archives, parse_uris, site_sources
+from imagefactory.model.lock import Lock, StageLock
+from imagefactory.model.recipe import Inputs
+from imagefactory.model.site import SiteFile
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.site import Site
+from imagefactory.store import Store
+from imagefactory.web import Gone
+from tests.unit.samples import (
+    CONDA,
+    PIP,
+    REPOSITORY,
+    STAGE,
+    apt_file,
+    base_lock,
+    conda_file,
+    definition,
+    image,
+    lock,
+    pip_file,
+    source_file,
+)
+
+SOURCES = (
+    "deb http://archive.example.org/debian bookworm main",
+    "deb http://archive.example.org/debian bookworm-updates main",
+    "deb http://safe.example.org/debian-security bookworm-security main",
+)
+SHA = "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def _archives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What mmdebstrap would say, which is a process."""
+    for module in ("debian", "apt"):
+        monkeypatch.setattr(f"imagefactory.inputs.{module}.default_sources", lambda suite: SOURCES)
+
+
+def site(**settings: Any) -> Site:
+    return Site(SiteFile.model_validate(settings))
+
+
+def uri(path: str, name: str, archive: str = "http://archive.example.org/debian") -> str:
+    return f"'{archive}/{path}' {name} 123 SHA256:{SHA}\n"
+
+
+# Debian
+
+
+def test_archives_are_called_by_the_end_of_their_address() -> None:
+    assert archives(SOURCES) == {
+        "debian": "http://archive.example.org/debian",
+        "debian-security": "http://safe.example.org/debian-security",
+    }
+    assert archives(["deb [trusted=yes] https://m.example.org/x/debian/ bookworm main"]) == {
+        "debian": "https://m.example.org/x/debian"
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "deb", "name", "version", "file"),
+    [
+        (
+            "pool/h/hello_2.10-3_amd64.deb",
+            "hello_2.10-3_amd64.deb",
+            "hello",
+            "2.10-3",
+            "pool/h/hello_2.10-3_amd64.deb",
+        ),
+        ("pool/v/vim_9.0_amd64.deb", "vim_2%3a9.0_amd64.deb", "vim", "2:9.0", "pool/v/vim_9.0_amd64.deb"),
+        (
+            "pool/g/libstdc%2b%2b6_12.2.0-14%2bdeb12u1_amd64.deb",
+            "libstdc++6_12.2.0-14+deb12u1_amd64.deb",
+            *("libstdc++6", "12.2.0-14+deb12u1", "pool/g/libstdc++6_12.2.0-14+deb12u1_amd64.deb"),
+        ),
+        (
+            "pool/o/openssl_3.0.17-1~deb12u2_amd64.deb",
+            "openssl_3.0.17-1~deb12u2_amd64.deb",
+            *("openssl", "3.0.17-1~deb12u2", "pool/o/openssl_3.0.17-1~deb12u2_amd64.deb"),
+        ),
+        (
+            "pool/p/python3.11_1_all.deb",
+            "python3.11_1_all.deb",
+            "python3.11",
+            "1",
+            "pool/p/python3.11_1_all.deb",
+        ),
+    ],
+)
+def test_what_apt_lists_is_read(path: str, deb: str, name: str, version: str, file: str) -> None:
+    (found,) = parse_uris(uri(path, deb), "bookworm", site())
+    assert (found.name, found.version, found.file, found.archive) == (name, version, file, "debian")
+    assert (found.bytes, found.sha256, found.stand_in) == (123, SHA, False)
+
+
+def test_each_archive_is_told_from_the_other() -> None:
+    text = (
+        "Reading package lists...\nNeed to get 2 kB of archives.\n"
+        + uri("pool/a_1_all.deb", "a_1_all.deb")
+        + uri("pool/b_1_all.deb", "b_1_all.deb", "http://safe.example.org/debian-security")
+    )
+    found = list(parse_uris(text, "bookworm", site()))
+    assert [(file.name, file.archive, file.file) for file in found] == [
+        *(("a", "debian", "pool/a_1_all.deb"), ("b", "debian-security", "pool/b_1_all.deb")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mirror", "shown"),
+    [
+        ("https://mirror.example.net/x", "https://mirror.example.net/x/debian"),
+        ("https://mirror.example.net/x/", "https://mirror.example.net/x/debian"),
+        # apt leaves out who we are.
+        ("https://me:hunter2@mirror.example.net", "https://mirror.example.net/debian"),
+        ("https://me:p%40ss@mirror.example.net", "https://mirror.example.net/debian"),
+        ("https://me:p%40ss@mirror.example.net", "https://me:p%40ss@mirror.example.net/debian"),
+        ("file:///srv/a mirror", "file:/srv/a mirror/debian"),
+    ],
+)
+def test_a_mirror_s_files_are_called_as_the_archive_s(mirror: str, shown: str) -> None:
+    ours = Site(SiteFile.model_construct(mirrors={"http://archive.example.org": (mirror,)}, stand_ins={}))
+    if mirror.startswith("file:///"):
+        shown = shown.replace("file:/srv", "file:///srv")
+    (found,) = parse_uris(uri("pool/a%2bb_1_all.deb", "a+b_1_all.deb", shown), "bookworm", ours)
+    assert (found.archive, found.file, found.stand_in) == ("debian", "pool/a+b_1_all.deb", False)
+
+
+def test_a_stand_in_for_an_archive_marks_its_packages() -> None:
+    ours = site(stand_ins={"http://archive.example.org/debian": {"url": "http://fake.example.net/d"}})
+    (found,) = parse_uris(
+        uri("pool/a_1_all.deb", "a_1_all.deb", "http://fake.example.net/d"), "bookworm", ours
+    )
+    assert (found.archive, found.stand_in) == ("debian", True)
+
+
+def test_a_package_from_elsewhere_is_refused() -> None:
+    text = uri("pool/a_1_all.deb", "a_1_all.deb", "http://archive.example.org/debian-other")
+    with pytest.raises(
+        BuildFailed, match=r"apt would take a from .*, which is none of the base image's archives"
+    ):
+        list(parse_uris(text, "bookworm", site()))
+
+
+def test_apt_asks_the_site_s_mirrors() -> None:
+    assert site_sources("bookworm", site()) == list(SOURCES)
+    ours = site(
+        mirrors={"http://archive.example.org": "https://mirror.example.net"},
+        stand_ins={"http://safe.example.org": {"url": "http://fake.example.net"}},
+    )
+    assert site_sources("bookworm", ours) == [
+        "deb https://mirror.example.net/debian bookworm main",
+        "deb https://mirror.example.net/debian bookworm-updates main",
+        "deb [trusted=yes] http://fake.example.net/debian-security bookworm-security main",
+    ]
+
+
+class Base:
+    """Stands in for the base image: remembers the question, and answers what the test says."""
+
+    def __init__(self, folder: Path, **answer: str) -> None:
+        self.folder, self.answer = folder, answer
+        self.files: Mapping[str, bytes] = {}
+        self.secrets: Mapping[str, bytes] = {}
+        self.error: BuildFailed | None = None
+
+    def ask(self, files: Mapping[str, bytes], secrets: Mapping[str, bytes]) -> Path:
+        self.files, self.secrets = files, secrets
+        if self.error:
+            raise self.error
+        for stage in ("image", "build", "tools"):
+            (self.folder / stage).write_text(self.answer.get(stage, ""))
+        return self.folder
+
+    @property
+    def requests(self) -> list[str]:
+        """What is asked for, for each stage."""
+        return re.findall(r"^ask (.*)$", self.files["ask.sh"].decode(), re.MULTILINE)
+
+
+def ask(of: ImageDefinition, base: Base, ours: Site | None = None, old: Lock | None = None) -> Any:
+    wanted = Wanted(of, definition(), base_lock(), old, base.ask, {})
+    means: Any = SimpleNamespace(site=ours or site(), log=SimpleNamespace(step=lambda name: None))
+    return KINDS["apt"].lock(wanted, means)
+
+
+def test_apt_is_asked_stage_by_stage(tmp_path: Path) -> None:
+    base = Base(
+        tmp_path,
+        image=uri("pool/a_1_all.deb", "a_1_all.deb"),
+        build=uri("pool/a_1_all.deb", "a_1_all.deb")
+        + uri("pool/gcc_1_all.deb", "gcc_1_all.deb").replace(SHA, "b" * 64),
+        tools=uri("pool/a_1_all.deb", "a_1_all.deb")
+        + uri("pool/python3_1_all.deb", "python3_1_all.deb").replace(SHA, "c" * 64),
+    )
+    found = ask(image(inputs=Inputs(apt=("hello", "bc"), conda=CONDA), build=STAGE), base)
+    # Each on top of what the image has, which is there once.
+    assert {stage: [file.name for file in files] for stage, files in found.items()} == {
+        "image": ["a"],
+        "build": ["gcc"],
+        "tools": ["python3"],
+    }
+    ours, theirs, tools = base.requests
+    assert ours == "image bc hello"
+    assert theirs == "build $pins gcc make"
+    assert tools.startswith("tools $pins ")
+    assert "python3" in tools.split()
+
+
+def test_a_python_package_needs_a_python(tmp_path: Path) -> None:
+    base = Base(tmp_path)
+    ask(image(inputs=Inputs(apt=("hello",), pip=PIP)), base)
+    assert base.requests[0] == "image hello python3"
+
+
+def test_apt_is_not_asked_for_nothing(tmp_path: Path) -> None:
+    base = Base(tmp_path)
+    assert ask(image(inputs=Inputs()), base) == {}
+    assert base.files == {}
+
+
+def test_apt_prefers_the_versions_of_the_last_lock(tmp_path: Path) -> None:
+    base = Base(tmp_path)
+    ask(
+        image(),
+        base,
+        old=lock(image={"apt": (apt_file("hello", "2.10-3"),)}, build={"apt": (apt_file("gcc", "4:1"),)}),
+    )
+    assert base.files["preferences"].decode() == (
+        "Package: hello\nPin: version 2.10-3\nPin-Priority: 1001\n\n"
+        "Package: gcc\nPin: version 4:1\nPin-Priority: 1001\n"
+    )
+    ask(image(), base)
+    assert base.files["preferences"] == b""
+
+
+def test_the_site_s_settings_of_apt_are_secrets(tmp_path: Path) -> None:
+    base, bundle = Base(tmp_path), tmp_path / "ca.pem"
+    bundle.write_bytes(b"certificates")
+    ours = Site(
+        SiteFile.model_validate(
+            {"mirrors": {"http://archive.example.org": "https://me:hunter2@mirror.example.net"}}
+        ),
+        ca_bundle=bundle,
+    )
+    ask(image(), base, ours)
+    assert b"https://me:hunter2@mirror.example.net/debian bookworm main\n" in base.secrets["sources.list"]
+    assert base.secrets["ca"] == b"certificates"
+    assert b'Acquire::https::CAInfo "/run/secrets/ca";\n' in base.secrets["apt.conf"]
+    assert not [name for name, data in base.files.items() if b"hunter2" in data]
+    ask(image(), base)
+    assert set(base.secrets) == {"sources.list", "apt.conf"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            BuildFailed("x", tail=["E: Unable to locate package helo"]),
+            *(BuildFailed, "recipes/app: app: Debian has no package called helo"),
+        ),
+        (
+            BuildFailed("x", tail=["a : Depends: b but it is not going to be installed"]),
+            *(BuildFailed, "recipes/app: app: apt cannot install these packages together"),
+        ),
+        (NetworkFault("the network"), NetworkFault, "the network"),
+    ],
+)
+def test_why_apt_failed(tmp_path: Path, error: BuildFailed, kind: type[BuildFailed], message: str) -> None:
+    base = Base(tmp_path)
+    base.error = error
+    with pytest.raises(kind) as caught:
+        ask(image(), base)
+    assert (type(caught.value), caught.value.message) == (kind, message)
+
+
+# Fetching
+
+
+class Web:
+    """Has nothing, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def download(self, url: str, *words: Any) -> None:
+        self.asked.append(url)
+        raise Gone("it is gone")
+
+
+def fetch(
+    kind: str, file: Any, tmp_path: Path, of: ImageDefinition | None, ours: Site | None = None
+) -> tuple[str, list[str]]:
+    """The hint of the failure, and where the file was looked for."""
+    web = Web()
+    stop = SimpleNamespace(wait=lambda seconds: None, check=lambda: None)
+    means: Any = SimpleNamespace(
+        site=ours or site(),
+        store=Store(tmp_path),
+        web=web,
+        log=SimpleNamespace(line=lambda text: None),
+        stop=stop,
+        on_bytes=lambda count: None,
+    )
+    with pytest.raises(Gone) as caught:
+        KINDS[kind].fetch(file, "it", Origin(definition(), of), means)
+    return caught.value.hint, web.asked
+
+
+def test_a_package_that_the_archive_dropped_says_what_to_do(tmp_path: Path) -> None:
+    mirrors = {"http://archive.example.org": ["https://one.example.net", "https://two.example.net"]}
+    ours = Site(SiteFile.model_validate({"mirrors": {k: tuple(v) for k, v in mirrors.items()}}))
+    hint, asked = fetch("apt", apt_file(), tmp_path, image(), ours)
+    assert asked == [
+        f"https://{host}.example.net/debian/pool/main/h/hello/hello_2.10-3_amd64.deb"
+        for host in ("one", "two")
+    ]
+    assert hint.startswith(
+        "the archive has moved on: imagefactory lock --upgrade app takes what it has today"
+    )
+    assert "imagefactory lock --upgrade debian-12 " in fetch("apt", apt_file(), tmp_path, None)[0]
+
+
+def test_a_package_that_the_channel_dropped_says_what_to_do(tmp_path: Path) -> None:
+    hint, asked = fetch("conda", conda_file(channel="https://conda.example.org/lab"), tmp_path, image())
+    assert asked == ["https://conda.example.org/lab/linux-64/fermitools-2.5.1-h0_1.conda"]
+    assert hint == "the channel has moved on: imagefactory lock --upgrade app takes what it has today"
+
+
+# Installing
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "staged"),
+    [
+        (
+            "apt",
+            apt_file("libstdc++6", "1~x+y"),
+            Staged("apt/libstdc++6_1~x+y_amd64.deb", apt_file("libstdc++6", "1~x+y").sha256),
+        ),
+        ("pip", pip_file(), Staged("pip/numpy-2.1.0-py3-none-any.whl", pip_file().sha256)),
+        (
+            "conda",
+            conda_file(),
+            Staged("conda/conda-forge/linux-64/fermitools-2.5.1-h0_1.conda", conda_file().sha256),
+        ),
+        (
+            "conda",
+            conda_file(channel="https://conda.example.org/my lab"),
+            Staged(
+                "conda/https_conda.example.org_my_lab/linux-64/fermitools-2.5.1-h0_1.conda",
+                conda_file().sha256,
+            ),
+        ),
+        ("sources", source_file(), Staged("sources/app/app-1.0.tar.gz", "a" * 64)),
+        (
+            "sources",
+            source_file("library", REPOSITORY),
+            Staged("sources/library", source_file("library", REPOSITORY).sha256, unpack=True),
+        ),
+    ],
+)
+def test_where_a_file_stands(kind: str, file: Any, staged: Staged) -> None:
+    assert KINDS[kind].stage(file) == staged
+
+
+def test_nothing_is_installed_by_no_script() -> None:
+    for kind in KINDS.values():
+        assert kind.install((), image(), "image") == ""
+    assert KINDS["sources"].install((source_file(),), image(), "image") == ""
+    assert KINDS["pip"].install((pip_file("uv"),), image(), "tools") == ""
+
+
+def test_packages_are_installed_from_files_alone() -> None:
+    apt = KINDS["apt"].install((apt_file(),), image(), "build")
+    assert apt.startswith("# Debian packages of the stage 'build', from files alone.\nset -eu\n")
+    assert "--no-install-recommends --allow-downgrades /packages/apt/*.deb\n" in apt
+    assert "chmod a-s" in apt
+    pip = KINDS["pip"].install((pip_file(), pip_file("torch", "2.4.0+cu124")), image(), "image")
+    assert "--no-index --no-deps --require-hashes" in pip
+    assert f"\ntorch==2.4.0+cu124 --hash=sha256:{pip_file('torch', '2.4.0+cu124').sha256}\nEND\n" in pip
+    conda = KINDS["conda"].install((conda_file(), conda_file("numpy", channel="a/b")), image(), "image")
+    names = "conda-forge/linux-64/fermitools-2.5.1-h0_1.conda\na_b/linux-64/numpy-2.5.1-h0_1.conda"
+    assert f"<<'END'\n{names}\nEND\n" in conda
+    for script in (apt, pip, conda):
+        assert script.splitlines()[1] == "set -eu"
+        assert not re.search(r"\{\{|\}\}|https?:", script)
+
+
+def test_kinds_are_resolved_in_the_order_in_which_they_need_each_other() -> None:
+    assert list(KINDS) == ["apt", "pip", "conda", "sources"]
+    assert set(KINDS) == set(StageLock.model_fields)

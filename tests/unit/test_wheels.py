@@ -1,0 +1,230 @@
+"""Which file of a Python package fits, what it is built with, and what uv's answers mean."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.inputs.index import index_of
+from imagefactory.inputs.uv import Found, Request, _failure, _preferences, _project, _read
+from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, best_wheel, build_requires
+from imagefactory.model.recipe import PipIndex
+from imagefactory.model.site import SiteFile
+from imagefactory.site import Site
+from tests.unit.samples import PIP
+
+DEBIAN_12 = Target((3, 11), (2, 36), "x86_64")
+HERE, WHAT = "manylinux_2_17_x86_64.manylinux2014_x86_64", "recipes/app: app: Python packages"
+
+
+@pytest.mark.parametrize(
+    ("names", "best"),
+    [
+        ([], None),
+        (["a-1-py3-none-any.whl"], "a-1-py3-none-any.whl"),
+        (["a-1-py2.py3-none-any.whl"], "a-1-py2.py3-none-any.whl"),
+        (["a-1-py3-none-any.whl", f"a-1-cp311-cp311-{HERE}.whl"], f"a-1-cp311-cp311-{HERE}.whl"),
+        (["a-1-cp310-cp310-linux_x86_64.whl", f"a-1-cp39-abi3-{HERE}.whl"], f"a-1-cp39-abi3-{HERE}.whl"),
+        # The newest glibc that this one still is.
+        (
+            [f"a-1-cp311-cp311-manylinux_2_{minor}_x86_64.whl" for minor in (17, 28, 36, 38)],
+            "a-1-cp311-cp311-manylinux_2_36_x86_64.whl",
+        ),
+        (["a-1-cp311-cp311-manylinux1_x86_64.whl"], "a-1-cp311-cp311-manylinux1_x86_64.whl"),
+        (["a-1-cp311-cp311-manylinux2010_x86_64.whl"], "a-1-cp311-cp311-manylinux2010_x86_64.whl"),
+        (["a-1-cp311-cp311-linux_x86_64.whl"], "a-1-cp311-cp311-linux_x86_64.whl"),
+        # A build number counts as one, and is better than none.
+        (["a-1-9-py3-none-any.whl", "a-1-10-py3-none-any.whl"], "a-1-10-py3-none-any.whl"),
+        (["a-1-1-py3-none-any.whl", "a-1-py3-none-any.whl"], "a-1-1-py3-none-any.whl"),
+        # None of these is for this Python on this system.
+        (
+            [
+                *("a-1-cp312-cp312-linux_x86_64.whl", "a-1-cp312-abi3-manylinux_2_17_x86_64.whl"),
+                *("a-1-cp311-cp311-manylinux_2_37_x86_64.whl", "a-1-cp311-cp311-manylinux_2_17_aarch64.whl"),
+                *("a-1-cp311-cp311-musllinux_1_1_x86_64.whl", "a-1-cp311-cp311-macosx_11_0_arm64.whl"),
+                *(
+                    "a-1-cp311-cp311-win_amd64.whl",
+                    "a-1-cp311-cp311t-linux_x86_64.whl",
+                    "a-1-py2-none-any.whl",
+                ),
+                *("a-1-pp311-pypy311_pp73-manylinux_2_17_x86_64.whl", "a-1.tar.gz", "a.whl", "", "..whl"),
+            ],
+            None,
+        ),
+    ],
+)
+def test_the_wheel_that_fits_best(names: list[str], best: str | None) -> None:
+    assert best_wheel(names, DEBIAN_12) == best
+    assert best_wheel(reversed(names), DEBIAN_12) == best
+
+
+def test_a_target_is_what_uv_calls_it() -> None:
+    assert DEBIAN_12.uv_platform == "x86_64-manylinux_2_36"
+    assert Target((3, 13), (2, 41), "aarch64").uv_platform == "aarch64-manylinux_2_41"
+
+
+PYPROJECT = '[build-system]\nrequires = ["hatchling>=1", "numpy"]\nbuild-backend = "hatchling.build"\n'
+
+
+def sdist(folder: Path, kind: str, files: dict[str, str]) -> tuple[Path, str]:
+    """A source distribution as the store holds it, without its name."""
+    file = folder / "0123"
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+        return file, "a-1.zip"
+    with tarfile.open(file, f"w:{kind}") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return file, f"a-1.tar.{kind}"
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (PYPROJECT, ("hatchling>=1", "numpy")),
+        ("[tool.x]\n", DEFAULT_BACKEND),
+        ("[build-system]\nrequires = []\n", DEFAULT_BACKEND),
+        ("build-system = 1\n", DEFAULT_BACKEND),
+        ("[build-system]\nrequires = 'numpy'\n", DEFAULT_BACKEND),
+        ("not toml", DEFAULT_BACKEND),
+        (None, DEFAULT_BACKEND),
+    ],
+)
+def test_what_a_source_distribution_is_built_with(
+    tmp_path: Path, kind: str, text: str | None, found: tuple[str, ...]
+) -> None:
+    files = {"a-1/setup.py": "", "a-1/tests/pyproject.toml": PYPROJECT.replace("numpy", "wrong")}
+    if text is not None:
+        files["a-1/pyproject.toml"] = text
+    assert build_requires(*sdist(tmp_path, kind, files)) == found
+
+
+def test_what_is_no_archive_is_built_as_pip_would(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"not an archive")
+    for name in ("a-1.tar.gz", "a-1.zip"):
+        assert build_requires(tmp_path / "a", name) == DEFAULT_BACKEND
+
+
+# uv's answers (PEP 751)
+
+FILES = "https://files.example.org"
+LOCK = f"""\
+lock-version = "1.0"
+created-by = "uv"
+[[packages]]
+name = "numpy"
+version = "2.1.0"
+sdist = {{ url = "{FILES}/ab/numpy-2.1.0.tar.gz", size = 99, hashes = {{ sha256 = "SDIST" }} }}
+[[packages.wheels]]
+url = "{FILES}/cd/numpy-2.1.0-cp312-cp312-manylinux_2_17_x86_64.whl"
+size = 1
+hashes = {{ sha256 = "W1" }}
+[[packages.wheels]]
+url = "{FILES}/ef/numpy-2.1.0-cp311-cp311-manylinux_2_17_x86_64.whl#x"
+size = 7
+hashes = {{ sha256 = "W2" }}
+[[packages]]
+name = "old-thing"
+version = "0.1"
+sdist = {{ name = "old_thing-0.1.zip", url = "{FILES}/x", hashes = {{ sha256 = "OLD" }} }}
+[[packages.wheels]]
+name = "old_thing-0.1-py2-none-any.whl"
+url = "{FILES}/y"
+hashes = {{ sha256 = "NO" }}
+[[packages]]
+name = "torch"
+version = "2.4.0+cu124"
+[[packages.wheels]]
+url = "{FILES}/torch-2.4.0%2Bcu124-cp311-cp311-linux_x86_64.whl"
+hashes = {{ sha256 = "TORCH" }}
+"""
+
+
+def read(folder: Path, text: str) -> list[Found]:
+    file = folder / "pylock.toml"
+    file.write_text(text, encoding="utf-8")
+    return _read(file, Request(PIP.packages, DEBIAN_12, indexes=PIP.indexes), WHAT)
+
+
+def test_uv_s_answer_gives_one_file_for_each_package(tmp_path: Path) -> None:
+    assert read(tmp_path, LOCK) == [
+        Found("numpy", "2.1.0", "numpy-2.1.0-cp311-cp311-manylinux_2_17_x86_64.whl", "W2", 7, ""),
+        Found("old-thing", "0.1", "old_thing-0.1.zip", "OLD", 0, ""),
+        Found("torch", "2.4.0+cu124", "torch-2.4.0+cu124-cp311-cp311-linux_x86_64.whl", "TORCH", 0, "wheels"),
+    ]
+    assert [each.is_wheel for each in read(tmp_path, LOCK)] == [True, False, True]
+    assert read(tmp_path, 'lock-version = "1.0"\n') == []
+
+
+def test_a_package_that_fits_nowhere_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed) as caught:
+        read(tmp_path, LOCK.replace("cp311-cp311-linux", "cp312-cp312-linux"))
+    assert caught.value.message == f"{WHAT}: torch 2.4.0+cu124 has no file for Python 3.11 on x86_64"
+    assert caught.value.hint == "ask for another version under 'constraints'"
+
+
+@pytest.mark.parametrize("name", ["torch", "Torch", "TORCH"])
+def test_the_index_of_a_package_goes_by_its_plain_name(name: str) -> None:
+    indexes = {"wheels": PipIndex(url="https://a.example.org", packages=("torch", "My_Thing.x"))}
+    assert index_of(name, indexes) == "wheels"
+    assert index_of("my-thing-x", indexes) == "wheels"
+    assert index_of("numpy", indexes) == ""
+
+
+def means(**settings: Any) -> Any:
+    return SimpleNamespace(
+        site=Site(SiteFile.model_validate(settings)), log=SimpleNamespace(path=Path("lock.log"))
+    )
+
+
+def test_uv_is_told_which_package_comes_from_which_index() -> None:
+    mirror = means(mirrors={"https://wheels.example.org": "https://mirror.example.net/w"})
+    indexes = {"wheels": PipIndex(url="https://wheels.example.org/simple/", packages=("torch", "triton"))}
+    request = Request(("numpy>=1.26", 'Torch[cuda]==2.4; python_version >= "3"'), DEBIAN_12, indexes=indexes)
+    found = tomllib.loads(_project(request, mirror))
+    assert found["project"]["requires-python"] == ">=3.11"
+    # uv takes an index only for what is asked for by name.
+    assert found["project"]["dependencies"] == [*request.packages, "triton"]
+    assert found["tool"]["uv"]["sources"] == {"torch": {"index": "wheels"}, "triton": {"index": "wheels"}}
+    assert found["tool"]["uv"]["index"] == [
+        {"name": "wheels", "url": "https://mirror.example.net/w/simple", "explicit": True}
+    ]
+
+
+def test_uv_is_told_the_versions_that_we_have() -> None:
+    found = tomllib.loads(_preferences({"old-thing": "0.1", "numpy": "2.1.0"}))
+    assert [(each["name"], each["version"]) for each in found["packages"]] == [
+        *(("numpy", "2.1.0"), ("old-thing", "0.1")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("error: Failed to fetch: `https://index.example.org/simple/numpy/`", NetworkFault),
+        (
+            "error: Request failed after 3 retries\n  Caused by: tcp connect error: Connection refused",
+            NetworkFault,
+        ),
+        ("  x No solution found when resolving dependencies:\n  because numpy<2 and numpy>=2", BuildFailed),
+    ],
+)
+def test_why_uv_failed(said: str, kind: type[BuildFailed]) -> None:
+    error = _failure(said.splitlines(), WHAT, means())
+    assert type(error) is kind
+    assert error.message.startswith(f"{WHAT}: ")
+    assert error.tail == tuple(said.splitlines())
+    assert error.hint
