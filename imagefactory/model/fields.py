@@ -124,7 +124,8 @@ def _requirement(value: str) -> str:
     try:
         requirement = Requirement(value)
     except InvalidRequirement as error:
-        raise ValueError(f"'{value}' is not a requirement such as numpy>=1.26: {error}") from None
+        reason = str(error).partition("\n")[0]  # what follows draws an arrow
+        raise ValueError(f"'{value}' is not a requirement such as numpy>=1.26: {reason}") from None
     if requirement.url:
         raise ValueError(f"'{requirement.name}' names an address: declare an index under 'indexes' instead")
     return value
