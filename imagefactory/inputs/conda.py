@@ -15,6 +15,7 @@ from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged,
 from imagefactory.model.lock import CondaFile, Stage
 from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageDefinition
+from imagefactory.records import remove_tree
 from imagefactory.redact import redact
 from imagefactory.run import stream
 from imagefactory.web import Expected, Gone
@@ -154,6 +155,7 @@ def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[s
 
     def ask() -> None:
         lines: list[str] = []
+        remove_tree(folder / "conda")  # rattler can make nothing of an answer that its last try kept
 
         def hear(line: str) -> None:
             lines.append(line)

@@ -33,7 +33,8 @@ exit 1
 class Package:
     """One package. ``files`` are texts by their path below the prefix; those in ``bin/`` can be run.
 
-    ``post_link`` is a script that runs when the package is installed.
+    ``post_link`` is a script that runs when the package is installed. With ``entry_points``, such as
+    ``app = app:main``, it is a package for any Python, whose modules are below ``site-packages/``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Package:
     depends: Sequence[str] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     post_link: str = ""
+    entry_points: Sequence[str] = ()
 
 
 def make_channel(folder: Path, packages: Iterable[Package]) -> None:
@@ -70,7 +72,7 @@ def _archive(package: Package) -> bytes:
         "license": "LicenseRef-stand-in",
     }
     if package.subdir == "noarch":
-        index["noarch"] = "generic"
+        index["noarch"] = "python" if package.entry_points else "generic"
     else:
         index |= {"arch": "x86_64", "platform": "linux"}
     paths = {"paths": [_path(name, data) for name, data in sorted(files.items())], "paths_version": 1}
@@ -81,6 +83,9 @@ def _archive(package: Package) -> bytes:
         "info/about.json": json.dumps({"summary": "a stand-in that serves tests"}).encode(),
         **dict(sorted(files.items())),
     }
+    if package.entry_points:
+        link = {"noarch": {"type": "python", "entry_points": list(package.entry_points)}}
+        content["info/link.json"] = json.dumps({**link, "package_metadata_version": 1}).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, data in content.items():
@@ -133,10 +138,17 @@ def conda_forge_stand_ins() -> list[Package]:
         for version in versions
     ]
     found.append(Package("ipython", "9.4.0", depends=["python"], files=_programs("ipython")))
-    jupyter = _programs("jupyter", "jupyter-lab")
-    found.append(Package("jupyterlab", "4.4.5", depends=["python", "ipython"], files=jupyter))
+    jupyter = Package(
+        "jupyterlab",
+        "4.4.5",
+        depends=["python", "ipython"],
+        files={"site-packages/jupyterlab/__init__.py": "# a stand-in\n"},
+        entry_points=["jupyter = jupyterlab:main", "jupyter-lab = jupyterlab:main"],
+    )
+    needs = ["fermitools", "numpy", "astropy", "scipy", "matplotlib"]
+    found += [jupyter, Package("fermipy", "1.4.1", depends=needs)]
     # It also has what the channels before it have: their own are to be taken.
-    found.append(Package("fermipy", "9.9.9", files=_programs("wrong-channel")))
+    found.append(Package("fermitools-data", "9.9.9", files=_programs("wrong-channel")))
     found.append(Package("fslpy", "9.9.9", files=_programs("wrong-channel")))
     return found
 
@@ -167,7 +179,6 @@ def fermi_stand_ins() -> list[Package]:
     return [
         fermitools,
         Package("fermitools-data", "0.18", files=caldb),
-        Package("fermipy", "1.4.1", depends=["fermitools", "numpy", "astropy", "scipy", "matplotlib"]),
     ]
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN201, T201
 """A map with a bright square at its middle, and what ds9 made of it."""
 
 import sys

@@ -1,3 +1,4 @@
+# ruff: noqa: ANN001, ANN201, T201
 """JupyterLab starts, on the loopback address only, and answers only whoever has its token."""
 
 import re

@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """The libraries load, find the instrument's response in CALDB, and fermipy works with them."""
 
 import pyIrfLoader

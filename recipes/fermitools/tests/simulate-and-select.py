@@ -1,3 +1,4 @@
+# ruff: noqa: ANN001, ANN003, ANN201, T201
 """One day of a point source with gtobssim, and what gtselect then chooses of it."""
 
 import subprocess

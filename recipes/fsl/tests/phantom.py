@@ -1,3 +1,4 @@
+# ruff: noqa: ANN001, ANN002, ANN201, T201
 """Makes images of which the answer is known, and measures what came of them.
 
     python phantom.py NAME ARGUMENTS...

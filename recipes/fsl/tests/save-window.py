@@ -1,3 +1,4 @@
+# ruff: noqa: ANN201
 """Run by FSLeyes once its window is open: saves the window's view, and ends FSLeyes."""
 
 import os
