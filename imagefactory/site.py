@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from imagefactory.errors import BadInput
 from imagefactory.model.site import SiteFile, StandIn
 from imagefactory.redact import keep_secret
@@ -124,7 +126,12 @@ def _with_variables(settings: SiteFile) -> SiteFile:
         if not all(separator and to for _, separator, to in pairs):
             raise BadInput("IMAGEFACTORY_MIRRORS: expected pairs such as https://from=https://to")
         changes["mirrors"] = {**settings.mirrors, **{of.rstrip("/"): (to,) for of, _, to in pairs}}
-    return settings.model_copy(update=changes)
+    try:
+        return SiteFile.model_validate({**settings.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place, reason = str(first["loc"][0]), first.get("ctx", {}).get("what") or first["msg"]
+        raise BadInput(f"IMAGEFACTORY_{place.upper()}: expected {reason}") from None
 
 
 def _proxies(settings: SiteFile) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import shutil
 import urllib.parse
 import urllib.request
@@ -237,4 +238,4 @@ def _reason(error: Exception) -> str:
         cause = cause.args[0]
     reason = getattr(cause, "reason", None) or cause
     text = str(getattr(reason, "strerror", None) or reason)
-    return redact(text.rpartition(": ")[2] or text)[:200]
+    return redact(re.sub(r"^\[Errno -?\d+\] ", "", text.rpartition(": ")[2] or text))[:200]

@@ -135,7 +135,8 @@ def store_prune(root: Path, unused_for: int) -> None:
     from imagefactory.pipeline import prune_store
 
     removed = prune_store(find_workspace(root), time.time() - unused_for * DAY)
-    click.echo(f"removed {len(removed)} files, {size(sum(stored.bytes for stored in removed))}")
+    files = f"{len(removed)} file{'s' if len(removed) != 1 else ''}"
+    click.echo(f"removed {files}, {size(sum(stored.bytes for stored in removed))}")
 
 
 @click.command(short_help="Write all that builds images into one file.")

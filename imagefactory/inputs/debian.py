@@ -92,6 +92,9 @@ def parse_uris(written: str, suite: str, site: Site) -> Iterator[AptFile]:
     places = {}
     for name, address in archives(default_sources(suite)).items():
         places[site.addresses(address)[0].url.rstrip("/") + "/"] = (name, site.stand_in(address) is not None)
+    for line in written.splitlines():
+        if line.startswith("'") and not _URI.match(line):
+            raise BuildFailed(f"apt names a file without a sha256: {line}")
     for uri, name, version, _, size, sha256 in _URI.findall(written):
         # apt writes addresses without what stands before an @, and in its own way of quoting.
         known = next((p for p in places if _bare(uri).startswith(_bare(p))), None)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from imagefactory.errors import BadFiles
+from imagefactory.errors import BadFiles, BadInput
 from imagefactory.model.lock import KINDS, Lock, LockedFile, LockFile, Stage, StageLock
 from imagefactory.records import write_file
 from imagefactory.workspace import Workspace
 from imagefactory.yamlfiles import dump, load
 
+_SCALE = 20  # some 50 000 files
 _HEADING = "Written by imagefactory lock: every input of every image, pinned. Commit it with the recipe."
 
 
@@ -30,7 +31,7 @@ def read_locks(workspace: Workspace, file: Path, platform: str) -> dict[str, Loc
     if not file.exists():
         return {}
     try:
-        content = load(file, workspace.shown(file), LockFile).model
+        content = load(file, workspace.shown(file), LockFile, scale=_SCALE).model
     except BadFiles as error:
         error.hint = f"mend it, or remove it and run imagefactory lock {_name(file)}"
         raise
@@ -57,7 +58,17 @@ def read_locks(workspace: Workspace, file: Path, platform: str) -> dict[str, Loc
 
 
 def write_locks(file: Path, locks: Mapping[str, Lock], platform: str) -> bool:
-    """Write the locks of a recipe's images, by name; says whether that changed the file."""
+    """Write the locks of a recipe's images, by name; says whether that changed the file.
+
+    Raises BadInput where the file holds locks of another platform.
+    """
+    if file.exists():
+        others = {image.platform for image in load(file, str(file), LockFile, scale=_SCALE).model.images}
+        if others - {platform}:
+            raise BadInput(
+                f"{file} is locked for {', '.join(sorted(others))}, and this machine is {platform}",
+                hint="one file holds the locks of one platform so far",
+            )
     text = dump(_content(locks, platform), _HEADING).encode()
     if file.exists() and file.read_bytes() == text:
         return False

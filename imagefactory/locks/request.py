@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from imagefactory.model.lock import Lock
-from imagefactory.model.recipe import channel_address
+from imagefactory.model.recipe import BuildInputs, channel_address
 from imagefactory.model.spec import BaseDefinition, ImageDefinition
 from imagefactory.site import Site
 
@@ -18,8 +18,8 @@ _MIRRORS = {"sources": {"__all__": {"mirrors"}}}  # where the same file is, too
 
 def image_request(image: ImageDefinition, base: BaseDefinition, base_lock: Lock, site: Site) -> str:
     """sha256 over an image's inputs, what its base image holds, and the stand-ins in force."""
-    build = image.build.inputs.model_dump(mode="json", exclude=_MIRRORS) if image.build else None
-    inputs = image.inputs.model_dump(mode="json", exclude=_MIRRORS)
+    build = _plain(image.build.inputs) if image.build else None
+    inputs = _plain(image.inputs)
     return _digest(inputs, build, base.platform, base_lock.digest, site.rehearsal(_addresses(image)))
 
 
@@ -27,6 +27,12 @@ def base_request(base: BaseDefinition) -> str:
     """sha256 over what decides which packages a base image is made of."""
     wanted = base.base.model_dump(mode="json", include={"distribution", "suite", "packages"})
     return _digest(wanted, base.platform)
+
+
+def _plain(inputs: BuildInputs) -> dict[str, Any]:
+    """What is asked for, whatever the order in which packages are named."""
+    plain = inputs.model_dump(mode="json", exclude=_MIRRORS)
+    return {**plain, "apt": sorted(plain["apt"])}
 
 
 def _addresses(image: ImageDefinition) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from imagefactory.bases import load_base
@@ -19,6 +19,7 @@ from imagefactory.pipeline.result import Result
 from imagefactory.pipeline.session import Session
 from imagefactory.plan.bases import made_base
 from imagefactory.plan.locks import LockState, base_lock_state, image_lock_state
+from imagefactory.recipes import load_images
 from imagefactory.records import Record, hold_file, record_of, record_of_base
 
 STAGES: tuple[Stage, ...] = ("image", "build", "tools")
@@ -39,7 +40,7 @@ def ensure_base_lock(session: Session, name: str, *, upgrade: bool = False, lock
         def make(means: Means) -> Lock:
             return lock_base(base.base, state.request, means)
 
-        return _lock(session, name, record, base, state, upgrade, file, make)
+        return _lock(session, name, record, base, state, upgrade, file, make, {name})
 
     return guarded(name, record, session.progress, session.stop, work)
 
@@ -67,7 +68,8 @@ def ensure_image_lock(
             return resolve(session, image, base, base_lock, old, state.request, means)
 
         file = lock_file(session.workspace, image.recipe)
-        return _lock(session, image.id, record, base, state, upgrade, file, make)
+        present = {other.id for other in load_images(session.workspace, [image.recipe])}
+        return _lock(session, image.id, record, base, state, upgrade, file, make, present)
 
     return guarded(image.id, record, session.progress, session.stop, work)
 
@@ -114,7 +116,9 @@ def _lock(
     upgrade: bool,
     file: Path,
     make: Callable[[Means], Lock],
+    present: Collection[str],
 ) -> Result:
+    """Make a lock and write it beside those of the images that are ``present`` in the recipe."""
     reason = state.reason or "--upgrade was given"
     start = time.monotonic()
     with (
@@ -126,7 +130,8 @@ def _lock(
         # Other images of the recipe may be locked at the same time.
         with hold_file(record.folder.parent / f"{file.parent.name}.lock"):
             locks = read_locks(session.workspace, file, base.platform)
-            write_locks(file, {**locks, id: lock}, base.platform)
+            kept = {name: lock for name, lock in locks.items() if name in present}
+            write_locks(file, {**kept, id: lock}, base.platform)
         log.done(True, "locked")
     found = tuple(str(change) for change in changes(state.lock, lock))
     return Result(id, "lock", time.monotonic() - start, found or ("nothing is newer",))

@@ -55,4 +55,6 @@ def image_lock_state(
         return LockState(None, "its inputs are not locked yet", request)
     if lock.request != request:
         return LockState(lock, "its inputs, or its base image's, changed since they were locked", request)
+    if lock.stand_ins and not site.settings.stand_ins:
+        return LockState(None, "it is locked with stand-ins", request)
     return LockState(lock, "", request)

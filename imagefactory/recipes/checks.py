@@ -20,7 +20,17 @@ from imagefactory.yamlfiles import Text, shorten
 Where = tuple[str | int, ...]
 TESTS_AT = "/tests/"
 
-_LISTS: tuple[Where, ...] = (("inputs", "apt"), ("build", "inputs", "apt"), ("commands",), ("path",))
+_LISTS: tuple[Where, ...] = (
+    ("inputs", "apt"),
+    ("inputs", "pip", "packages"),
+    ("inputs", "pip", "constraints"),
+    ("inputs", "conda", "channels"),
+    ("inputs", "conda", "packages"),
+    ("build", "inputs", "apt"),
+    ("commands",),
+    ("path",),
+    ("home_folders",),
+)
 
 
 @dataclass(frozen=True, slots=True)

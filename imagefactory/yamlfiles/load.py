@@ -71,14 +71,17 @@ def load(
     shown: str,
     kind: type[Model],
     check: Callable[[Text], Iterable[Problem]] = lambda text: (),
+    *,
+    scale: int = 1,
 ) -> Loaded[Model]:
     """Read ``file`` as a ``kind``; ``shown`` is its name in messages.
 
-    ``check`` finds defects beyond the shape of each value, also in a text that has such defects.
+    ``check`` finds defects beyond the shape of each value, also in a text that has such defects. ``scale``
+    multiplies how much the file may hold.
     Raises BadFiles with all defects.
     """
     try:
-        document = parse(_read(file, shown))
+        document = parse(_read(file, shown, MAX_BYTES * scale), scale)
     except Malformed as error:
         raise BadFiles([Problem(shown, *error.defect)]) from None
     text = Text(shown, document)
@@ -93,7 +96,7 @@ def load(
     return Loaded(model, text)
 
 
-def _read(file: FilePath, shown: str) -> bytes:
+def _read(file: FilePath, shown: str, limit: int) -> bytes:
     try:
         if file.is_symlink():
             complaint = "is a symbolic link: put the file itself there"
@@ -103,7 +106,7 @@ def _read(file: FilePath, shown: str) -> bytes:
             complaint = "is not a regular file"
         else:
             with file.open("rb") as content:
-                return content.read(MAX_BYTES + 1)
+                return content.read(limit + 1)
     except OSError as error:
         complaint = f"cannot be read: {error.strerror}"
     raise BadFiles([Problem(shown, 0, 0, complaint)])

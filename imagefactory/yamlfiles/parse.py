@@ -77,11 +77,14 @@ class Document:
         return self.values.get(path, (1, 1))
 
 
-def parse(content: bytes) -> Document:
-    """Read one YAML document, a mapping. Raises Malformed where it cannot be read to its end."""
-    text = _decode(content)
+def parse(content: bytes, scale: int = 1) -> Document:
+    """Read one YAML document, a mapping. Raises Malformed where it cannot be read to its end.
+
+    ``scale`` multiplies how much a file may hold: those that programs write are larger.
+    """
+    text = _decode(content, MAX_BYTES * scale)
     try:
-        _refuse_tricks(text)
+        _refuse_tricks(text, MAX_NODES * scale)
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         raise Malformed(*_explain(error, text)) from None
@@ -94,9 +97,9 @@ def parse(content: bytes) -> Document:
     return document
 
 
-def _decode(content: bytes) -> str:
-    if len(content) > MAX_BYTES:
-        raise Malformed(1, 1, f"the file is larger than {MAX_BYTES >> 20} MiB")
+def _decode(content: bytes, limit: int) -> str:
+    if len(content) > limit:
+        raise Malformed(1, 1, f"the file is larger than {limit >> 20} MiB")
     try:
         text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -114,14 +117,14 @@ def _end(text: str) -> Place:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
-def _refuse_tricks(text: str) -> None:
+def _refuse_tricks(text: str, most: int) -> None:
     """Walk the events, which cannot recurse, before nodes are made of them."""
     depth = documents = 0
     for nodes, event in enumerate(yaml.parse(text, Loader=_LOADER), 1):
         mark: Any = event.start_mark
         line, column = mark.line + 1, mark.column + 1
-        if nodes > MAX_NODES:
-            raise Malformed(line, column, f"more than {MAX_NODES} values in one file")
+        if nodes > most:
+            raise Malformed(line, column, f"more than {most} values in one file")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise Malformed(line, column, "anchors and aliases are not supported: write the value out")
         tag = getattr(event, "tag", None)

@@ -107,4 +107,4 @@ def test_what_the_store_lost_is_named(bench: Bench, tmp_path: Path) -> None:
     # What this checkout's locks name is never pruned; what nobody names goes.
     assert bench.run("store", "prune", "--unused-for", "0", **store).out.startswith("removed 0 files")
     shutil.rmtree(bench.folder(image))
-    assert bench.run("store", "prune", "--unused-for", "0", **store).out.startswith("removed 1 files")
+    assert bench.run("store", "prune", "--unused-for", "0", **store).out.startswith("removed 1 file")

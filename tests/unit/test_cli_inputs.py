@@ -150,7 +150,7 @@ def test_the_store_is_pruned(call: Call, store: Store) -> None:
     for stored in store.files():
         os.utime(stored.path, (1, 1))
     assert call("store", "prune", "--unused-for", "100000")[1] == "removed 0 files, 0 B\n"
-    assert call("store", "prune")[1] == "removed 1 files, 1.5 kB\n"
+    assert call("store", "prune")[1] == "removed 1 file, 1.5 kB\n"
     assert [stored.sha256 for stored in store.files()] == [apt_file().sha256]
 
 

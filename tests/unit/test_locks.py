@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from imagefactory.bases import host_platform, load_base
-from imagefactory.errors import BadFiles
+from imagefactory.errors import BadFiles, BadInput
 from imagefactory.locks import base_request, changes, image_request, lock_file, read_locks, write_locks
-from imagefactory.model.lock import Lock
+from imagefactory.model.lock import Lock, StageLock
 from imagefactory.model.recipe import Conda, Inputs, Pip, SmokeTest
 from imagefactory.model.site import SiteFile
 from imagefactory.model.spec import ImageDefinition
@@ -411,3 +411,19 @@ def test_a_bad_requirement_is_told_in_one_line() -> None:
     with pytest.raises(ValidationError) as caught:
         Pip(packages=("numpy >> 1",))
     assert "\n" not in str(caught.value.errors()[0]["ctx"]["error"])
+
+
+def test_a_large_lock_can_be_read_again(root: Workspace) -> None:
+    files = tuple(apt_file(name=f"package-{n}", sha256=f"{n:064x}") for n in range(6000))
+    lock = Lock(request="a" * 64, image=StageLock(apt=files))
+    file = root.recipes / "app" / "lock.yaml"
+    write_locks(file, {"app": lock}, "linux/amd64")
+    assert len(read_locks(root, file, "linux/amd64")["app"].image.apt) == 6000
+
+
+def test_locks_of_another_platform_are_not_overwritten(root: Workspace) -> None:
+    file = root.recipes / "app" / "lock.yaml"
+    write_locks(file, {"app": Lock(request="a" * 64)}, "linux/arm64")
+    with pytest.raises(BadInput, match="is locked for linux/arm64, and this machine is linux/amd64"):
+        write_locks(file, {"app": Lock(request="a" * 64)}, "linux/amd64")
+    assert read_locks(root, file, "linux/amd64") == {}
