@@ -32,6 +32,9 @@ _CREDENTIAL = re.compile(
     r"|[a-z][a-z0-9+.-]*://[^/\s:@\"]+:[^/\s:@\"]+@"
 )
 
+# A machine without a GPU, as this one may be, is not what these tests are about.
+_QUIET = {"IMAGEFACTORY_GPU_CHECK": "off"}
+
 Check = Callable[[], str]  # says what is wrong, or nothing
 
 
@@ -80,7 +83,7 @@ def _report(name: str, check: Check) -> TestReport:
 
 
 def _shell(subject: Subject, script: str) -> Outcome:
-    return subject.run(Call(command=("sh", "-c", script)))
+    return subject.run(Call(command=("sh", "-c", script), environment=_QUIET))
 
 
 def _arbitrary_user(subject: Subject) -> str:
@@ -96,7 +99,7 @@ def _read_only_root(subject: Subject) -> str:
     volumes = re.search(r'"Volumes": ?\{"([^"]*)"', subject.settings())
     if volumes:
         return f"{volumes[1]} is a volume: the engine would write to it whatever the user says"
-    outcome = subject.run(Call(command=("sh", "-c", script), user=(0, 0)))
+    outcome = subject.run(Call(command=("sh", "-c", script), user=(0, 0), environment=_QUIET))
     if outcome.status or outcome.output.strip():
         return f"does not start, or can be written to, on a read-only root: {_brief(outcome)}"
     return ""
@@ -162,7 +165,12 @@ def _ownership(subject: Subject, scratch: Path) -> str:
         if root:
             os.chown(folder, *user)
         outcome = subject.run(
-            Call(command=("sh", "-c", "echo x >out && mkdir sub"), user=user, in_folder=folder)
+            Call(
+                command=("sh", "-c", "echo x >out && mkdir sub"),
+                user=user,
+                in_folder=folder,
+                environment=_QUIET,
+            )
         )
         for file in (folder / "out", folder / "sub"):
             if outcome.status or not file.exists():

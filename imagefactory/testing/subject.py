@@ -27,7 +27,8 @@ class Call:
     """One command, and the bounds it runs within. Sizes in bytes, times in seconds.
 
     It runs on a read-only root without network; its working folder is empty, writable and bounded.
-    ``expect`` names files in that folder whose sizes are wanted afterwards.
+    ``expect`` names files in that folder whose sizes are wanted afterwards; ``environment`` is what its
+    caller sets.
     """
 
     command: Sequence[str]
@@ -38,6 +39,7 @@ class Call:
     memory_limit: int = 512 * MIB
     write_limit: int = 16 * MIB
     in_folder: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

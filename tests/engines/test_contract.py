@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pathlib import Path
+
 import pytest
 
 from tests.engines.bench import Bench, exists
@@ -129,3 +131,14 @@ def test_an_image_for_its_own_user_only(bench: Bench) -> None:
     assert {"arbitrary-user", "file-ownership", "no-network"} <= set(failed)
     assert "user 12345 in group 54321 cannot work here" in failed["arbitrary-user"]
     assert not {"labels", "not-root", "no-secrets", "no-leftovers"} & set(failed)
+
+
+def test_an_image_that_wants_a_gpu_keeps_it_without_one(bench: Bench) -> None:
+    """What it says of the missing GPU is for people, and is no breach."""
+    gpu = {"cuda": "13.0", "driver": "580", "capability": ["9.0"]}
+    tests = [{"name": "says", "command": ["true"], "output": ["no NVIDIA GPU is visible here|the driver is"]}]
+    if Path("/dev/nvidiactl").exists():
+        tests[0]["output"] = []
+    image = bench.recipe("wants-a-gpu", needs={"gpu": gpu}, tests=tests)
+    bench.run("build", image)
+    assert bench.failed_tests(image) == {}

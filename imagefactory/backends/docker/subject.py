@@ -166,7 +166,9 @@ class DockerSubject:
         """Start a command in the container, and return the engine's name of it."""
         api: Any = self._engine.client.api
         user = f"{call.user[0]}:{call.user[1]}"
-        process: str = api.exec_create(container, argv, user=user, workdir=WORK)["Id"]
+        process: str = api.exec_create(
+            container, argv, user=user, workdir=WORK, environment=dict(call.environment)
+        )["Id"]
         api.exec_start(process, detach=True)
         return process
 
