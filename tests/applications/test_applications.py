@@ -54,7 +54,7 @@ def test_a_pipeline_that_debian_packages(kept: Bench, image: str) -> None:
 
 @pytest.mark.timeout(9000)
 def test_deeplabcut_on_the_processor(kept: Bench) -> None:
-    """Where PyTorch's own index is out of reach, the usual one serves under its address, with CUDA builds: then
+    """Where PyTorch's own index is out of reach, the usual one serves CUDA builds under its address: then
     every test passes but the one that looks for a build without CUDA.
     """
     environment, expected = {}, {}
