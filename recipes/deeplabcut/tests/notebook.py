@@ -49,6 +49,18 @@ def listening() -> set[str]:
     return {row[1].partition(":")[0] for row in rows if row[3] == LISTENING}
 
 
+def wait_for(client: BlockingKernelClient) -> None:
+    """Until the kernel answers. A client takes one that is only slow to start for dead."""
+    for _ in range(60):
+        try:
+            client.wait_for_ready(timeout=10)
+        except RuntimeError:
+            time.sleep(1)
+        else:
+            return
+    raise SystemExit("the kernel does not answer")
+
+
 def run_in_kernel(address: str, token: str, code: str) -> str:
     """What ``code`` prints in a kernel that the server starts."""
     kernel = json.loads(ask(f"{address}/api/kernels", token, "POST")[1])["id"]
@@ -57,7 +69,7 @@ def run_in_kernel(address: str, token: str, code: str) -> str:
     client.start_channels()
     printed: list[str] = []
     try:
-        client.wait_for_ready(timeout=60)
+        wait_for(client)
         client.execute_interactive(
             code,
             timeout=120,
