@@ -18,13 +18,18 @@ VERSION = "import deeplabcut; print(deeplabcut.__version__)"
 
 
 def ask(address: str, token: str = "", method: str = "GET") -> tuple[int, bytes]:
+    """The answer; the server may name its address a moment before it listens there."""
     headers = {"Authorization": f"token {token}"} if token else {}
     request = urllib.request.Request(address, headers=headers, method=method)  # noqa: S310
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, b""
+    for _ in range(60):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, b""
+        except urllib.error.URLError:
+            time.sleep(0.5)
+    raise SystemExit("JupyterLab does not answer")
 
 
 def start() -> tuple[subprocess.Popen, str, str]:
@@ -86,8 +91,8 @@ def main() -> None:
     server, address, token = start()
     try:
         print("length of the token:", len(token))
-        print("listens on loopback alone:", listening() == {LOOPBACK})
         print("status without the token:", ask(f"{address}/api/kernels")[0])
+        print("listens on loopback alone:", listening() == {LOOPBACK})
         print("status with the token:", ask(f"{address}/api/kernels", token)[0])
         print("the page is JupyterLab:", b"<title>JupyterLab</title>" in ask(f"{address}/lab", token)[1])
         print("printed by a kernel:", run_in_kernel(address, token, VERSION))
