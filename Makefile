@@ -20,7 +20,7 @@ help: ## show this help
 		while IFS='	' read -r name what; do printf 'make %-14s %s\n' "$$name" "$$what"; done
 
 .PHONY: setup
-setup: ## make this machine ready: .venv, Docker Engine, buildx, mmdebstrap
+setup: ## make this machine ready: .venv, Docker Engine, buildx, mmdebstrap, Apptainer
 	@ci/setup
 
 # The first target on a fresh clone sets up; later ones go straight to their work.
@@ -30,8 +30,14 @@ lint list check plan schema: part := python
 .venv/.ready: pyproject.toml ci/requirements.txt ci/setup ci/lib/python.sh
 	@ci/setup $(part)
 
-build-%: .venv/.ready FORCE ## build and test one application's images
+build-%: .venv/.ready FORCE ## build and test one application's images, for Docker and for clusters
 	$(call with_engines,$(imagefactory) build $* $(ARGS))
+
+oci-%: .venv/.ready FORCE ## the same, for Docker alone
+	$(call with_engines,$(imagefactory) build $* --format oci $(ARGS))
+
+sif-%: .venv/.ready FORCE ## the same, for clusters (and Docker, of whose image the SIF file is made)
+	$(call with_engines,$(imagefactory) build $* --format sif $(ARGS))
 
 lock-%: .venv/.ready FORCE ## pin one application's inputs in its lock.yaml
 	$(call with_engines,$(imagefactory) lock $* $(ARGS))

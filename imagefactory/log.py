@@ -42,9 +42,12 @@ class Progress(Protocol):
 
 
 class Log:
-    """One image's voice: to the watcher, to the log file, and its last lines to an error."""
+    """One image's voice: to the watcher, to the log file, and its last lines to an error.
 
-    def __init__(self, id: str, file: Path, progress: Progress) -> None:
+    With ``append`` the file goes on where it was, for what belongs to the same build.
+    """
+
+    def __init__(self, id: str, file: Path, progress: Progress, *, append: bool = False) -> None:
         self.id = id
         self.path = file
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -52,7 +55,7 @@ class Log:
         self._written = 0
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._out: IO[str] = file.open("w", encoding="utf-8", errors="replace")
+            self._out: IO[str] = file.open("a" if append else "w", encoding="utf-8", errors="replace")
         except OSError as error:
             raise disk_error(error, file) from None
 
@@ -83,7 +86,7 @@ class Log:
 
     def test_done(self, test: TestReport) -> None:
         reason = f" ({test.reason})" if test.reason else ""
-        self._write(f"-- {test.kind} test {test.name}: {test.status}{reason}")
+        self._write(f"-- {test.title}: {test.status}{reason}")
         self._progress.test_done(self.id, test)
 
     def done(self, ok: bool, text: str) -> None:

@@ -4,6 +4,8 @@
 
     build/<identifier>/report.json   what was built and how it tested
     build/<identifier>/build.log     everything its last build and tests wrote
+    build/<identifier>/outputs/      what each smoke test wrote, in each kind of image
+    build/<identifier>/*.sif         its SIF file
     build/<identifier>/context/      the rendered files, as they were built
     build/<identifier>/lock          held while the image is built or tested
     build/bases/<name>/              the same for a base image, with its OCI layout in oci/
@@ -54,6 +56,23 @@ class Record:
     def scratch(self) -> Path:
         """For files that must not outlive the build; emptied by whoever gets the lock next."""
         return self.folder / "scratch"
+
+    def output_file(self, format: str, test: str) -> Path:
+        """All that a smoke test wrote in one kind of image."""
+        return self.folder / "outputs" / format / f"{test}.txt"
+
+    def write_output(self, format: str, test: str, text: str) -> None:
+        """Keep what a smoke test wrote."""
+        file = self.output_file(format, test)
+        make_folder(file.parent)
+        write_file(file, text.encode())
+
+    def read_output(self, format: str, test: str) -> str | None:
+        """What a smoke test wrote last, or None."""
+        try:
+            return self.output_file(format, test).read_text(encoding="utf-8")
+        except OSError:
+            return None
 
     @property
     def layout(self) -> Path:

@@ -7,14 +7,17 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from imagefactory.errors import EngineError, Interrupted
 
 GRACE_SECONDS = 10.0
+PIPE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,49 @@ def stream(
     return status
 
 
+def feed(
+    argv: Sequence[str],
+    write: Callable[[IO[bytes]], None],
+    on_line: Callable[[str], None],
+    *,
+    stop: Stop,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command that reads what ``write`` writes, hand each line that it says to ``on_line``, and return
+    its status. Where it ends before it has read all, its status tells why; ``write`` just ends.
+
+    Raises EngineError when the program is missing and Interrupted when ``stop`` was asked for.
+    """
+    if which(argv[0]) is None:
+        raise _missing(argv[0])
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [*_die_with_parent(), *argv],
+            umask=0o022,
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            bufsize=PIPE_BYTES,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        try:
+            with stop.ends(lambda: _signal_group(process, signal.SIGTERM)):
+                with contextlib.suppress(BrokenPipeError):
+                    write(process.stdin)
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
+                status = process.wait()
+        finally:
+            _end(process)
+        said.seek(0)
+        for line in said.read().decode("utf-8", "replace").splitlines():
+            on_line(line)
+    stop.check()
+    return status
+
+
 def attach(
     argv: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> int:
@@ -156,12 +202,12 @@ def _die_with_parent() -> list[str]:
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
-def _signal_group(process: subprocess.Popen[str], number: int) -> None:
+def _signal_group(process: subprocess.Popen[Any], number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[Any]) -> None:
     if process.poll() is not None:
         return
     _signal_group(process, signal.SIGTERM)

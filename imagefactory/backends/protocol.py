@@ -1,4 +1,4 @@
-"""What every kind of image can do: be rendered, built, tested, kept or thrown away."""
+"""What kinds of image can do: be rendered, built or made of another, tested, kept or thrown away."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Protocol
 
 from imagefactory.inputs import Means
+from imagefactory.log import Log
 from imagefactory.model.lock import Lock
 from imagefactory.model.spec import (
     Artifact,
     BaseDefinition,
     BuildContext,
     BuiltBase,
+    File,
     Format,
+    ImageDefinition,
     ImageSpec,
     Step,
     TestedArtifact,
@@ -25,7 +28,7 @@ from imagefactory.testing.subject import Subject
 
 
 class Backend(Protocol):
-    """One kind of image. None knows another."""
+    """The kind that is built from the store: OCI images."""
 
     format: Format
 
@@ -64,6 +67,9 @@ class Backend(Protocol):
     ) -> AbstractContextManager[Subject]:
         """The image as something to run tests on; its containers end with the block."""
 
+    def export(self, reference: str, file: Path) -> None:
+        """Write a kept image to ``file``, an OCI archive, for other kinds to be made of."""
+
     def keep(self, artifact: TestedArtifact, version: str, stand_ins: Sequence[str]) -> Artifact:
         """Give a tested candidate its name; one with stand-ins gets another, that nobody takes for it."""
 
@@ -75,3 +81,30 @@ class Backend(Protocol):
 
     def sweep(self, leftovers: Iterable[str]) -> None:
         """Remove what ``left_behind`` named."""
+
+
+class Converter(Protocol):
+    """A kind that is made of a tested OCI image, and is a file. None knows another."""
+
+    format: Format
+    version: int  # raised when the same OCI image would give another file
+
+    def engines(self) -> Mapping[str, str]:
+        """Name and version of each engine used. Raises EngineError if one is missing."""
+
+    def definition(self, spec: ImageSpec, input_digest: str) -> File:
+        """What builds the image by itself, beside the files of a rendered context. Pure."""
+
+    def make(self, id: str, archive: Path, digest: str, scratch: Path, log: Log, stop: Stop) -> Artifact:
+        """A candidate in ``scratch``, from an OCI archive of the image with that digest. Raises BuildFailed."""
+
+    def subject(self, artifact: Artifact, image: ImageDefinition, stop: Stop) -> Subject:
+        """The file as something to run tests on."""
+
+    def nvidia(self) -> bool:
+        """Whether this machine has a GPU of NVIDIA's that answers."""
+
+    def keep(
+        self, artifact: TestedArtifact, folder: Path, version: str, input_digest: str, stand_ins: Sequence[str]
+    ) -> Path:
+        """Give a tested candidate its name in ``folder``."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagefactory.cli import words
-from imagefactory.cli.run import ask_person, backend_of, conclude, print_json, session_of
+from imagefactory.cli.run import apptainer_of, ask_person, backend_of, conclude, print_json, session_of
 from imagefactory.errors import BadFiles, BadInput, NotLocked, Problem
 from imagefactory.workspace import Workspace, find_workspace
 
@@ -119,13 +119,13 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
         raise BadFiles(problems)
 
 
-@click.command(short_help="Write the Dockerfile of an image, and what it needs.")
+@click.command(short_help="Write the Dockerfile and the .def of an image, and what they need.")
 @words.names
 @click.option("--all", "everything", is_flag=True, help="Render every image.")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Write below this folder.")
 @click.pass_obj
 def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None) -> None:
-    """Write the Dockerfile of an image and the files it needs, to build by itself anywhere.
+    """Write the Dockerfile and the Apptainer definition file of an image, and what they need, to build anywhere.
 
     They go to build/NAME/context, or to a folder NAME below the one given with --to. Needs no
     engine. With --all, images whose inputs are not locked are left out.
@@ -141,7 +141,7 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
     backend, site = backend_of(workspace), load_site(workspace)
     for image in _images(workspace, names):
         try:
-            files = plan_context(workspace, image, backend, site).files
+            files = plan_context(workspace, image, backend, apptainer_of(), site)
         except NotLocked as error:
             if not everything:
                 raise
@@ -165,9 +165,9 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["oci"]),
-    default="oci",
-    help="Kind of image.",
+    type=click.Choice(["oci", "sif", "all"]),
+    default="all",
+    help="For Docker, for clusters (and Docker, of whose image it is made), or all.",
     show_default=True,
 )
 @click.option("--no-cache", is_flag=True, help="Use nothing of earlier builds.")
@@ -191,7 +191,8 @@ def build(
     """Build and test what is out of date, and say why. NAME may be a base image too.
 
     What is not locked is locked first, and what is not in the store is fetched; the build itself has no
-    network. An image gets its name (imagefactory/NAME) only when all of its tests have passed.
+    network. An image gets its name (imagefactory/NAME, build/NAME/NAME-VERSION-DIGEST.sif) only when all of
+    its tests have passed.
     """
     from imagefactory.pipeline import Options, build_images, require_acceptance
     from imagefactory.plan import select
@@ -204,8 +205,9 @@ def build(
     if debug_shell and not sys.stdin.isatty():
         raise BadInput("--debug-shell needs a terminal")
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
+    options = Options(cache=not no_cache, locked=locked, sif=format_ != "oci")
     with session_of(workspace, verbose) as session:
-        results = build_images(session, selection, Options(cache=not no_cache, locked=locked))
+        results = build_images(session, selection, options)
     if debug_shell:
         _debug(session, selection.images[0], results)
     conclude(results, as_json)
@@ -217,7 +219,7 @@ def build(
 @words.as_json
 @click.pass_obj
 def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> None:
-    """Run the tests of built images again, without building."""
+    """Run the tests of built images and SIF files again, without building."""
     from imagefactory.pipeline import test_images
 
     workspace = find_workspace(root)
@@ -287,8 +289,9 @@ def _readable_images(
 def _was_rendered(folder: Path) -> bool:
     """Whether the folder is empty or holds what an earlier run wrote there."""
     must = {"Dockerfile", "environment.sh", "entrypoint.sh", "recipe"}
-    may = {"gpu.sh", "steps", "download"}
+    may = {"home.sh", "gpu.sh", "steps", "download"}
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    there -= {name for name in there if name.endswith(".def")}
     return not there or must <= there <= must | may
 
 

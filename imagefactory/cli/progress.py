@@ -69,7 +69,7 @@ class PlainProgress:
         self._say(id, f"{step.name}: {'cached' if step.cached else f'{step.seconds:.1f} s'}")
 
     def test_done(self, id: str, test: TestReport) -> None:
-        self._say(id, f"{test.kind} test {test.name} {test.status}{_findings(test)}")
+        self._say(id, f"{test.title} {test.status}{_findings(test)}")
 
     def done(self, id: str, ok: bool, text: str) -> None:
         self._say(id, text)
@@ -148,7 +148,7 @@ class LiveProgress:
 
     def test_done(self, id: str, test: TestReport) -> None:
         mark, colour = {"passed": ("✓", "green"), "failed": ("✗", "red")}.get(test.status, ("-", "yellow"))
-        self._print(mark, colour, id, f"{test.kind} test {test.name} {test.status}{_findings(test)}")
+        self._print(mark, colour, id, f"{test.title} {test.status}{_findings(test)}")
 
     def done(self, id: str, ok: bool, text: str) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from imagefactory.backends.protocol import Backend
+    from imagefactory.backends.protocol import Backend, Converter
     from imagefactory.pipeline import Result, Session
     from imagefactory.workspace import Workspace
 
@@ -23,6 +23,13 @@ def backend_of(workspace: Workspace) -> Backend:
     return DockerBackend(workspace.key)
 
 
+def apptainer_of() -> Converter:
+    """What makes SIF files. Looks for the engine when it is first asked."""
+    from imagefactory.backends.apptainer import ApptainerBackend
+
+    return ApptainerBackend()
+
+
 @contextlib.contextmanager
 def session_of(workspace: Workspace, verbose: bool) -> Iterator[Session]:
     """A run that is watched on the screen, and that an interrupt ends."""
@@ -32,7 +39,7 @@ def session_of(workspace: Workspace, verbose: bool) -> Iterator[Session]:
 
     site, backend = load_site(workspace), backend_of(workspace)
     with watch(verbose=verbose) as (progress, stop):
-        yield Session(workspace, site, backend, progress, stop)
+        yield Session(workspace, site, backend, apptainer_of(), progress, stop)
 
 
 def ask_person() -> Callable[[str], bool] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from imagefactory.errors import FactoryError
 from imagefactory.model.recipe import Needs, Terms
-from imagefactory.model.report import BaseReport, Report
+from imagefactory.model.report import BaseReport, Report, TestReport
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.pipeline import Planned, Result, Stock, Unlocked
 from imagefactory.redact import redact
@@ -47,33 +47,50 @@ def tests(report: Report | BaseReport | None) -> str:
     """How many of its tests an image passed."""
     if not isinstance(report, Report):
         return ""
-    passed = sum(test.status == "passed" for test in report.tests)
-    words = f"{passed} of {len(report.tests)} passed"
-    skipped = sum(test.status == "not-run" for test in report.tests)
+    return _counted(report.tests)
+
+
+def _counted(found: Sequence[TestReport]) -> str:
+    passed = sum(test.status == "passed" for test in found)
+    words = f"{passed} of {len(found)} passed"
+    skipped = sum(test.status == "not-run" for test in found)
     return f"{words}, {skipped} not run" if skipped else words
 
 
 def show_results(results: Iterable[Result]) -> None:
-    """The end of a build: what became of each image."""
+    """The end of a build: what became of each image, in each of its formats."""
     results = list(results)
     for item in results:
         if item.action == "nothing":
-            _console().print(Text(f"{item.id}: nothing to do, {'; '.join(item.reasons)}"))
-    table = _table("image", "size", "time", "digest", "tests")
+            name = f"{item.id} (SIF)" if item.format == "sif" else item.id
+            _console().print(Text(f"{name}: nothing to do, {'; '.join(item.reasons)}"))
+    table = _table("image", "format", "size", "time", "digest", "tests")
     for item in results:
-        report = item.report
-        if report is None:
-            table.add_row(item.id, "", duration(item.seconds), "", Text("failed", "red"))
+        took = "up to date" if item.action == "nothing" else duration(item.seconds)
+        bytes_, found, words = _made(item)
+        if not found:
+            table.add_row(item.id, item.format, "", duration(item.seconds), "", Text("failed", "red"))
             continue
         colour = "red" if item.error else "green"
-        table.add_row(
-            item.id,
-            size(report.bytes),
-            "up to date" if item.action == "nothing" else duration(item.seconds),
-            digest(report.image_digest),
-            Text(tests(report) or "base image", colour),
-        )
-    _console().print(table)
+        table.add_row(item.id, item.format, size(bytes_), took, digest(found), Text(words, colour))
+    console = _console()
+    console.print(table)
+    for item in results:
+        sif = item.report.sif if isinstance(item.report, Report) and item.format == "sif" else None
+        if sif and sif.file:
+            console.print(Text(f"build/{item.id}/{sif.file}"), soft_wrap=True)
+
+
+def _made(item: Result) -> tuple[int, str, str]:
+    """The bytes of what was made, its digest, and how many of its tests passed; no digest where nothing was."""
+    report = item.report
+    if report is None:
+        return 0, "", ""
+    if item.format == "oci" or not isinstance(report, Report):
+        return report.bytes, report.image_digest, tests(report) or "base image"
+    if report.sif is None:
+        return 0, "", ""
+    return report.sif.bytes, report.sif.sha256, _counted(report.sif.tests)
 
 
 def show_unlocked(found: Iterable[tuple[str, str]]) -> None:
@@ -184,6 +201,7 @@ def show_image(image: ImageDefinition, report: Report | None) -> None:
             "input digest": report.input_digest,
             "size": size(report.bytes),
             "built": report.built,
+            "SIF file": _sif(image, report),
             "engines": ", ".join(f"{name} {version}" for name, version in report.engines.items()),
         }
     grid = Table.grid(padding=(0, 2))
@@ -196,12 +214,13 @@ def show_image(image: ImageDefinition, report: Report | None) -> None:
     if not report:
         console.print(Text(f"not built here: imagefactory build {image.id}"))
         return
-    table = _table("test", "kind", "status", "time", "")
-    for test in report.tests:
+    table = _table("test", "kind", "format", "status", "time", "")
+    for test in (*report.tests, *(report.sif.tests if report.sif else ())):
         found = "\n".join(f"{name} = {value:g}" for name, value in test.measures.items())
         note = test.reason or found
         status = Text(test.status, _COLOURS.get(test.status, "yellow"))
-        table.add_row(test.name, test.kind, status, duration(test.seconds), Text(note))
+        where = " ".join(filter(None, (test.format, test.options)))
+        table.add_row(test.name, test.kind, where, status, duration(test.seconds), Text(note))
     console.print(table)
 
 
@@ -248,12 +267,20 @@ def result(item: Result) -> dict[str, Any]:
     """What became of one image, for a program."""
     return {
         "id": item.id,
+        "format": item.format,
         "action": item.action,
         "reasons": list(item.reasons),
         "seconds": round(item.seconds, 3),
         "error": _error(item.error),
         "report": item.report.model_dump(mode="json") if item.report else None,
     }
+
+
+def _sif(image: ImageDefinition, report: Report) -> str:
+    if report.sif is None:
+        return ""
+    kept = f"build/{image.id}/{report.sif.file}, {size(report.sif.bytes)}, sha256 {report.sif.sha256}"
+    return kept if report.sif.file else "not kept, for it failed its tests"
 
 
 def _terms(terms: Terms) -> str:

@@ -156,6 +156,7 @@ class Needs(Strict):
     """What the application needs of the machine that runs it. Sizes in bytes."""
 
     gpu: Gpu | None = None
+    mpi: bool = False
     desktop: bool = False
     memory: Size = 1024 * MIB
     disk: Size = 1024 * MIB
@@ -182,6 +183,7 @@ class SmokeTest(Strict):
 
     ``command`` is a list of words, run without a shell in an empty working folder as an ordinary
     user, without network, on a read-only root; the recipe's ``tests/`` folder is at ``/tests``.
+    Lines of its output that match ``varies`` may differ from one run to the next.
     """
 
     name: Identifier
@@ -190,6 +192,7 @@ class SmokeTest(Strict):
     output: tuple[Pattern, ...] = ()
     measures: dict[Line, Measure] = {}
     files: tuple[RelativePath, ...] = ()
+    varies: tuple[Pattern, ...] = ()
     time_limit: Annotated[int, Field(ge=1, le=86400, description="seconds")] = 60
     memory_limit: Size = 1024 * MIB
     write_limit: Size = 64 * MIB

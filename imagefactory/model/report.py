@@ -27,10 +27,18 @@ class TestReport(_Record):
     name: str
     kind: Literal["smoke", "contract"]
     format: Literal["oci", "sif", "vm"] = "oci"
+    options: str = Field(default="", description="words that Apptainer was given")
     status: Literal["passed", "failed", "not-run"]
     reason: str = ""
     seconds: float = 0.0
     measures: dict[str, float] = Field(default={}, description="numbers read from the output")
+
+    @property
+    def title(self) -> str:
+        """What was tested, in words."""
+        if self.format == "oci":
+            return f"{self.kind} test {self.name}"
+        return f"{self.kind} test {self.name} ({' '.join((self.format.upper(), self.options)).strip()})"
 
 
 class Acceptance(_Record):
@@ -41,6 +49,24 @@ class Acceptance(_Record):
     url: str
     how: str
     when: str = ""
+
+
+class SifReport(_Record):
+    """The SIF file of an image, as last made: ``file`` is its name beside this report, ``sha256`` and ``bytes``
+    are the file's. It was made from the OCI image with the digest ``made_from``.
+    """
+
+    status: Literal["passed", "failed"]
+    file: str = Field(description="empty when not kept")
+    made_from: str
+    converter: int = Field(description="version of what makes SIF files of OCI images")
+    sha256: str
+    bytes: int
+    built: str = Field(description="end of the build, UTC, ISO 8601")
+    steps: tuple[StepReport, ...]
+    tests: tuple[TestReport, ...]
+    tests_digest: str
+    engines: dict[str, str]
 
 
 class Report(_Record):
@@ -66,6 +92,7 @@ class Report(_Record):
         default=(), description="names of inputs that are not the true software"
     )
     licence_accepted: Acceptance | None = None
+    sif: SifReport | None = None
     ingredients: dict[str, Any] = Field(description="what the input digest was computed from")
 
 

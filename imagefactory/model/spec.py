@@ -17,7 +17,7 @@ from imagefactory.model.recipe import (
     Terms,
 )
 
-Format = Literal["oci"]
+Format = Literal["oci", "sif"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,21 @@ from pathlib import Path
 
 from imagefactory.errors import Bug, FactoryError, Interrupted, disk_error
 from imagefactory.log import Progress
+from imagefactory.model.spec import Format
 from imagefactory.pipeline.result import Result
 from imagefactory.records import Record
 from imagefactory.run import Stop
 
 
-def guarded(id: str, record: Record, progress: Progress, stop: Stop, work: Callable[[], Result]) -> Result:
+def guarded(
+    id: str,
+    record: Record,
+    progress: Progress,
+    stop: Stop,
+    work: Callable[[], Result],
+    *,
+    format: Format = "oci",
+) -> Result:
     """Do ``work`` with the lock of its image held. Whatever it raises becomes a failed result."""
     start = time.monotonic()
     error: FactoryError
@@ -29,7 +38,7 @@ def guarded(id: str, record: Record, progress: Progress, stop: Stop, work: Calla
     except Exception as unknown:  # a bug in one image's way must not lose the others
         error = _bug(id, record, unknown)
     progress.done(id, False, "interrupted" if isinstance(error, Interrupted) else "failed")
-    return Result(id, "failed", time.monotonic() - start, error=error)
+    return Result(id, "failed", time.monotonic() - start, error=error, format=format)
 
 
 def _bug(id: str, record: Record, error: Exception) -> Bug:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TypeVar
 
 from imagefactory.bases import load_base
 from imagefactory.errors import Interrupted
@@ -18,6 +19,7 @@ from imagefactory.pipeline.locking import ensure_base_lock, ensure_image_lock
 from imagefactory.pipeline.one import build_one, test_one
 from imagefactory.pipeline.result import Options, Result
 from imagefactory.pipeline.session import Session
+from imagefactory.pipeline.sif import has_sif, sif_one, test_sif
 from imagefactory.pipeline.specs import plan_context
 from imagefactory.pipeline.sweep import sweep
 from imagefactory.plan import Selection
@@ -25,6 +27,8 @@ from imagefactory.plan.locks import base_lock_state, image_lock_state
 from imagefactory.records import record_of, record_of_base, write_files
 from imagefactory.site import Site
 from imagefactory.workspace import Workspace
+
+T = TypeVar("T")
 
 
 def build_images(session: Session, selection: Selection, options: Options) -> list[Result]:
@@ -38,10 +42,13 @@ def build_images(session: Session, selection: Selection, options: Options) -> li
     results, broken = _bases(session, selection, options)
     images = [image for image in selection.images if image.base not in broken]
 
-    def work(image: ImageDefinition) -> Result:
+    if options.sif and images:
+        session.apptainer.engines()  # missing ones are better told before an hour's build than after it
+
+    def work(image: ImageDefinition) -> list[Result]:
         return _lock_fetch_build(session, image, options)
 
-    return results + in_parallel(work, images, session)
+    return results + [result for found in in_parallel(work, images, session) for result in found]
 
 
 def lock_images(session: Session, selection: Selection, *, upgrade: bool) -> list[Result]:
@@ -116,8 +123,10 @@ def bundle_images(
     for image in images:
         record = record_of(session.workspace, image.id)
         with record.locked(lambda: None, session.stop):
-            context = plan_context(session.workspace, image, session.backend, session.site)
-            write_files(record.context, context.files)
+            files = plan_context(
+                session.workspace, image, session.backend, session.apptainer, session.site
+            )
+            write_files(record.context, files)
     file = to or default_name(images, session.workspace)
     return file, write_bundle(session, images, file), results
 
@@ -126,10 +135,14 @@ def test_images(session: Session, images: Sequence[ImageDefinition]) -> list[Res
     """Test images as they are, without building any. Raises Interrupted."""
     sweep(session.workspace, session.backend)
 
-    def work(image: ImageDefinition) -> Result:
-        return test_one(session, image)
+    def work(image: ImageDefinition) -> list[Result]:
+        record = record_of(session.workspace, image.id)
+        found = [test_one(session, image)]
+        if not found[0].error and has_sif(record, record.read()):
+            found.append(test_sif(session, image))
+        return found
 
-    return in_parallel(work, images, session)
+    return [result for found in in_parallel(work, images, session) for result in found]
 
 
 def _bases(session: Session, selection: Selection, options: Options) -> tuple[list[Result], set[str]]:
@@ -148,9 +161,14 @@ def _bases(session: Session, selection: Selection, options: Options) -> tuple[li
     return results, broken
 
 
-def _lock_fetch_build(session: Session, image: ImageDefinition, options: Options) -> Result:
+def _lock_fetch_build(session: Session, image: ImageDefinition, options: Options) -> list[Result]:
     result = _lock_and_fetch(session, image, options)
-    return result if result.error else build_one(session, image, options)
+    if result.error:
+        return [result]
+    found = [build_one(session, image, options)]
+    if options.sif and not found[0].error:
+        found.append(sif_one(session, image, options))
+    return found
 
 
 def _lock_and_fetch(session: Session, image: ImageDefinition, options: Options) -> Result:
@@ -180,12 +198,12 @@ def _must_lock(session: Session, image: ImageDefinition, upgrade: bool) -> bool:
 
 
 def in_parallel(
-    work: Callable[[ImageDefinition], Result], images: Sequence[ImageDefinition], session: Session
-) -> list[Result]:
+    work: Callable[[ImageDefinition], T], images: Sequence[ImageDefinition], session: Session
+) -> list[T]:
     """Results of ``work``, in the order of the images. Raises Interrupted."""
     # Two at a time: BuildKit and most compilers use all cores by themselves.
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        futures: list[Future[Result]] = [pool.submit(work, image) for image in images]
+        futures: list[Future[T]] = [pool.submit(work, image) for image in images]
         try:
             wait(futures)
         except BaseException:  # a signal: end what runs, then leave

@@ -7,22 +7,19 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from imagefactory.errors import BadInput, NotLocked, TestsFailed
-from imagefactory.log import Log, Progress
+from imagefactory.errors import BadInput, NotLocked
+from imagefactory.log import Log
 from imagefactory.model.report import Report, StepReport, TestReport
 from imagefactory.model.spec import Artifact, ImageDefinition, Step, TestedArtifact
 from imagefactory.pipeline.guard import guarded
 from imagefactory.pipeline.licences import accepted
-from imagefactory.pipeline.result import Options, Result, now
+from imagefactory.pipeline.result import Options, Result, finished, now
 from imagefactory.pipeline.session import Session
+from imagefactory.pipeline.smoke import mounts_of
 from imagefactory.pipeline.specs import Planned, Unlocked, plan_image
 from imagefactory.plan import tests_digest
 from imagefactory.records import Record, record_of, write_files
 from imagefactory.testing import contract_tests, not_true, smoke_test
-from imagefactory.testing.subject import Mount
-
-TESTS_AT = "/tests"
-
 
 def build_one(session: Session, image: ImageDefinition, options: Options) -> Result:
     """Bring one image up to date, whose inputs are locked and in the store: build and test it, test it, or
@@ -44,7 +41,7 @@ def build_one(session: Session, image: ImageDefinition, options: Options) -> Res
                 report = _test_again(session, record, planned, log)
             else:
                 report = _build(session, record, planned, reasons, log, options)
-        return _finished(session.progress, action, reasons, report, time.monotonic() - start)
+        return finished(session, "oci", action, reasons, report, report.tests, time.monotonic() - start)
 
     return guarded(image.id, record, session.progress, session.stop, work)
 
@@ -64,7 +61,8 @@ def test_one(session: Session, image: ImageDefinition) -> Result:
         planned = _planned(session, image)
         with contextlib.closing(Log(image.id, record.log_file, session.progress)) as log:
             report = _test_again(session, record, planned, log)
-        return _finished(session.progress, "test", ("asked for",), report, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        return finished(session, "oci", "test", ("asked for",), report, report.tests, seconds)
 
     return guarded(image.id, record, session.progress, session.stop, work)
 
@@ -84,7 +82,8 @@ def _build(
     engines = dict(backend.engines())
     log.phase(f"building: {', '.join(reasons)}")
     spec, context = planned.spec, planned.context
-    write_files(record.context, context.files)
+    definition = session.apptainer.definition(spec, context.input_digest)
+    write_files(record.context, (*context.files, definition))
     with record.scratch_folder() as scratch:
         artifact = backend.build(
             spec,
@@ -94,7 +93,7 @@ def _build(
             cache=options.cache,
         )
         try:
-            tests = _run_tests(session, planned, artifact, scratch, log)
+            tests = _run_tests(session, record, planned, artifact, scratch, log)
             report = _report(session, planned, artifact, tests, artifact.steps, engines)
             if report.status == "passed":
                 kept = backend.keep(TestedArtifact(artifact), spec.image.version, spec.lock.stand_ins)
@@ -110,7 +109,7 @@ def _test_again(session: Session, record: Record, planned: Planned, log: Log) ->
     assert old is not None
     artifact = Artifact(old.id, session.backend.format, old.reference, old.image_digest, old.bytes, ())
     with record.scratch_folder() as scratch:
-        tests = _run_tests(session, planned, artifact, scratch, log)
+        tests = _run_tests(session, record, planned, artifact, scratch, log)
     status = "failed" if any(test.status == "failed" for test in tests) else "passed"
     # A test that could not run is owed: the old digest has the next build ask for it again.
     owed = any(test.status == "not-run" for test in tests)
@@ -121,19 +120,22 @@ def _test_again(session: Session, record: Record, planned: Planned, log: Log) ->
 
 
 def _run_tests(
-    session: Session, planned: Planned, artifact: Artifact, scratch: Path, log: Log
+    session: Session, record: Record, planned: Planned, artifact: Artifact, scratch: Path, log: Log
 ) -> list[TestReport]:
     log.phase("testing")
     image = planned.image
-    # A copy that anyone may read, whatever the permissions of the checkout.
-    folder = write_files(scratch / "tests", image.folder.tests)
-    mounts = (Mount(folder, TESTS_AT),)
+    mounts = mounts_of(image, scratch)
     tests = []
     stand_ins = planned.spec.lock.stand_ins
     with session.backend.subject(artifact, planned.spec.base, scratch, session.stop) as subject:
         for test in image.tests:
             log.step(f"test {test.name}")
-            tests.append(not_true(test, stand_ins) if stand_ins else smoke_test(subject, test, mounts))
+            if stand_ins:
+                tests.append(not_true(test, stand_ins))
+            else:
+                report, text = smoke_test(subject, test, mounts)
+                record.write_output("oci", test.name, text)
+                tests.append(report)
             log.test_done(tests[-1])
         for report in contract_tests(subject, image, scratch):
             tests.append(report)
@@ -168,15 +170,3 @@ def _report(
         licence_accepted=accepted(image, session.site),
         ingredients=dict(planned.context.ingredients),
     )
-
-
-def _finished(
-    progress: Progress, action: str, reasons: tuple[str, ...], report: Report, seconds: float
-) -> Result:
-    failed = [test for test in report.tests if test.status == "failed"]
-    progress.done(report.id, not failed, "tests failed" if failed else "done")
-    if not failed:
-        return Result(report.id, "test" if action == "test" else "build", seconds, reasons, report)
-    lines = [f"{report.id}: {test.kind} test {test.name}: {test.reason}" for test in failed]
-    error = TestsFailed("\n".join(lines), hint=f"the log is build/{report.id}/build.log")
-    return Result(report.id, "failed", seconds, reasons, report, error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from imagefactory.backends.protocol import Backend
+from imagefactory.backends.protocol import Backend, Converter
 from imagefactory.inputs import Means
 from imagefactory.log import Log, Progress
 from imagefactory.run import Stop
@@ -24,6 +24,7 @@ class Session:
     workspace: Workspace
     site: Site
     backend: Backend
+    apptainer: Converter
     progress: Progress
     stop: Stop
 

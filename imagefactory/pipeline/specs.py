@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from imagefactory.backends.protocol import Backend
+from imagefactory.backends.protocol import Backend, Converter
 from imagefactory.bases import load_base
 from imagefactory.errors import NotLocked
 from imagefactory.model.lock import Lock
@@ -13,6 +13,7 @@ from imagefactory.model.spec import (
     BaseDefinition,
     BuildContext,
     BuiltBase,
+    File,
     ImageDefinition,
     ImageSpec,
 )
@@ -68,8 +69,10 @@ def unmade(definition: BaseDefinition) -> BuiltBase:
     return BuiltBase(definition.base.name, "", "", definition.base.published, definition.epoch)
 
 
-def plan_context(workspace: Workspace, image: ImageDefinition, backend: Backend, site: Site) -> BuildContext:
-    """The rendered files of one image, whether or not its base image was made here.
+def plan_context(
+    workspace: Workspace, image: ImageDefinition, backend: Backend, converter: Converter, site: Site
+) -> tuple[File, ...]:
+    """The rendered files of one image in every format, whether or not its base image was made here.
 
     Raises NotLocked where its inputs are not locked.
     """
@@ -80,7 +83,9 @@ def plan_context(workspace: Workspace, image: ImageDefinition, backend: Backend,
     base_lock = base_lock_state(workspace, definition, site).good
     assert base_lock
     base = made_base(definition, base_lock, record_of_base(workspace, image.base)) or unmade(definition)
-    return backend.render(make_spec(workspace, image, definition, base, state.good, base_lock))
+    spec = make_spec(workspace, image, definition, base, state.good, base_lock)
+    context = backend.render(spec)
+    return (*context.files, converter.definition(spec, context.input_digest))
 
 
 def debug_image(session: Session, image: ImageDefinition) -> None:

@@ -6,16 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from imagefactory.model.report import Report
 from imagefactory.model.spec import BuildContext, ImageDefinition
+from imagefactory.testing.cluster import CLUSTER_VERSION
 from imagefactory.testing.contract import CONTRACT_VERSION
 
 Action = Literal["build", "test", "nothing"]
 
 # Shown only when nothing else explains the change, for they follow from the others.
-_CONSEQUENCES = ("Dockerfile", "environment.sh", "entrypoint.sh", "revision", "date")
+_CONSEQUENCES = ("Dockerfile", "environment.sh", "home.sh", "entrypoint.sh", "revision", "date")
 _FILES = ("install.sh", "files/")
 
 
@@ -50,6 +52,36 @@ def judge(
     return Verdict("nothing", ("nothing changed since it was built and tested",))
 
 
+def judge_sif(
+    image: ImageDefinition, report: Report | None, converter: int, folder: Path
+) -> tuple[Action, tuple[str, ...]]:
+    """What is to be done for the SIF file of an image that is up to date itself, and why.
+
+    ``converter`` is the version of what would make it; ``folder`` is where the file is.
+    """
+    sif = report.sif if report else None
+    if report is None or sif is None:
+        return "build", ("it was never made here",)
+    if sif.made_from != report.image_digest:
+        return "build", (f"the image moved {_digest(sif.made_from)} → {_digest(report.image_digest)}",)
+    if sif.converter != converter:
+        return "build", (f"SIF files are made in another way now ({sif.converter} → {converter})",)
+    if sif.status == "failed":
+        return "build", ("its tests failed last time",)
+    file = folder / sif.file
+    if not file.is_file() or file.stat().st_size != sif.bytes:
+        return "build", (f"{sif.file} is gone or not whole",)
+    if sif.tests_digest != cluster_digest(image):
+        return "test", ("its tests changed",)
+    return "nothing", ("nothing changed since it was made and tested",)
+
+
+def cluster_digest(image: ImageDefinition) -> str:
+    """sha256 over everything that decides the outcome of the tests of an image's SIF file."""
+    facts = [CLUSTER_VERSION, tests_digest(image), image.needs.mpi, image.needs.gpu is not None]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
 def tests_digest(image: ImageDefinition) -> str:
     """sha256 over everything that decides the outcome of the tests of one image."""
     tests = [test.model_dump(mode="json") for test in image.tests]
@@ -71,7 +103,7 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _difference(name: str, old: Any, new: Any) -> str:
     if name.startswith("base image "):
         return f"{name} moved {_digest(old)} → {_digest(new)}" if old and new else f"now on {name}"
-    if name.startswith(_FILES) or name in _CONSEQUENCES[:3]:
+    if name.startswith(_FILES) or name in _CONSEQUENCES[:4]:
         verb = "is new" if old is None else "was removed" if new is None else "changed"
         return f"{name} {verb}"
     if isinstance(old, list) and isinstance(new, list):

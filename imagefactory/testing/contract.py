@@ -33,7 +33,7 @@ _CREDENTIAL = re.compile(
 )
 
 # A machine without a GPU, as this one may be, is not what these tests are about.
-_QUIET = {"IMAGEFACTORY_GPU_CHECK": "off"}
+QUIET = {"IMAGEFACTORY_GPU_CHECK": "off"}
 
 Check = Callable[[], str]  # says what is wrong, or nothing
 
@@ -43,11 +43,11 @@ def contract_tests(subject: Subject, image: ImageDefinition, scratch: Path) -> I
     checks: dict[str, Check] = {
         "arbitrary-user": lambda: _arbitrary_user(subject),
         "read-only-root": lambda: _read_only_root(subject),
-        "no-network": lambda: _no_network(subject),
-        "environment": lambda: _environment(subject, image.environment),
-        "commands": lambda: _commands(subject, image.commands),
+        "no-network": lambda: no_network(subject),
+        "environment": lambda: environment(subject, image.environment),
+        "commands": lambda: commands(subject, image.commands),
         "not-root": lambda: _not_root(subject),
-        "labels": lambda: _labels(subject.labels(), image),
+        "labels": lambda: labels(subject.labels(), image),
     }
     yield _owned_files(subject, scratch)
     for name, check in checks.items():
@@ -82,16 +82,17 @@ def _report(name: str, check: Check) -> TestReport:
     )
 
 
-def _shell(subject: Subject, script: str) -> Outcome:
-    return subject.run(Call(command=("sh", "-c", script), environment=_QUIET))
+def shell(subject: Subject, script: str, options: tuple[str, ...] = ()) -> Outcome:
+    """Run a shell script in the image."""
+    return subject.run(Call(command=("sh", "-c", script), environment=QUIET, options=options))
 
 
 def _arbitrary_user(subject: Subject) -> str:
     uid, gid = SOMEBODY
-    outcome = _shell(subject, 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine')
+    outcome = shell(subject, 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine')
     if outcome.output.split() == [str(uid), str(gid), "fine"]:
         return ""
-    return f"user {uid} in group {gid} cannot work here: {_brief(outcome)}"
+    return f"user {uid} in group {gid} cannot work here: {brief(outcome)}"
 
 
 def _read_only_root(subject: Subject) -> str:
@@ -99,31 +100,34 @@ def _read_only_root(subject: Subject) -> str:
     volumes = re.search(r'"Volumes": ?\{"([^"]*)"', subject.settings())
     if volumes:
         return f"{volumes[1]} is a volume: the engine would write to it whatever the user says"
-    outcome = subject.run(Call(command=("sh", "-c", script), user=(0, 0), environment=_QUIET))
+    outcome = subject.run(Call(command=("sh", "-c", script), user=(0, 0), environment=QUIET))
     if outcome.status or outcome.output.strip():
-        return f"does not start, or can be written to, on a read-only root: {_brief(outcome)}"
+        return f"does not start, or can be written to, on a read-only root: {brief(outcome)}"
     return ""
 
 
-def _no_network(subject: Subject) -> str:
-    outcome = _shell(subject, "tail -n +2 /proc/net/route")
+def no_network(subject: Subject) -> str:
+    """It starts without network."""
+    outcome = shell(subject, "tail -n +2 /proc/net/route")
     if outcome.status or outcome.output.strip():
-        return f"does not start without network: {_brief(outcome)}"
+        return f"does not start without network: {brief(outcome)}"
     return ""
 
 
-def _environment(subject: Subject, environment: Mapping[str, str]) -> str:
+def environment(subject: Subject, declared: Mapping[str, str], options: tuple[str, ...] = ()) -> str:
+    """Every declared variable has its value."""
     compare = " ".join(
-        f'[ "${{{name}-}}" = {shell_word(value)} ] || echo {name};' for name, value in environment.items()
+        f'[ "${{{name}-}}" = {shell_word(value)} ] || echo {name};' for name, value in declared.items()
     )
-    outcome = _shell(subject, f"{compare} :")
+    outcome = shell(subject, f"{compare} :", options)
     wrong = outcome.output.split()
     return f"not set as declared: {', '.join(wrong)}" if wrong or outcome.status else ""
 
 
-def _commands(subject: Subject, commands: Sequence[str]) -> str:
-    look = " ".join(f"command -v {shlex.quote(c)} >/dev/null || echo {c};" for c in commands)
-    outcome = _shell(subject, f"{look} :")
+def commands(subject: Subject, declared: Sequence[str], options: tuple[str, ...] = ()) -> str:
+    """Every declared command is there."""
+    look = " ".join(f"command -v {shlex.quote(c)} >/dev/null || echo {c};" for c in declared)
+    outcome = shell(subject, f"{look} :", options)
     missing = outcome.output.split()
     return f"not found on PATH: {', '.join(missing)}" if missing or outcome.status else ""
 
@@ -135,12 +139,13 @@ def _not_root(subject: Subject) -> str:
     return "runs as root unless told otherwise"
 
 
-def _labels(labels: Mapping[str, str], image: ImageDefinition) -> str:
-    missing = [name for name in REQUIRED_LABELS if not labels.get(name)]
+def labels(found: Mapping[str, str], image: ImageDefinition) -> str:
+    """All labels are there, and are this image's."""
+    missing = [name for name in REQUIRED_LABELS if not found.get(name)]
     if missing:
         return f"missing or empty: {', '.join(missing)}"
-    if labels["io.imagefactory.id"] != image.id:
-        return f"the image says it is {labels['io.imagefactory.id']}"
+    if found["io.imagefactory.id"] != image.id:
+        return f"the image says it is {found['io.imagefactory.id']}"
     return ""
 
 
@@ -164,20 +169,20 @@ def _ownership(subject: Subject, scratch: Path) -> str:
         folder = Path(name)
         if root:
             os.chown(folder, *user)
-        outcome = subject.run(
-            Call(
-                command=("sh", "-c", "echo x >out && mkdir sub"),
-                user=user,
-                in_folder=folder,
-                environment=_QUIET,
-            )
-        )
-        for file in (folder / "out", folder / "sub"):
-            if outcome.status or not file.exists():
-                return f"cannot write into a bind mount: {_brief(outcome)}"
-            owner = (file.stat().st_uid, file.stat().st_gid)
-            if owner != user:
-                return f"a file of user {user[0]} came out as {owner[0]}:{owner[1]}"
+        return written_by(subject, folder, user)
+
+
+def written_by(subject: Subject, folder: Path, user: tuple[int, int]) -> str:
+    """What ``user`` writes into a folder of this machine belongs to that user."""
+    outcome = subject.run(
+        Call(command=("sh", "-c", "echo x >out && mkdir sub"), user=user, in_folder=folder, environment=QUIET)
+    )
+    for file in (folder / "out", folder / "sub"):
+        if outcome.status or not file.exists():
+            return f"cannot write into a bind mount: {brief(outcome)}"
+        owner = (file.stat().st_uid, file.stat().st_gid)
+        if owner != user:
+            return f"a file of user {user[0]} came out as {owner[0]}:{owner[1]}"
     return ""
 
 
@@ -205,5 +210,6 @@ def _some(found: Sequence[str]) -> str:
     return shown + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
 
-def _brief(outcome: Outcome) -> str:
+def brief(outcome: Outcome) -> str:
+    """An outcome in a few words."""
     return outcome.stopped or f"status {outcome.status}, {' '.join(outcome.output.split())[:200]!r}"

@@ -13,8 +13,13 @@ from imagefactory.testing.subject import Call, Mount, Outcome, Subject
 LAST_LINES = 5
 
 
-def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> TestReport:
-    """Run ``test`` and compare. Raises only what the engine raises."""
+def smoke_test(
+    subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...], options: tuple[str, ...] = ()
+) -> tuple[TestReport, str]:
+    """Run ``test`` and look at what came of it: the report, and all that it wrote, in words.
+
+    Raises only what the engine raises.
+    """
     outcome = subject.run(
         Call(
             command=test.command,
@@ -23,11 +28,12 @@ def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> 
             time_limit=test.time_limit,
             memory_limit=test.memory_limit,
             write_limit=test.write_limit,
+            options=options,
         )
     )
     measures: dict[str, float] = {}
     reasons = _complaints(test, outcome, measures)
-    return TestReport(
+    report = TestReport(
         name=test.name,
         kind="smoke",
         status="failed" if reasons else "passed",
@@ -35,6 +41,13 @@ def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> 
         seconds=round(outcome.seconds, 3),
         measures=measures,
     )
+    return report, transcript(test, outcome)
+
+
+def transcript(test: SmokeTest, outcome: Outcome) -> str:
+    """All that a test wrote: its output, its status, and the sizes of the files that are expected of it."""
+    files = (f"[file {name}: {outcome.sizes.get(name, 'missing')}]" for name in test.files)
+    return "\n".join([outcome.output.rstrip("\n"), f"[exit status {outcome.status}]", *files, ""])
 
 
 def not_true(test: SmokeTest, stand_ins: Sequence[str]) -> TestReport:

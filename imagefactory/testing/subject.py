@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 MIB = 1 << 20
 
@@ -28,7 +28,8 @@ class Call:
 
     It runs on a read-only root without network; its working folder is empty, writable and bounded.
     ``expect`` names files in that folder whose sizes are wanted afterwards; ``environment`` is what its
-    caller sets.
+    caller sets. On a cluster, ``options`` are words for Apptainer, and ``through`` tells how the command starts:
+    by itself, through the run script, as an app, or as the image's own test.
     """
 
     command: Sequence[str]
@@ -40,6 +41,8 @@ class Call:
     write_limit: int = 16 * MIB
     in_folder: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
+    through: Literal["exec", "run", "app", "test", "run-help"] = "exec"
 
 
 @dataclass(frozen=True, slots=True)

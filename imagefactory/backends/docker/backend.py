@@ -7,11 +7,12 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from imagefactory.backends.common.content import INPUT_DIGEST_LABEL
 from imagefactory.backends.docker import base as bases
 from imagefactory.backends.docker import buildx
 from imagefactory.backends.docker.ask import ask_base
 from imagefactory.backends.docker.engine import REPOSITORY, Engine
-from imagefactory.backends.docker.render import INPUT_DIGEST_LABEL, render
+from imagefactory.backends.docker.render import render
 from imagefactory.backends.docker.stage import stage_inputs
 from imagefactory.backends.docker.subject import DockerSubject
 from imagefactory.errors import BuildFailed, EngineError
@@ -102,6 +103,10 @@ class DockerBackend:
             yield subject
         finally:
             subject.close()
+
+    def export(self, reference: str, file: Path) -> None:
+        """Write a kept image to ``file``, an OCI archive."""
+        self._engine.save(reference, file)
 
     def keep(self, artifact: TestedArtifact, version: str, stand_ins: Sequence[str]) -> Artifact:
         """Name the image ``imagefactory/<id>`` with its version and ``latest``; one that holds stand-ins gets

@@ -9,7 +9,6 @@ import urllib.parse
 from pathlib import Path
 
 from imagefactory.backends.docker import buildx
-from imagefactory.backends.docker.render import quoted
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.inputs import Means, default_sources, mmdebstrap
 from imagefactory.inputs.apt import Apt
@@ -18,6 +17,7 @@ from imagefactory.model.spec import BaseDefinition, BuiltBase, Step
 from imagefactory.records import remove_tree
 from imagefactory.run import run
 from imagefactory.store import Store, place_file
+from imagefactory.templates import quoted
 
 _DOCKERFILE = """\
 FROM scratch

@@ -85,6 +85,13 @@ class Engine:
         with explained(), archive.open("rb") as data:
             self.client.images.load(data)
 
+    def save(self, reference: str, file: Path) -> None:
+        """Write an image to an OCI archive."""
+        with explained(), file.open("wb") as out:
+            api: Any = self.client.api
+            for piece in api.get_image(reference, chunk_size=1 << 20):
+                out.write(piece)
+
     def tag(self, reference: str, repository: str, tag: str) -> None:
         """Give an image one more name; the image that loses its last one to it goes."""
         before = self.image(f"{repository}:{tag}")

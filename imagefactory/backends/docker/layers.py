@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from imagefactory.backends.common.oci import OciArchive
 from imagefactory.testing.subject import Entry
 from imagefactory.testing.survey import DPKG_STATUS
 
@@ -27,37 +28,15 @@ def entries(export: Iterable[bytes], base_layers: frozenset[str], scratch: Path)
         for piece in export:
             spool.write(piece)
         spool.seek(0)
-        with tarfile.open(fileobj=spool, mode="r:") as archive:
-            members = {member.name: member for member in archive}
-            for digest in _layer_digests(archive, members):
-                blob = archive.extractfile(members["blobs/" + digest.replace(":", "/")])
-                assert blob is not None
-                yield from _layer(blob, digest in base_layers)
+        with OciArchive(spool) as archive:
+            for digest in archive.layers:
+                with archive.open_layer(digest) as blob:
+                    yield from _layer(blob, digest in base_layers)
 
 
 def layer_digests(manifest: bytes) -> list[str]:
     """The digests of the compressed layers in an OCI manifest, from the base up."""
     return [layer["digest"] for layer in json.loads(manifest)["layers"]]
-
-
-def _layer_digests(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> list[str]:
-    """The layers of the one image in the archive, indexes of indexes followed."""
-    content = _read(archive, members["index.json"])
-    while True:
-        document = json.loads(content)
-        if "layers" in document:
-            return layer_digests(content)
-        digest = next(
-            entry["digest"]
-            for entry in document["manifests"]
-            if "attestation-manifest" not in str(entry.get("annotations"))
-        )
-        content = _read(archive, members["blobs/" + digest.replace(":", "/")])
-
-
-def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    blob = archive.extractfile(member)
-    return blob.read() if blob else b""
 
 
 def _layer(blob: IO[bytes], in_base: bool) -> Iterator[Entry]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,17 +36,22 @@ def main(inputs: str, in_base: str, target: str) -> None:
             (Path(target) / stage / kind).mkdir(parents=True, exist_ok=True)
     installed = dict(line.split() for line in Path(in_base).read_text().splitlines())
     installed = {name.partition(":")[0]: version for name, version in installed.items()}
-    archives = apt_archives()
-    for file in wanted["apt"]:
+    archives = apt_archives() if "apt" in wanted else {}
+    for file in wanted.get("apt", ()):
         if file.get("in_base") and file["version"] == installed.get(file["name"]):
             continue
         if file["archive"] not in archives:
             sys.exit(f"the base image's apt knows no archive called {file['archive']}")
         save(f"{archives[file['archive']]}/{urllib.parse.quote(file['file'])}", Path(target), file)
-    for file in wanted["conda"]:
+    for file in wanted.get("conda", ()):
         save(file["url"], Path(target), file)
-    for file in wanted["pip"]:
+    for file in wanted.get("pip", ()):
         pip_download(file, (Path(target) / file["path"]).parent)
+    for source in wanted.get("sources", ()):
+        if "git" in source:
+            clone(source, Path(target) / source["path"])
+        else:
+            save_source(source, Path(target))
 
 
 def apt_archives() -> dict[str, str]:
@@ -73,6 +79,26 @@ def save(url: str, target: Path, file: dict[str, Any]) -> None:
     path = target / file["path"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def save_source(source: dict[str, Any], target: Path) -> None:
+    """Download an archive from the first of its addresses that answers."""
+    for number, url in enumerate(source["urls"], 1):
+        name = urllib.parse.unquote(urllib.parse.urlparse(url).path).rpartition("/")[2]
+        try:
+            return save(url, target, {**source, "path": f"{source['path']}/{name}"})
+        except SystemExit:
+            if number == len(source["urls"]):
+                raise
+    return None
+
+
+def clone(source: dict[str, Any], folder: Path) -> None:
+    """The files of one commit."""
+    folder.mkdir(parents=True)
+    for words in (["init"], ["fetch", "--depth=1", source["git"], source["commit"]], ["checkout", "FETCH_HEAD"]):
+        subprocess.run(["git", "-C", str(folder), *words, "--quiet"], check=True)
+    shutil.rmtree(folder / ".git")
 
 
 def pip_download(file: dict[str, Any], folder: Path) -> None:

@@ -35,6 +35,20 @@ def downloads(spec: ImageSpec) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def source_downloads(spec: ImageSpec) -> list[dict[str, Any]]:
+    """Every archive and commit. A Dockerfile names them itself; other builds have no instruction for that."""
+    image, build = spec.image, spec.image.build
+    sources = {**image.inputs.sources, **(build.inputs.sources if build else {})}
+    found: list[dict[str, Any]] = []
+    for name, source in sources.items():
+        entry: dict[str, Any] = {"name": name, "path": f"sources/{name}"}
+        if source.git:
+            found.append(entry | {"git": source.git, "commit": source.commit})
+        else:
+            found.append(entry | {"urls": [source.url, *source.mirrors], "sha256": source.sha256})
+    return found
+
+
 def _entry(spec: ImageSpec, kind: str, file: LockedFile, stage: str) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "name": file.name,

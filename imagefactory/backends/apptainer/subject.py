@@ -1,0 +1,138 @@
+"""A SIF file under test: each command runs as an ordinary user of a cluster runs it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from imagefactory.backends.apptainer.engine import runtime
+from imagefactory.backends.apptainer.inspect import inspect
+from imagefactory.errors import BuildFailed, EngineError
+from imagefactory.run import Stop, stream
+from imagefactory.testing.subject import MIB, Call, Entry, Outcome
+
+ROOM = "/mnt"
+WORK = f"{ROOM}/work"
+ROOM_BYTES = 64 * MIB  # of the home folder and of /tmp, each
+MAX_OUTPUT_BYTES = 8 * MIB  # the last of a command's output, as far as tests look at it
+GRACE_SECONDS = 60.0
+_DROP = ("--inh-caps=-all", "--ambient-caps=-all", "--")
+
+
+class SifSubject:
+    """Runs commands in a SIF file, without privileges, within the bounds of a call.
+
+    ``outside`` names variables that stand in the caller's environment with values of another machine's
+    software, as after ``module load``. Memory is not bounded here: the same content ran within its bound in
+    Docker before.
+    """
+
+    local = True
+
+    def __init__(self, sif: Path, outside: Sequence[str], stop: Stop, nvidia: bool) -> None:
+        self._sif = sif
+        self._outside = tuple(outside)
+        self._stop = stop
+        self._nvidia = nvidia
+        self._runtime = runtime()
+
+    @cached_property
+    def _facts(self) -> Mapping[str, Any]:
+        return inspect(self._sif)
+
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels."""
+        labels: Mapping[str, str] = self._facts["labels"]
+        return labels
+
+    def settings(self) -> str:
+        """All that the image says of itself."""
+        return str(self._facts)
+
+    def knows_base(self) -> bool:
+        """A file system has no layers: what the base image brought can't be told."""
+        return False
+
+    def entries(self) -> Iterator[Entry]:
+        """None: see ``knows_base``."""
+        return iter(())
+
+    def run(self, call: Call) -> Outcome:
+        """Run one command and return how it ended. Raises EngineError, or Interrupted on a stop."""
+        self._stop.check()
+        user = call.user if os.getuid() == 0 else (os.getuid(), os.getgid())
+        lines: list[str] = []
+        start = time.monotonic()
+        with as_file(files(__package__) / "templates" / "sandbox.sh") as sandbox:
+            status = stream(
+                [*_namespaces(), "sh", str(sandbox), *self._command(call, user)],
+                lines.append,
+                stop=self._stop,
+                environment=self._bounds(call, user),
+            )
+        return _outcome(call, status, lines, time.monotonic() - start)
+
+    def _command(self, call: Call, user: tuple[int, int]) -> list[str]:
+        """The words that the sandbox runs: as that user, with that user's environment, and not for long."""
+        drop = [f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups"] if os.getuid() == 0 else []
+        outside = [f"{name}=/somewhere/outside" for name in self._outside]
+        options = [*call.options]
+        for place, mount in enumerate(call.mounts):
+            how = "rw" if mount.writable else "ro"
+            options.append(f"--bind={ROOM}/binds/{place}:{mount.target}:{how}")
+        if call.options:  # some of them leave the working folder outside
+            options += [f"--bind={WORK}:{WORK}", f"--pwd={WORK}"]
+        options += [f"--env={name}={value}" for name, value in call.environment.items()]
+        options += ["--nv"] * self._nvidia
+        verb = ["run", f"--app={call.command[0]}"] if call.through == "app" else [call.through]
+        words = call.command[1:] if call.through == "app" else call.command
+        return [
+            *("setpriv", *drop, *_DROP),
+            *("env", "-i", f"HOME={ROOM}/home", "USER=researcher", "LOGNAME=researcher", "TERM=dumb"),
+            *("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", *outside),
+            *("timeout", "-k", "5", str(call.time_limit)),
+            *(self._runtime, *verb, *options, f"{ROOM}/image.sif", *words),
+        ]
+
+    def _bounds(self, call: Call, user: tuple[int, int]) -> dict[str, str]:
+        return {
+            "IMAGE": str(self._sif),
+            "CALLER": f"{user[0]}:{user[1]}",
+            "WORK_BYTES": str(call.write_limit),
+            "ROOM_BYTES": str(ROOM_BYTES),
+            "OUTPUT_BYTES": str(MAX_OUTPUT_BYTES),
+            "FOLDER": str(call.in_folder or ""),
+            "BINDS": "".join(f"{mount.source}:{n}\n" for n, mount in enumerate(call.mounts)),
+            "EXPECT": "".join(f"{file}\n" for file in call.expect),
+        }
+
+
+def _namespaces() -> list[str]:
+    mine = [] if os.getuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
+    return ["unshare", *mine, "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+def _outcome(call: Call, status: int, lines: Sequence[str], seconds: float) -> Outcome:
+    if status or len(lines) < 2:
+        raise EngineError(
+            "tests of SIF files can't run on this machine: " + " | ".join(lines[-5:]),
+            hint="they need user namespaces, mounts in them, and /dev/fuse: see docs/how-to/set-up-other-systems.md",
+        )
+    ended, *free = lines[0].split()
+    limits = (call.write_limit, ROOM_BYTES, ROOM_BYTES, call.write_limit)
+    words = ("to its working folder ", "to /tmp ", "to its home folder ", "")
+    stopped = [
+        f"wrote more {where}than its limit of {limit >> 20} MiB"
+        for where, limit, blocks in zip(words, limits, free, strict=True)
+        if blocks == "0" and not (call.in_folder and limit is limits[0])
+    ]
+    if int(ended) and seconds >= call.time_limit:
+        stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
+    found = zip(call.expect, lines[1].split(), strict=True)
+    sizes = {file: int(size) for file, size in found if size.isdecimal()}
+    return Outcome(int(ended), "\n".join(lines[2:]), seconds, "; ".join(stopped), sizes)

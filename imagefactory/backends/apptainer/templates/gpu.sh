@@ -1,0 +1,1 @@
+/bin/sh /etc/imagefactory/gpu.sh

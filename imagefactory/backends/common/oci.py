@@ -1,0 +1,71 @@
+"""OCI image archives (https://github.com/opencontainers/image-spec/blob/main/image-layout.md), read."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+MAX_DOCUMENT_BYTES = 32 << 20
+
+
+class OciArchive:
+    """One image in an OCI archive. A context manager: the file is open inside the block."""
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        self._archive = (
+            tarfile.open(file, "r:") if isinstance(file, Path) else tarfile.open(fileobj=file, mode="r:")
+        )
+        self._members = {member.name: member for member in self._archive}
+        self._manifest = self._find_manifest()
+
+    def __enter__(self) -> OciArchive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._archive.close()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The image's configuration: ``architecture``, ``config`` with ``Env`` and ``Labels``, ``history``."""
+        config: Mapping[str, Any] = json.loads(self._read(self._manifest["config"]["digest"]))
+        return config
+
+    @property
+    def layers(self) -> list[str]:
+        """The digests of the compressed layers, from the base up."""
+        return [layer["digest"] for layer in self._manifest["layers"]]
+
+    def open_layer(self, digest: str) -> IO[bytes]:
+        """One layer as it is stored: a tar archive, compressed."""
+        blob = self._archive.extractfile(self._members[_blob(digest)])
+        assert blob is not None
+        return blob
+
+    def _find_manifest(self) -> Any:
+        """The manifest of the one image in the archive, indexes of indexes followed."""
+        document = json.loads(self._document("index.json"))
+        while "layers" not in document:
+            digest = next(
+                entry["digest"]
+                for entry in document["manifests"]
+                if "attestation-manifest" not in str(entry.get("annotations"))
+            )
+            document = json.loads(self._read(digest))
+        return document
+
+    def _read(self, digest: str) -> bytes:
+        return self._document(_blob(digest))
+
+    def _document(self, name: str) -> bytes:
+        blob = self._archive.extractfile(self._members[name])
+        return blob.read(MAX_DOCUMENT_BYTES) if blob else b""
+
+
+def _blob(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/")
