@@ -58,8 +58,12 @@ plan: .venv/.ready ## say what would be built, and why
 	@$(imagefactory) plan $(ARGS)
 
 .PHONY: test
-test: setup ## run the factory's own tests; they use the real engines
+test: setup test-tools ## run the factory's own tests; they use the real engines
 	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes $(ARGS)
+
+.PHONY: test-tools
+test-tools:
+	@ci/setup tests
 
 .PHONY: test-all
 test-all: test ## the same, and build the applications that come from package registries (hours, 40 GB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -26,8 +27,13 @@ def text_of(package: str, name: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """``value`` as one double-quoted word of a Dockerfile or a shell, with nothing left to expand."""
-    return '"' + re.sub(r'([\\"$`])', r"\\\1", value) + '"'
+    """``value`` as one double-quoted Dockerfile word, with nothing left to expand."""
+    return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'
+
+
+def tcl_word(value: str) -> str:
+    """``value`` as one double-quoted word of Tcl, with nothing left to expand."""
+    return '"' + re.sub(r'([\\"$\[\]{}])', r"\\\1", value) + '"'
 
 
 @cache
@@ -40,5 +46,5 @@ def _environment(package: str) -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  # not HTML: `quoted` and `shell` escape
     )
-    environment.filters.update(quoted=quoted, shell=shell_word)
+    environment.filters.update(quoted=quoted, shell=shell_word, word=shlex.quote, tcl=tcl_word)
     return environment

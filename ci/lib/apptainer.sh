@@ -5,7 +5,7 @@ APPTAINER_WANTED=1.2
 # Debian packages Apptainer in sid alone, for a libc that Debian 12 lacks. These libraries go into a folder of
 # its own beside it, which nothing else on the machine uses.
 APPTAINER_LIBRARIES=(libc6 libseccomp2 libsqlite3-0 zlib1g)
-APPTAINER_COMPANIONS=(squashfs-tools squashfuse fuse2fs fuse-overlayfs fakeroot uidmap ca-certificates)
+APPTAINER_COMPANIONS=(squashfs-tools squashfuse fuse2fs fuse-overlayfs fakeroot uidmap iproute2 ca-certificates)
 
 setup_apptainer() {
   at_least "$(apptainer_version)" "$APPTAINER_WANTED" || install_apptainer
@@ -14,6 +14,7 @@ setup_apptainer() {
     fail 3 "apptainer: $APPTAINER_WANTED or newer is needed, and this is '$(apptainer_version)'"
   open_fuse
   give_subordinate_ids
+  spare_capabilities
   say "apptainer: $(apptainer_version): fine"
 }
 
@@ -42,7 +43,7 @@ cannot_install_apptainer() {
   fail 3 "apptainer: can't install it here: install Apptainer $APPTAINER_WANTED or newer, or SingularityCE 4 or newer, yourself;" \
     "Ubuntu: add-apt-repository ppa:apptainer/ppa; Fedora, and EL with EPEL: dnf install apptainer;" \
     "others: https://apptainer.org/docs/admin/main/installation.html" \
-    "without it, images for Docker can still be built: .venv/bin/imagefactory build NAME --format oci"
+    "without it, images for Docker can still be built: make oci-NAME"
 }
 
 install_companions() {
@@ -165,6 +166,18 @@ give_subordinate_ids() {
     say "apptainer: give $user a range of ids in $file"
     printf '%s:%s:65536\n' "$user" "$(next_range "$file")" | as_root tee -a "$file" >/dev/null
   done
+}
+
+# Apptainer gives root in a container all capabilities, and fails where root here, in a container of its own, lacks
+# one (CAP_SYS_RESOURCE is bit 24). To run images then, they must do without; builds take --fakeroot.
+spare_capabilities() {
+  local have
+  ((EUID == 0)) || return 0
+  have=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
+  (((0x$have >> 24 & 1) == 0)) || return 0
+  apptainer config global --get 'root default capabilities' 2>/dev/null | grep -qx full || return 0
+  say 'apptainer: this root lacks CAP_SYS_RESOURCE: containers get no capabilities (root default capabilities = no)'
+  apptainer config global --set 'root default capabilities' no
 }
 
 next_range() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The engines: a Docker daemon with BuildKit and the containerd image store, buildx, mmdebstrap.
+# The engines: a Docker daemon with BuildKit and the containerd image store, buildx, mmdebstrap; Apptainer.
 
 setup_engines() {
   # First, so that nothing is changed beside an engine that must stay as it is.
@@ -11,6 +11,7 @@ setup_engines() {
   check_engine
   check_buildx
   say "mmdebstrap: $(mmdebstrap --version | cut -d ' ' -f 2): fine"
+  setup_apptainer
 }
 
 install_missing() {
@@ -79,4 +80,12 @@ with_companions() {
   if at_least "$(candidate docker-compose)" 2; then echo docker-compose; fi
   # Where the kernel has AppArmor, no container starts without its tools.
   if grep -qs Y /sys/module/apparmor/parameters/enabled; then echo apparmor; fi
+}
+
+# Without them a test is left out, which says so; in a CI it fails.
+setup_tests() {
+  if command -v dpkg-query >/dev/null && ! is_installed environment-modules && can_be_root; then
+    refresh_apt
+    apt_install environment-modules
+  fi
 }

@@ -96,7 +96,10 @@ class Converter(Protocol):
         """What builds the image by itself, beside the files of a rendered context. Pure."""
 
     def make(self, id: str, archive: Path, digest: str, scratch: Path, log: Log, stop: Stop) -> Artifact:
-        """A candidate in ``scratch``, from an OCI archive of the image with that digest. Raises BuildFailed."""
+        """A candidate in ``scratch``, from an OCI archive of the image with that digest.
+
+        Raises BuildFailed; then nothing of it is left.
+        """
 
     def subject(self, artifact: Artifact, image: ImageDefinition, stop: Stop) -> Subject:
         """The file as something to run tests on."""
@@ -105,6 +108,11 @@ class Converter(Protocol):
         """Whether this machine has a GPU of NVIDIA's that answers."""
 
     def keep(
-        self, artifact: TestedArtifact, folder: Path, version: str, input_digest: str, stand_ins: Sequence[str]
+        self,
+        artifact: TestedArtifact,
+        folder: Path,
+        version: str,
+        input_digest: str,
+        stand_ins: Sequence[str],
     ) -> Path:
         """Give a tested candidate its name in ``folder``."""

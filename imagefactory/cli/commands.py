@@ -17,7 +17,7 @@ from imagefactory.errors import BadFiles, BadInput, NotLocked, Problem
 from imagefactory.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
-    from imagefactory.model.spec import ImageDefinition
+    from imagefactory.model.spec import Format, ImageDefinition
     from imagefactory.pipeline import Result, Session
 
 
@@ -125,7 +125,7 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Write below this folder.")
 @click.pass_obj
 def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None) -> None:
-    """Write the Dockerfile and the Apptainer definition file of an image, and what they need, to build anywhere.
+    """Write an image's Dockerfile, its Apptainer definition file, and what they need to build by themselves.
 
     They go to build/NAME/context, or to a folder NAME below the one given with --to. Needs no
     engine. With --all, images whose inputs are not locked are left out.
@@ -229,6 +229,46 @@ def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> No
     conclude(results, as_json)
 
 
+@click.command(short_help="Write launchers and module files for researchers.")
+@words.some_names
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write below this folder, which may be copied or mounted anywhere.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["oci", "sif"]),
+    default="sif",
+    help="Run the image in Docker, or the SIF file, which is copied there.",
+    show_default=True,
+)
+@words.as_json
+@click.pass_obj
+def wrappers(root: Path, names: tuple[str, ...], to: Path, format_: Format, as_json: bool) -> None:
+    """Write a launcher for each command of an image, and a module file.
+
+    With DIR/modulefiles in MODULEPATH, a researcher types module load NAME, then the command. It runs in the
+    container as its caller, with the caller's home, working folder, desktop and GPU.
+    """
+    from imagefactory.pipeline import wrap_image
+
+    workspace = find_workspace(root)
+    found = [
+        wrap_image(workspace, image, backend_of(workspace), format_, to)
+        for image in _images(workspace, names)
+    ]
+    if as_json:
+        keys = ("id", "folder", "module", "commands")
+        print_json([{key: _plain(getattr(item, key)) for key in keys} for item in found])
+        return
+    for item in found:
+        click.echo(f"{item.id}: {len(item.commands)} commands in {item.folder}/bin")
+    click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {found[0].id}")
+
+
 @click.command(short_help="Print the JSON Schema of a kind of file.")
 @click.argument("kind", type=click.Choice(["recipe", "base", "lock", "site", "report"]), default="recipe")
 def schema(kind: str) -> None:
@@ -251,7 +291,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 FIRST = (build, test, plan, list_, show, new, check)
-LAST = (render, schema, completion)
+LAST = (render, wrappers, schema, completion)
 
 
 def _images(workspace: Workspace, names: tuple[str, ...]) -> tuple[ImageDefinition, ...]:
@@ -293,6 +333,10 @@ def _was_rendered(folder: Path) -> bool:
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
     there -= {name for name in there if name.endswith(".def")}
     return not there or must <= there <= must | may
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else str(value)
 
 
 def _say_waiting(id: str) -> None:

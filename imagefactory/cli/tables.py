@@ -82,7 +82,7 @@ def show_results(results: Iterable[Result]) -> None:
 
 
 def _made(item: Result) -> tuple[int, str, str]:
-    """The bytes of what was made, its digest, and how many of its tests passed; no digest where nothing was."""
+    """The bytes of what was made, its digest, and how its tests went; no digest where nothing was made."""
     report = item.report
     if report is None:
         return 0, "", ""

@@ -42,8 +42,8 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root \\
     install --yes --no-install-recommends --allow-downgrades {folder}/*.deb
-# Nobody in a container needs to become another user.
-find / -xdev -type f -perm /6000 -exec chmod a-s {{}} +
+# Nobody in a container needs to become another user. Apptainer builds with this machine's /tmp: not there.
+find /bin /sbin /lib /usr /opt -xdev -type f -perm /6000 -exec chmod a-s {{}} +
 """
 
 

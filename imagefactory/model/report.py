@@ -52,8 +52,8 @@ class Acceptance(_Record):
 
 
 class SifReport(_Record):
-    """The SIF file of an image, as last made: ``file`` is its name beside this report, ``sha256`` and ``bytes``
-    are the file's. It was made from the OCI image with the digest ``made_from``.
+    """The SIF file of an image, as last made: ``file`` is its name beside this report, ``sha256`` and
+    ``bytes`` are the file's. It was made from the OCI image with the digest ``made_from``.
     """
 
     status: Literal["passed", "failed"]

@@ -21,6 +21,7 @@ from imagefactory.pipeline.specs import (
     plan_images,
 )
 from imagefactory.pipeline.stock import Stock, prune_store, stock, verify_store
+from imagefactory.pipeline.wrappers import wrap_image
 
 __all__ = [
     "Options",
@@ -44,4 +45,5 @@ __all__ = [
     "test_images",
     "unlocked",
     "verify_store",
+    "wrap_image",
 ]

@@ -123,9 +123,7 @@ def bundle_images(
     for image in images:
         record = record_of(session.workspace, image.id)
         with record.locked(lambda: None, session.stop):
-            files = plan_context(
-                session.workspace, image, session.backend, session.apptainer, session.site
-            )
+            files = plan_context(session.workspace, image, session.backend, session.apptainer, session.site)
             write_files(record.context, files)
     file = to or default_name(images, session.workspace)
     return file, write_bundle(session, images, file), results

@@ -21,6 +21,7 @@ from imagefactory.plan import tests_digest
 from imagefactory.records import Record, record_of, write_files
 from imagefactory.testing import contract_tests, not_true, smoke_test
 
+
 def build_one(session: Session, image: ImageDefinition, options: Options) -> Result:
     """Bring one image up to date, whose inputs are locked and in the store: build and test it, test it, or
     find that nothing is to be done.

@@ -79,7 +79,9 @@ def _built(session: Session, image: ImageDefinition, record: Record) -> tuple[Pl
     """The image with its report; both must be of one tested OCI image that the engine still has."""
     planned = plan_image(session.workspace, image, session.backend, session.site)
     report = record.read()
-    there = report and report.status == "passed" and session.backend.find(report.reference, report.image_digest)
+    there = (
+        report and report.status == "passed" and session.backend.find(report.reference, report.image_digest)
+    )
     if isinstance(planned, Unlocked) or not there:
         raise BadInput(
             f"{image.id} is not built and tested for Docker, of which its SIF file is made",
@@ -215,5 +217,3 @@ def _compared(
     if not reason:
         return found
     return found.model_copy(update={"status": "failed", "reason": f"differs from Docker: {reason}"})
-
-

@@ -16,7 +16,7 @@ TESTS_AT = "/tests"
 
 
 def mounts_of(image: ImageDefinition, scratch: Path) -> tuple[Mount, ...]:
-    """The recipe's tests as every test sees them: a copy that anyone may read, whatever the checkout's modes."""
+    """The recipe's tests as every test sees them: a copy that anyone may read, whatever the modes here."""
     return (Mount(write_files(scratch / "tests", image.folder.tests), TESTS_AT),)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.testing import contract
-from imagefactory.testing.subject import SOMEBODY, Call, Subject
+from imagefactory.testing.subject import SOMEBODY, Call, Outcome, Subject
 
 CLUSTER_VERSION = 1
 """Raised when a test is added or made stricter, so that SIF files are tested again."""
@@ -20,91 +23,112 @@ CONTAINED = ("--containall", "--cleanenv", "--no-home")
 MODES = ((), ("--containall",), ("--cleanenv",), ("--no-home",), CONTAINED)
 """The options that every test of the environment is run with."""
 
-Check = Callable[[tuple[str, ...]], str]  # says what is wrong with these options, or nothing
+Check = Callable[[], str]  # says what is wrong, or nothing
+Look = Callable[[Outcome], str]  # the same, of what a script wrote
+
+_MARK = "=imagefactory="
 
 
 def cluster_tests(
     subject: Subject, image: ImageDefinition, scratch: Path, nvidia: bool
 ) -> Iterator[TestReport]:
     """Run them all, one after the other. Raises only what the engine raises."""
-    everywhere: dict[str, Check] = {
-        "arbitrary-user": lambda options: _user(subject, options),
-        "environment": lambda options: contract.environment(subject, image.environment, options),
-        "commands": lambda options: contract.commands(subject, image.commands, options),
+    for options in MODES:
+        yield from _together(subject, _everywhere(image), options)
+    yield from _together(subject, _once(image), ())
+    checks: dict[str, Check] = {
+        "file-ownership": lambda: _ownership(subject, scratch),
+        "labels": lambda: contract.labels(subject.labels(), image),
+        "run-script": lambda: _run_script(subject),
+        "self-test": lambda: _self_test(subject),
+        "help": lambda: _help(subject, image),
     }
-    for name, check in everywhere.items():
-        for options in MODES:
-            yield _report(name, check, options)
-    once: dict[str, Check] = {
-        "file-ownership": lambda _: _ownership(subject, scratch),
-        "read-only-root": lambda _: _read_only(subject),
-        "no-network": lambda _: contract.no_network(subject),
-        "foreign-libraries": lambda _: _foreign_libraries(subject),
-        "labels": lambda _: contract.labels(subject.labels(), image),
-        "run-script": lambda _: _run_script(subject),
-        "self-test": lambda _: _self_test(subject),
-        "help": lambda _: _help(subject, image),
-    }
-    if len(image.commands) > 1:
-        once["apps"] = lambda _: _apps(subject, image)
-    for name, check in once.items():
+    for name, check in checks.items():
         yield _report(name, check, ())
     if image.needs.mpi:
         for options in ((), CONTAINED):
-            yield _report("two-ranks", lambda options: _two_ranks(subject, options), options)
-    if image.needs.gpu:
-        if nvidia:
-            yield _report("gpu", lambda _: _gpu(subject), ("--nv",))
-        else:
-            yield TestReport(
-                name="gpu",
-                kind="contract",
-                format="sif",
-                options="--nv",
-                status="not-run",
-                reason="no NVIDIA GPU answers on this machine",
-            )
+            yield _report("two-ranks", functools.partial(_two_ranks, subject, options), options)
+    if image.needs.gpu and nvidia:
+        yield _report("gpu", lambda: _gpu(subject), ("--nv",))
+    elif image.needs.gpu:
+        yield _result("gpu", ("--nv",), "not-run", "no NVIDIA GPU answers on this machine")
+
+
+def _everywhere(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
+    """Scripts that are run with all options, and what is made of their output."""
+    work = 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine'
+    return {
+        "arbitrary-user": (work, _works),
+        "environment": contract.environment(image.environment),
+        "commands": contract.commands(image.commands),
+    }
+
+
+def _once(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
+    """Scripts that are run without options."""
+    names = ("PYTHONPATH", "PYTHONHOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER")
+    foreign = " ".join(f'[ -z "${{{name}-}}" ] || echo {name};' for name in names)
+    apps = " ".join(f"[ -x /scif/apps/{name}/scif/runscript ] || echo {name};" for name in image.commands)
+    found = {
+        "read-only-root": (contract.WRITES, contract.says_nothing("can be written to")),
+        "no-network": (contract.ROUTES, contract.says_nothing("does not run without network")),
+        # What `module load python` sets outside must not reach interpreters inside.
+        "foreign-libraries": (
+            f'{foreign} [ -n "${{PYTHONNOUSERSITE-}}" ] || echo PYTHONNOUSERSITE',
+            contract.says_nothing("reach the inside"),
+        ),
+    }
+    if len(image.commands) > 1:
+        found["apps"] = (f"{apps} :", contract.says_nothing("no apps for"))
+    return found
+
+
+def _together(
+    subject: Subject, scripts: Mapping[str, tuple[str, Look]], options: tuple[str, ...]
+) -> Iterator[TestReport]:
+    """Run several scripts in one start of the image, and report on each."""
+    lines = (f"( {script}\n); echo; echo {_MARK}$?" for script, _ in scripts.values())
+    outcome = contract.shell(subject, "\n".join(lines), options)
+    parts = re.split(rf"^{_MARK}(\d+)$\n?", outcome.output, flags=re.MULTILINE)
+    whole = len(parts) == 2 * len(scripts) + 1
+    for place, (name, (_, look)) in enumerate(scripts.items()):
+        reason = f"does not start: {contract.brief(outcome)}"
+        if whole:
+            status, output = int(parts[2 * place + 1]), parts[2 * place].removesuffix("\n")
+            reason = look(Outcome(status, output, outcome.seconds))
+        yield _result(name, options, "failed" if reason else "passed", reason, outcome.seconds / len(scripts))
 
 
 def _report(name: str, check: Check, options: tuple[str, ...]) -> TestReport:
     start = time.monotonic()
-    reason = check(options)
+    reason = check()
+    return _result(name, options, "failed" if reason else "passed", reason, time.monotonic() - start)
+
+
+def _result(
+    name: str,
+    options: tuple[str, ...],
+    status: Literal["passed", "failed", "not-run"],
+    reason: str,
+    seconds: float = 0.0,
+) -> TestReport:
     return TestReport(
         name=name,
         kind="contract",
         format="sif",
         options=" ".join(options),
-        status="failed" if reason else "passed",
+        status=status,
         reason=reason,
-        seconds=round(time.monotonic() - start, 3),
+        seconds=round(seconds, 3),
     )
 
 
-def _user(subject: Subject, options: tuple[str, ...]) -> str:
+def _works(outcome: Outcome) -> str:
     """The caller's own user, home and working folder, all of use."""
-    script = 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine; pwd'
-    outcome = contract.shell(subject, script, options)
-    user = _caller()
-    *words, _folder = outcome.output.split() or [""]
-    if words == [str(user[0]), str(user[1]), "fine"]:
+    uid, gid = _caller()
+    if outcome.output.split() == [str(uid), str(gid), "fine"]:
         return ""
-    return f"user {user[0]} in group {user[1]} can't work here: {contract.brief(outcome)}"
-
-
-def _read_only(subject: Subject) -> str:
-    script = "for d in / /etc /usr /opt /var; do (: >$d/.probe) 2>/dev/null && echo $d; done; :"
-    outcome = contract.shell(subject, script)
-    if outcome.status or outcome.output.strip():
-        return f"does not start, or can be written to: {contract.brief(outcome)}"
-    return ""
-
-
-def _foreign_libraries(subject: Subject) -> str:
-    """What ``module load python`` sets outside must not reach interpreters inside."""
-    names = ("PYTHONPATH", "PYTHONHOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER")
-    script = " ".join(f'[ -z "${{{name}-}}" ] || echo {name};' for name in names)
-    outcome = contract.shell(subject, f'{script} [ -n "${{PYTHONNOUSERSITE-}}" ] || echo PYTHONNOUSERSITE')
-    return f"reach the inside: {contract.brief(outcome)}" if outcome.output.strip() else ""
+    return f"user {uid} in group {gid} can't work here: {contract.brief(outcome)}"
 
 
 def _run_script(subject: Subject) -> str:
@@ -125,14 +149,6 @@ def _help(subject: Subject, image: ImageDefinition) -> str:
     outcome = subject.run(Call(command=(), through="run-help"))
     named = image.title in outcome.output and all(name in outcome.output for name in image.commands)
     return "" if named else f"does not name the image and its commands: {contract.brief(outcome)}"
-
-
-def _apps(subject: Subject, image: ImageDefinition) -> str:
-    """There is an app for each command. That a command runs is for the smoke tests to show."""
-    look = " ".join(f"[ -x /scif/apps/{name}/scif/runscript ] || echo {name};" for name in image.commands)
-    outcome = contract.shell(subject, f"{look} :")
-    missing = outcome.output.split()
-    return f"no apps for: {', '.join(missing)}" if missing or outcome.status else ""
 
 
 def _two_ranks(subject: Subject, options: tuple[str, ...]) -> str:

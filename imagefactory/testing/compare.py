@@ -2,8 +2,8 @@
 
 Lines are compared, not their order, for processes that write at the same time write in any order. What says
 nothing of the application is taken out: times of day, durations, process numbers, addresses in memory,
-temporary names and the names of folders. What still differs may differ between any two runs: so the first kind
-of image runs the test once more, and lines of a shape that differs there are left out too.
+temporary names and the names of folders. What still differs may differ between any two runs: so the first
+kind of image runs the test once more, and lines of a shape that differs there are left out too.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Sequence
 _SHOWN = 2  # lines of each side, in a complaint
 _LINE = 160  # characters of each
 
+_DAYS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _NOISE = tuple(
     (re.compile(pattern), word)
     for pattern, word in (
         (r"\x1b\[[0-9;?]*[A-Za-z]", ""),
-        (r"\d{4}-\d\d-\d\d(?=\D)", "<date>"),
-        (r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\w*,? +)?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\w* +\d{1,2}\b", "<date>"),
+        (r"\d{4}-\d\d-\d\d(?!\d)", "<date>"),
+        (rf"\b(?:(?:{_DAYS})\w*,? +)?(?:{_MONTHS})\w* +\d{{1,2}}\b", "<date>"),
         (r"(?<![\d:])\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?: ?[AP]M)?", "<time>"),
         (r"(?<![\w.])\d+(?:\.\d+)?(?:e[-+]?\d+)? ?(?:s|ms|us|sec|secs|seconds?|minutes?)\b", "<duration>"),
         (r"\b0x[0-9a-f]{6,}\b", "<address>"),
@@ -32,12 +34,10 @@ _NOISE = tuple(
 )
 
 
-def difference(
-    expected: str, found: str, again: Callable[[], str], varies: Sequence[str] = ()
-) -> str:
+def difference(expected: str, found: str, again: Callable[[], str], varies: Sequence[str] = ()) -> str:
     """What ``found`` says otherwise than ``expected``, in words; nothing where they agree.
 
-    ``again`` runs the test that said ``expected`` once more. ``varies`` holds patterns of lines that may differ.
+    ``again`` runs the test that said ``expected`` once more; lines that match ``varies`` may differ.
     """
     ours, theirs = _lines(expected, varies), _lines(found, varies)
     if ours == theirs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -43,9 +44,9 @@ def contract_tests(subject: Subject, image: ImageDefinition, scratch: Path) -> I
     checks: dict[str, Check] = {
         "arbitrary-user": lambda: _arbitrary_user(subject),
         "read-only-root": lambda: _read_only_root(subject),
-        "no-network": lambda: no_network(subject),
-        "environment": lambda: environment(subject, image.environment),
-        "commands": lambda: commands(subject, image.commands),
+        "no-network": lambda: _no_network(subject),
+        "environment": lambda: _look(subject, environment(image.environment)),
+        "commands": lambda: _look(subject, commands(image.commands)),
         "not-root": lambda: _not_root(subject),
         "labels": lambda: labels(subject.labels(), image),
     }
@@ -87,6 +88,11 @@ def shell(subject: Subject, script: str, options: tuple[str, ...] = ()) -> Outco
     return subject.run(Call(command=("sh", "-c", script), environment=QUIET, options=options))
 
 
+def _look(subject: Subject, check: tuple[str, Callable[[Outcome], str]]) -> str:
+    script, look = check
+    return look(shell(subject, script))
+
+
 def _arbitrary_user(subject: Subject) -> str:
     uid, gid = SOMEBODY
     outcome = shell(subject, 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine')
@@ -95,41 +101,47 @@ def _arbitrary_user(subject: Subject) -> str:
     return f"user {uid} in group {gid} cannot work here: {brief(outcome)}"
 
 
+WRITES = "for d in / /etc /usr /opt /var; do (: >$d/.probe) 2>/dev/null && echo $d; done; :"
+"""A script that names the system's folders that can be written to."""
+
+ROUTES = "tail -n +2 /proc/net/route"
+"""A script that writes a line for each way into a network."""
+
+
 def _read_only_root(subject: Subject) -> str:
-    script = "for d in / /etc /usr /opt /var; do (: >$d/.probe) 2>/dev/null && echo $d; done; :"
     volumes = re.search(r'"Volumes": ?\{"([^"]*)"', subject.settings())
     if volumes:
         return f"{volumes[1]} is a volume: the engine would write to it whatever the user says"
-    outcome = subject.run(Call(command=("sh", "-c", script), user=(0, 0), environment=QUIET))
-    if outcome.status or outcome.output.strip():
-        return f"does not start, or can be written to, on a read-only root: {brief(outcome)}"
-    return ""
+    outcome = subject.run(Call(command=("sh", "-c", WRITES), user=(0, 0), environment=QUIET))
+    return says_nothing("does not start, or can be written to, on a read-only root")(outcome)
 
 
-def no_network(subject: Subject) -> str:
-    """It starts without network."""
-    outcome = shell(subject, "tail -n +2 /proc/net/route")
-    if outcome.status or outcome.output.strip():
-        return f"does not start without network: {brief(outcome)}"
-    return ""
+def _no_network(subject: Subject) -> str:
+    return says_nothing("does not start without network")(shell(subject, ROUTES))
 
 
-def environment(subject: Subject, declared: Mapping[str, str], options: tuple[str, ...] = ()) -> str:
-    """Every declared variable has its value."""
+def environment(declared: Mapping[str, str]) -> tuple[str, Callable[[Outcome], str]]:
+    """A script that names the declared variables that have another value, and what is made of its output."""
     compare = " ".join(
         f'[ "${{{name}-}}" = {shell_word(value)} ] || echo {name};' for name, value in declared.items()
     )
-    outcome = shell(subject, f"{compare} :", options)
-    wrong = outcome.output.split()
-    return f"not set as declared: {', '.join(wrong)}" if wrong or outcome.status else ""
+    return f"{compare} :", functools.partial(_names, "not set as declared")
 
 
-def commands(subject: Subject, declared: Sequence[str], options: tuple[str, ...] = ()) -> str:
-    """Every declared command is there."""
+def commands(declared: Sequence[str]) -> tuple[str, Callable[[Outcome], str]]:
+    """The same of declared commands that are not there."""
     look = " ".join(f"command -v {shlex.quote(c)} >/dev/null || echo {c};" for c in declared)
-    outcome = shell(subject, f"{look} :", options)
-    missing = outcome.output.split()
-    return f"not found on PATH: {', '.join(missing)}" if missing or outcome.status else ""
+    return f"{look} :", functools.partial(_names, "not found on PATH")
+
+
+def _names(what: str, outcome: Outcome) -> str:
+    wrong = outcome.output.split()
+    return f"{what}: {', '.join(wrong)}" if wrong or outcome.status else ""
+
+
+def says_nothing(what: str) -> Callable[[Outcome], str]:
+    """Of a script that writes what is wrong: ``what`` names it."""
+    return lambda out: f"{what}: {brief(out)}" if out.status or out.output.strip() else ""
 
 
 def _not_root(subject: Subject) -> str:

@@ -28,8 +28,8 @@ class Call:
 
     It runs on a read-only root without network; its working folder is empty, writable and bounded.
     ``expect`` names files in that folder whose sizes are wanted afterwards; ``environment`` is what its
-    caller sets. On a cluster, ``options`` are words for Apptainer, and ``through`` tells how the command starts:
-    by itself, through the run script, as an app, or as the image's own test.
+    caller sets. On a cluster, ``options`` are words for Apptainer, and ``through`` tells how the command
+    starts: by itself, through the run script, as an app, or as the image's own test.
     """
 
     command: Sequence[str]

@@ -16,7 +16,7 @@ from tests.engines.bench import PREFIX, Bench, copy_base, docker, images
 
 def _missing() -> str:
     """What these tests need and this machine lacks, or nothing."""
-    for program in ("docker", "mmdebstrap", "git"):
+    for program in ("docker", "mmdebstrap", "git", "apptainer", "mksquashfs"):
         if shutil.which(program) is None:
             return f"{program} is not installed: run ci/setup"
     for words in (["docker", "info"], ["docker", "buildx", "version"]):

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from imagefactory.backends.docker.render import quoted, render
+from imagefactory.backends.docker.render import render
 from imagefactory.inputs import KINDS
 from imagefactory.model.environment import shell_word
 from imagefactory.model.recipe import Inputs, Maintainer, Needs, SmokeTest, Terms
 from imagefactory.model.spec import BuildContext, ImageDefinition
+from imagefactory.templates import quoted
 from tests.unit.samples import (
     ARCHIVE,
     CONDA,
@@ -51,10 +52,12 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
     assert [f.path for f in one.files] == [
         "Dockerfile",
         "environment.sh",
+        "home.sh",
         "entrypoint.sh",
         "steps/apt-image.sh",
         "steps/apt-build.sh",
         "download/inputs.json",
+        "download/sources.json",
         "download/download.py",
         "recipe/install.sh",
     ]
@@ -106,7 +109,7 @@ def test_an_image_of_everything() -> None:
         assert f"from=sources,source=image/{kind},target=/packages/{kind}" in found[kind]
         assert "from=sources,source=tools/pip,target=/tools/pip" in found[kind]
     assert "COPY environment.sh /etc/imagefactory/" in found["conda"]
-    assert "COPY environment.sh entrypoint.sh gpu.sh /etc/imagefactory/" in found[""]
+    assert "COPY environment.sh home.sh entrypoint.sh gpu.sh /etc/imagefactory/" in found[""]
     assert "ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility\n" in found[""]
     assert {f.path for f in context.files} >= {
         *("gpu.sh", "steps/apt-image.sh", "steps/pip-image.sh", "steps/conda-image.sh", "steps/apt-build.sh"),
@@ -171,14 +174,15 @@ def test_the_files_that_a_step_names_are_those_that_are_staged() -> None:
 
 
 def test_folders_at_home_are_made_before_anything_runs() -> None:
-    script = text(render(spec(image=everything())), "entrypoint.sh")
-    lines = script.splitlines()
-    made = [line for line in lines if line.startswith("mkdir ")]
+    home = text(render(spec(image=everything())), "home.sh").splitlines()
+    lines = text(render(spec(image=everything())), "entrypoint.sh").splitlines()
+    made = [line for line in home if line.startswith("mkdir ")]
     assert made == [
         'mkdir -p "${HOME}"/.config/app 2>/dev/null || :',
         """mkdir -p "${HOME}"/'it'"'"'s mine' 2>/dev/null || :""",
     ]
-    assert lines.index(made[1]) < lines.index(". /etc/imagefactory/environment.sh")
+    order = [f". /etc/imagefactory/{name}.sh" for name in ("home", "environment", "gpu")]
+    assert [line for line in lines if line.startswith(". ")] == order
     assert lines[-2:] == [". /etc/imagefactory/gpu.sh", 'exec "$@"']
     assert "gpu.sh" not in text(render(spec()), "entrypoint.sh")
 
@@ -249,6 +253,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "home folders": {"home_folders": (".app",)},
     "environment": {"environment": {"GREETING": "bye"}},
     "path": {"path": ("/opt/other",)},
+    "commands": {"commands": ("other",)},
     "install.sh": {"folder": folder(install=b"true\n")},
     "files": {"folder": folder(files=(file(),))},
     "file's mode": {"folder": folder(files=(file(mode=0o755),))},
@@ -282,8 +287,7 @@ def test_the_input_digest_changes_with_every_ingredient() -> None:
     "changes",
     [
         {"tests": (SmokeTest(name="other", command=("other",)),)},
-        {"commands": ("other",)},
-        {"needs": Needs(memory="2 GiB", desktop=True)},
+        {"needs": Needs(memory="2 GiB", desktop=True, mpi=True)},
         {"terms": Terms(policy="private", note="for ourselves")},
         {"citation": ("A Paper, 2024",)},
         {"folder": folder(tests=(file(),))},

@@ -42,7 +42,8 @@ class Subject:
 
 
 def outcome_of(test: dict[str, Any] | None = None, **outcome: Any) -> TestReport:
-    return smoke_test(Subject(**outcome), SmokeTest(**{**WHOLE, **(test or {})}), ())  # type: ignore[arg-type]
+    subject, whole = Subject(**outcome), SmokeTest(**{**WHOLE, **(test or {})})
+    return smoke_test(subject, whole, ())[0]  # type: ignore[arg-type]
 
 
 def test_a_test_passes_with_its_measures() -> None:

@@ -55,7 +55,10 @@ class ApptainerBackend:
     def subject(self, artifact: Artifact, image: ImageDefinition, stop: Stop) -> SifSubject:
         """The file as something to run tests on."""
         return SifSubject(
-            Path(artifact.reference), tuple(image.environment), stop, nvidia=bool(image.needs.gpu) and self.nvidia()
+            Path(artifact.reference),
+            tuple(image.environment),
+            stop,
+            nvidia=bool(image.needs.gpu) and self.nvidia(),
         )
 
     def nvidia(self) -> bool:
@@ -63,7 +66,12 @@ class ApptainerBackend:
         return engine.nvidia()
 
     def keep(
-        self, artifact: TestedArtifact, folder: Path, version: str, input_digest: str, stand_ins: Sequence[str]
+        self,
+        artifact: TestedArtifact,
+        folder: Path,
+        version: str,
+        input_digest: str,
+        stand_ins: Sequence[str],
     ) -> Path:
         """Give a tested candidate its name in ``folder``, at once; an older file of the same version goes."""
         stem = f"{artifact.id}-{'stand-in' if stand_ins else version}"

@@ -35,6 +35,11 @@ CONVERTER = 1
 # more than they cost whoever reads a part.
 _COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "256K")
 _EMPTY = ("dev", "proc", "sys")
+_ORIGIN = """\
+# Made by imagefactory of this image, after its tests had passed.
+Bootstrap: docker
+From: imagefactory/{id}@{digest}
+"""
 _LINKS = {"environment": f"{PLACE}/env/90-environment.sh", "singularity": f"{PLACE}/runscript"}
 
 
@@ -48,14 +53,16 @@ def convert(archive: Path, digest: str, target: Path, scratch: Path, log: Log, s
         if config["architecture"] not in ARCHITECTURES:
             raise BuildFailed(f"{log.id}: no SIF file can be made for {config['architecture']}")
         data = metadata_of_image(config)
-        definition = f"# Made by imagefactory from the tested image {log.id}.\nBootstrap: docker\nFrom: imagefactory/{log.id}@{digest}\n"
+        definition = _ORIGIN.format(id=log.id, digest=digest)
         documents = (
             Document("", "definition", definition.encode()),
             Document("inspect-metadata.json", "json", summary(data, definition)),
         )
         epoch = int(datetime.fromisoformat(config["created"]).timestamp())
         try:
-            _write_system(image, data, definition, target, scratch, system_offset(documents), epoch, log, stop)
+            _write_system(
+                image, data, definition, target, scratch, system_offset(documents), epoch, log, stop
+            )
             write_header(target, documents, config["architecture"], digest, epoch)
         except BaseException:
             target.unlink(missing_ok=True)

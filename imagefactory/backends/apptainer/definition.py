@@ -1,4 +1,4 @@
-"""An image spec to an Apptainer definition file that builds by itself, in the folder of the rendered context."""
+"""An image spec to a definition file that Apptainer builds by itself, in the rendered context's folder."""
 
 from __future__ import annotations
 
@@ -27,5 +27,9 @@ def render_definition(spec: ImageSpec, input_digest: str) -> File:
     }
     text = fill(__package__, "image.def.j2", values)
     # In two quoted halves, which a shell joins again: Apptainer would look for a variable of that name.
-    text = text.replace("{{", '{""{').replace("<<BOOTSTRAP>>", "{{ BOOTSTRAP }}").replace("<<BASE>>", "{{ BASE }}")
+    text = (
+        text.replace("{{", "{''{")
+        .replace("<<BOOTSTRAP>>", "{{ BOOTSTRAP }}")
+        .replace("<<BASE>>", "{{ BASE }}")
+    )
     return File(f"{image.id}.def", 0o644, text.encode())

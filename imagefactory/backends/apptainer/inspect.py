@@ -18,7 +18,7 @@ def inspect(sif: Path) -> Mapping[str, Any]:
     """
     client = get_client(quiet=True)
     # spython knows no other name than singularity, and ends the process where that is missing.
-    client._init_command = lambda action, flags=None: [runtime(), action, *(flags or ())]
+    client._init_command = lambda action, flags=None: [runtime(), action, *(flags or ())]  # noqa: SLF001
     answer = client.inspect(str(sif), quiet=True)
     # On failure it returns what run_command said: a status and a message.
     if "attributes" not in answer:

@@ -7,13 +7,14 @@ are and how they are used: https://apptainer.org/docs/user/main/environment_and_
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from imagefactory.backends.common.content import COMMANDS_LABEL, ID_LABEL
 from imagefactory.model.spec import File
-from imagefactory.templates import fill, quoted, text_of
+from imagefactory.templates import fill, text_of
 
 PLACE = ".singularity.d"
 APPS = "scif/apps"
@@ -50,7 +51,7 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: t
     commands = labels.get(COMMANDS_LABEL, "").split()
     gpu = "NVIDIA_VISIBLE_DEVICES" in environment
     # One command needs no choice of apps.
-    apps = {name: f'exec {quoted(name)} "$@"\n' for name in commands} if len(commands) > 1 else {}
+    apps = {name: f'exec {shlex.quote(name)} "$@"\n' for name in commands} if len(commands) > 1 else {}
     values = {
         "id": labels.get(ID_LABEL, ""),
         "title": labels.get(f"{_OCI}title", ""),
@@ -68,8 +69,8 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: t
     return Metadata(
         labels=dict(labels),
         environment=fill(__package__, "environment.sh.j2", values),
-        libraries=text_of(__package__, "libraries.sh"),
-        late=text_of(__package__, "gpu.sh") if gpu else "",
+        libraries=text_of(__package__, "libraries.j2"),
+        late=text_of(__package__, "gpu.j2") if gpu else "",
         runscript=fill(__package__, "runscript.j2", values),
         test=fill(__package__, "test.j2", values),
         help=fill(__package__, "help.j2", values),

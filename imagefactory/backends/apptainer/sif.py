@@ -1,8 +1,8 @@
 """The Singularity Image Format: the header and descriptors in front of a squashfs file system.
 
-A file begins with a header of 128 bytes; at 4096 stand 48 descriptors of 585 bytes each; the objects that they
-describe follow. All numbers are little-endian. Apptainer writes a random identifier and the time of day into
-it; here both follow from the content, so that equal content gives equal files. Source of the layout:
+A file begins with a header of 128 bytes; at 4096 stand 48 descriptors of 585 bytes each; the objects that
+they describe follow. All numbers are little-endian. Apptainer writes a random identifier and the time of day
+into it; here both follow from the content, so that equal content gives equal files. Source of the layout:
 https://github.com/apptainer/sif (pkg/sif/sif.go, header.go and descriptor.go).
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 # launch line, magic, version, architecture, identifier, created, modified, descriptors free and in all, their
 # offset and size, the data's offset and size
 _HEADER = struct.Struct("<32s10s3s3s16s8q")
-# kind, used, id, group, link, offset, size, size with padding, created, modified, user, group of the user, name,
-# and what the kind needs
+# kind, used, id, group, link, offset, size, size with padding, created, modified, user, group of the user,
+# name, and what the kind needs
 _DESCRIPTOR = struct.Struct("<i?IIIqqqqqqq128s384s")
 # kind of file system, kind of partition, architecture
 _PARTITION = struct.Struct("<ii3s")
@@ -57,12 +57,13 @@ def write_header(
     ``architecture`` is OCI's name of it. ``identity`` decides the file's identifier, ``epoch`` its times
     (seconds since 1970).
     """
-    id = uuid.uuid5(uuid.NAMESPACE_URL, identity).bytes
+    identifier = uuid.uuid5(uuid.NAMESPACE_URL, identity).bytes
     size = file.stat().st_size
     system = system_offset(documents)
     arch = ARCHITECTURES[architecture]
+    unused = _DESCRIPTORS - len(documents) - 1
     header = _HEADER.pack(
-        _LAUNCH, b"SIF_MAGIC", b"01", arch, id, epoch, epoch, _DESCRIPTORS - len(documents) - 1, _DESCRIPTORS,
+        _LAUNCH, b"SIF_MAGIC", b"01", arch, identifier, epoch, epoch, unused, _DESCRIPTORS,
         _DESCRIPTORS_AT, _DESCRIPTORS * _DESCRIPTOR.size, _DATA_AT, size - _DATA_AT,
     )  # fmt: skip
     table = b""

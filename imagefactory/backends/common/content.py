@@ -30,9 +30,7 @@ def content_files(spec: ImageSpec) -> list[File]:
     """The scripts of ``/etc/imagefactory``, those that install, and what installs: the recipe's own files."""
     image = spec.image
     values = {"image": image, "gpu": image.needs.gpu}
-    found = [
-        File(name, 0o644, fill(__package__, f"{name}.j2", values).encode()) for name in scripts(spec)
-    ]
+    found = [File(name, 0o644, fill(__package__, f"{name}.j2", values).encode()) for name in scripts(spec)]
     found += [File(f"steps/{name}.sh", 0o644, text.encode()) for name, text in install_steps(spec)]
     if has_packages(spec):
         found.append(File("download/inputs.json", 0o644, as_json(downloads(spec))))

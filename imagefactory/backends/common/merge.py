@@ -125,8 +125,8 @@ def write_merged(
     skip: Callable[[str], bool],
     scratch: Path,
 ) -> None:
-    """Write the image's tree to ``out``, a pipe, as one tar archive: ``extra`` first, then all of the layers but
-    the paths that ``skip`` names, without their leading slash.
+    """Write the image's tree to ``out``, a pipe, as one tar archive: ``extra`` first, then all of the layers
+    but the paths that ``skip`` names, without their leading slash.
 
     ``scratch`` takes files that are hidden by upper layers while their layer is read.
     """

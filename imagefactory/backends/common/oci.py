@@ -16,9 +16,10 @@ class OciArchive:
     """One image in an OCI archive. A context manager: the file is open inside the block."""
 
     def __init__(self, file: Path | IO[bytes]) -> None:
-        self._archive = (
-            tarfile.open(file, "r:") if isinstance(file, Path) else tarfile.open(fileobj=file, mode="r:")
-        )
+        if isinstance(file, Path):
+            self._archive = tarfile.open(file, "r:")  # noqa: SIM115  # closed when the block ends
+        else:
+            self._archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
         self._members = {member.name: member for member in self._archive}
         self._manifest = self._find_manifest()
 
@@ -32,7 +33,7 @@ class OciArchive:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The image's configuration: ``architecture``, ``config`` with ``Env`` and ``Labels``, ``history``."""
+        """The image's configuration: ``architecture``, ``created``, ``config`` with ``Env``, ``Labels``."""
         config: Mapping[str, Any] = json.loads(self._read(self._manifest["config"]["digest"]))
         return config
 

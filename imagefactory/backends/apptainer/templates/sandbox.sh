@@ -2,7 +2,7 @@
 # Runs one command ("$@") in namespaces of its own, whose folders end with it: a home, a working folder, /tmp and
 # an output, with bounds; and no network but loopback.
 # Reads: IMAGE, CALLER (uid:gid), WORK_BYTES, ROOM_BYTES, OUTPUT_BYTES, FOLDER (or nothing: the working folder),
-# BINDS (source:name, one a line), EXPECT (files, one a line).
+# BINDS (name:source, one a line), EXPECT (files, one a line).
 # Writes: the status and the free blocks of work, tmp, home and output; the sizes of the expected files; the output.
 set -eu
 uid=${CALLER%:*} gid=${CALLER#*:} room=/mnt
@@ -19,7 +19,7 @@ fi
 mount -t tmpfs -o "size=$ROOM_BYTES,$owned" none $room/home
 mount -t tmpfs -o "size=$ROOM_BYTES,mode=1777" none $room/tmp
 mount -t tmpfs -o "size=$WORK_BYTES,$owned" none $room/out
-printf '%s' "$BINDS" | while IFS=: read -r source name; do
+printf '%s' "$BINDS" | while IFS=: read -r name source; do
     mkdir "$room/binds/$name"
     mount --bind "$source" "$room/binds/$name"
 done

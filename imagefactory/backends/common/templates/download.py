@@ -96,7 +96,11 @@ def save_source(source: dict[str, Any], target: Path) -> None:
 def clone(source: dict[str, Any], folder: Path) -> None:
     """The files of one commit."""
     folder.mkdir(parents=True)
-    for words in (["init"], ["fetch", "--depth=1", source["git"], source["commit"]], ["checkout", "FETCH_HEAD"]):
+    for words in (
+        ["init"],
+        ["fetch", "--depth=1", source["git"], source["commit"]],
+        ["checkout", "FETCH_HEAD"],
+    ):
         subprocess.run(["git", "-C", str(folder), *words, "--quiet"], check=True)
     shutil.rmtree(folder / ".git")
 

@@ -1,0 +1,35 @@
+"""Launchers for images that are built and tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imagefactory.backends.protocol import Backend
+from imagefactory.errors import BadInput
+from imagefactory.model.spec import Format, ImageDefinition
+from imagefactory.pipeline.sif import has_sif
+from imagefactory.records import record_of
+from imagefactory.workspace import Workspace
+from imagefactory.wrappers import Wrapped, write_wrappers
+
+
+def wrap_image(
+    workspace: Workspace, image: ImageDefinition, backend: Backend, format: Format, to: Path
+) -> Wrapped:
+    """Write the launchers of one image below ``to``. Raises BadInput where it is not there and tested."""
+    record = record_of(workspace, image.id)
+    report = record.read()
+    hint = f"run imagefactory build {image.id}"
+    if report is None or report.status != "passed":
+        raise BadInput(f"{image.id} is not built and tested", hint=hint)
+    if format == "oci":
+        if not backend.find(report.reference, report.image_digest):
+            raise BadInput(f"the Docker Engine no longer has {report.reference}", hint=hint)
+        return write_wrappers(image, report, format, None, to)
+    if not has_sif(record, report):
+        raise BadInput(
+            f"{image.id} has no SIF file that passed its tests",
+            hint=f"{hint}, or give --format oci for launchers that run it in Docker",
+        )
+    assert report.sif
+    return write_wrappers(image, report, format, record.folder / report.sif.file, to)

@@ -1,0 +1,454 @@
+"""SIF files: made of tested images, the same on any day, and run as a cluster's users run them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.bench import Bench, docker, inspect, running, wait_for
+from tests.engines.cluster import ORDINARY, apptainer, as_cluster_user
+
+TOOLS = r"""
+install -D /dev/stdin /opt/tools/bin/greet <<'END'
+#!/bin/sh
+echo "hello ${1:-you}, $GREETING"
+END
+install -D /dev/stdin /opt/tools/bin/where <<'END'
+#!/bin/sh
+pwd
+END
+mkdir -p /opt/tools/data
+echo one >/opt/tools/data/one
+ln /opt/tools/data/one /opt/tools/data/two
+ln -s one /opt/tools/data/link
+printf 'x = 1\n' >/opt/tools/data/module.txt
+chmod 755 /opt/tools/bin/*
+"""
+TESTS = [
+    {"name": "greets", "command": ["greet", "all"], "output": ["^hello all, it's fine$"]},
+    {"name": "writes", "command": ["sh", "-c", "date; echo 12 >out; echo level 3"], "files": ["out"]},
+]
+
+
+def tools(bench: Bench, name: str = "tools", **more: Any) -> str:
+    """An image with two commands and a variable."""
+    facts: dict[str, Any] = {
+        "environment": {"GREETING": "it's fine", "TOOLS": "/opt/tools/data"},
+        "path": ["/opt/tools/bin"],
+        "commands": ["greet", "where"],
+        "tests": TESTS,
+    }
+    return bench.recipe(name, TOOLS, **{**facts, **more})
+
+
+def sif_of(bench: Bench, image: str) -> Path:
+    (file,) = (bench.build / image).glob("*.sif")
+    return file
+
+
+@pytest.fixture(scope="module")
+def built(first: Bench) -> tuple[Bench, str]:
+    """The checkout, and an image in it that was built for Docker and for clusters."""
+    image = tools(first)
+    first.run("build", image, "--format", "all", timeout=300)
+    return first, image
+
+
+def test_all_tests_pass_on_the_file_too(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    report = bench.report(image)
+    sif = report["sif"]
+    assert sif["status"] == "passed"
+    assert {test["status"] for test in sif["tests"]} == {"passed"}
+    assert {test["format"] for test in sif["tests"]} == {"sif"}
+    contained = "--containall --cleanenv --no-home"
+    smoke = {(t["name"], t["options"]) for t in sif["tests"] if t["kind"] == "smoke"}
+    assert smoke == {(name, options) for name in ("greets", "writes") for options in ("", contained)}
+    modes = {t["options"] for t in sif["tests"] if t["name"] == "environment"}
+    assert modes == {"", "--containall", "--cleanenv", "--no-home", contained}
+    names = {t["name"] for t in sif["tests"] if t["kind"] == "contract"}
+    assert names >= {
+        *("arbitrary-user", "environment", "commands", "file-ownership", "read-only-root", "no-network"),
+        *("foreign-libraries", "labels", "run-script", "self-test", "help", "apps"),
+    }
+    bench.assert_clean()
+
+
+def test_its_name_carries_version_and_input_digest(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    report, file = bench.report(image), sif_of(*built)
+    assert file.name == f"{image}-1.0-{report['input_digest'][:12]}.sif" == report["sif"]["file"]
+    assert report["sif"]["made_from"] == report["image_digest"]
+    assert report["sif"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert report["sif"]["bytes"] == file.stat().st_size
+    assert set(report["sif"]["engines"]) in ({"apptainer", "mksquashfs"}, {"singularity", "mksquashfs"})
+    shown = bench.run("show", image).out
+    assert file.name in shown
+    assert report["sif"]["sha256"] in shown
+
+
+def test_a_second_build_does_nothing(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    before = sif_of(*built).stat()
+    ended = bench.run("build", image, "--format", "sif")
+    assert f"{image} (SIF): nothing to do, nothing changed since it was made and tested" in ended.out
+    after = sif_of(*built).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    oci, sif = bench.run("build", image, "--format", "all", "--json").json()
+    assert [(r["format"], r["action"]) for r in (oci, sif)] == [("oci", "nothing"), ("sif", "nothing")]
+
+
+def test_apptainer_reads_what_it_says(built: tuple[Bench, str]) -> None:
+    image, file = built[1], sif_of(*built)
+    labels = inspect(f"imagefactory/{image}")["Config"]["Labels"]
+    told = json.loads(apptainer("inspect", "--json", "--all", str(file)))["data"]["attributes"]
+    assert told["labels"] == labels
+    assert set(told["apps"]) == {"greet", "where"}
+    assert "A test 1.0" in apptainer("run-help", str(file))
+    listed = apptainer("sif", "list", str(file))
+    assert "FS (Squashfs/*System/amd64)" in listed
+    assert "Def.FILE" in listed
+    assert labels["org.opencontainers.image.created"][:10] in apptainer("sif", "header", str(file))
+
+
+def test_a_cluster_user_runs_it(built: tuple[Bench, str]) -> None:
+    with as_cluster_user() as user:
+        file = user.given(sif_of(*built))
+        assert user.run("exec", file, "greet").out == "hello you, it's fine\n"
+        assert user.run("run", file, "greet", "a b").out == "hello a b, it's fine\n"
+        assert user.run("run", "--app", "greet", file, "x").out == "hello x, it's fine\n"
+        assert user.run("exec", file, "where").out.strip() == str(user.home)
+        assert user.run("test", file).status == 0
+        user.run("exec", file, "sh", "-c", "echo mine >here")
+        assert (user.home / "here").stat().st_uid == user.uid
+        assert user.run("exec", file, "touch", "/opt/tools/x", status=1).status
+        # What is given goes before the image's own; what merely stands outside does not.
+        outside = {"GREETING": "outside", "TOOLS": "/outside", "PYTHONPATH": "/outside"}
+        script = 'echo "$GREETING $TOOLS ${PYTHONPATH-none}"'
+        assert user.run("exec", file, "sh", "-c", script, **outside).out == "it's fine /opt/tools/data none\n"
+        given = user.run("exec", "--env", "GREETING=given", file, "sh", "-c", script, **outside)
+        assert given.out == "given /opt/tools/data none\n"
+
+
+def test_the_compatibility_name_serves_as_well(
+    built: tuple[Bench, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only a program called singularity is there."""
+    bench, image = built
+    found = shutil.which("apptainer") or shutil.which("singularity")
+    assert found
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for folder in ("/sbin", "/bin", "/usr/sbin", "/usr/bin", *reversed(os.environ["PATH"].split(":"))):
+        for program in Path(folder).glob("*") if Path(folder).is_dir() else ():
+            if program.name not in ("apptainer", "singularity"):
+                (programs / program.name).unlink(missing_ok=True)
+                (programs / program.name).symlink_to(program)
+    (programs / "singularity").symlink_to(found)
+    ended = bench.run("test", image, PATH=str(programs), timeout=300)
+    assert "failed" not in ended.out
+    assert set(bench.report(image)["sif"]["engines"]) & {"apptainer", "singularity"}
+
+
+def test_without_apptainer_a_build_says_what_to_do_before_it_starts(bench: Bench, tmp_path: Path) -> None:
+    image = tools(bench)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in ("docker", "git", "mmdebstrap", "setpriv"):
+        found = shutil.which(program)
+        assert found
+        (programs / program).symlink_to(found)
+    ended = bench.run("build", image, "--format", "all", status=3, PATH=str(programs))
+    assert ended.errors == ["error: neither apptainer nor singularity is installed"]
+    assert "--format oci" in ended.err
+    assert not (bench.build / image / "report.json").exists()
+
+
+def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path: Path) -> None:
+    """In another folder, at another time, with another umask and language; and Apptainer runs it."""
+    from imagefactory.backends.apptainer import ApptainerBackend
+    from imagefactory.backends.docker import DockerBackend
+    from imagefactory.cli.progress import PlainProgress
+    from imagefactory.log import Log
+    from imagefactory.run import Stop
+
+    bench, image = built
+    first = sif_of(*built)
+    scratch = tmp_path / "elsewhere, with spaces"
+    scratch.mkdir()
+    report = bench.report(image)
+    DockerBackend("x").export(f"imagefactory/{image}", scratch / "image.tar")
+    old = os.umask(0o077)
+    try:
+        log = Log(image, tmp_path / "log", PlainProgress())
+        made = ApptainerBackend().make(
+            image, scratch / "image.tar", report["image_digest"], scratch, log, Stop()
+        )
+    finally:
+        os.umask(old)
+    assert Path(made.reference).read_bytes() == first.read_bytes()
+    assert first.stat().st_mtime != Path(made.reference).stat().st_mtime
+    os.chmod(tmp_path, 0o755)  # noqa: PTH101
+    assert "hello" in apptainer("exec", *ORDINARY, made.reference, "greet")
+
+
+def test_it_holds_the_same_files_as_the_image(built: tuple[Bench, str], tmp_path: Path) -> None:
+    """Names, kinds, modes, owners, times, links and bytes, as the engine itself shows the image's tree."""
+    _, image = built
+    container = docker("create", f"imagefactory/{image}").strip()
+    try:
+        tree = tmp_path / "tree.tar"
+        docker("export", "--output", str(tree), container)
+    finally:
+        docker("rm", container)
+    unpacked = tmp_path / "unpacked"
+    offset = _system_offset(sif_of(*built))
+    subprocess.run(
+        ["unsquashfs", "-no-progress", "-quiet", "-o", str(offset), "-d", str(unpacked), str(sif_of(*built))],
+        check=True,
+        capture_output=True,
+    )
+    # The engine puts these there itself when it makes a container.
+    engines = {".dockerenv", "dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab"}
+    expected: dict[str, Any] = {}
+    with tarfile.open(tree) as archive:
+        for member in archive:
+            path = member.name.rstrip("/")
+            if path and path not in engines and not path.startswith(("dev/", "proc/", "sys/")):
+                expected[path] = member.mode & 0o7777, member.uid, member.gid, member.size, member.linkname
+    found: dict[str, Any] = {}
+    for path in unpacked.rglob("*"):
+        name = str(path.relative_to(unpacked))
+        facts = path.lstat()
+        if name.split("/")[0] in (".singularity.d", "scif", "environment", "singularity") or name in engines:
+            continue
+        size = facts.st_size if path.is_file() and not path.is_symlink() else 0
+        link = str(path.readlink()) if path.is_symlink() else ""
+        found[name] = facts.st_mode & 0o7777, facts.st_uid, facts.st_gid, size, link
+    for path, (mode, uid, gid, size, link) in expected.items():
+        assert path in found, path
+        if not link:
+            assert found[path] == (mode, uid, gid, size, ""), path
+    assert set(found) <= set(expected)
+    data = unpacked / "opt" / "tools" / "data"
+    assert (data / "one").stat().st_ino == (data / "two").stat().st_ino
+    assert str((data / "link").readlink()) == "one"
+
+
+def _system_offset(file: Path) -> int:
+    (line,) = (line for line in apptainer("sif", "list", str(file)).splitlines() if "Squashfs" in line)
+    return int(line.split("|")[3].split("-")[0])
+
+
+def test_a_difference_from_docker_is_a_failure(bench: Bench) -> None:
+    """The test passes in both, and says in each where it runs."""
+    command = ["sh", "-c", "if [ -d /.singularity.d ]; then echo cluster; else echo docker; fi"]
+    image = bench.recipe("differs", tests=[{"name": "place", "command": command}])
+    ended = bench.run("build", image, "--format", "sif", status=1)
+    assert "smoke test place (SIF)" in ended.text
+    assert (
+        "differs from Docker: only Docker's output has 'docker'; only this one's has 'cluster'" in ended.err
+    )
+    report = bench.report(image)
+    assert report["status"] == "passed"
+    assert (report["sif"]["status"], report["sif"]["file"]) == ("failed", "")
+    assert not list((bench.build / image).glob("*.sif"))
+    texts = {f: (bench.build / image / "outputs" / f / "place.txt").read_text() for f in ("oci", "sif")}
+    assert texts == {"oci": "docker\n[exit status 0]\n", "sif": "cluster\n[exit status 0]\n"}
+    varies = [{"name": "place", "command": command, "varies": ["^(docker|cluster)$"]}]
+    bench.recipe("differs", tests=varies)
+    bench.run("build", image, "--format", "sif")
+
+
+def test_what_differs_from_run_to_run_is_none(bench: Bench) -> None:
+    noisy = ["sh", "-c", "echo seed $(od -An -N4 -tu4 /dev/urandom); echo steady"]
+    image = bench.recipe("noisy", tests=[{"name": "noisy", "command": noisy}])
+    bench.run("build", image, "--format", "sif")
+
+
+def test_what_breaks_only_on_clusters_is_found(bench: Bench) -> None:
+    """A command that writes beside itself works in no read-only file; an unwritable home does no harm."""
+    image = bench.recipe(
+        "homeless",
+        tests=[{"name": "home", "command": ["sh", "-c", 'echo x >"$HOME/x" && cat "$HOME/x"']}],
+        home_folders=[".config/app"],
+    )
+    bench.run("build", image, "--format", "sif")
+    with as_cluster_user() as user:
+        file = user.given(sif_of(bench, image))
+        for options in ((), ("--no-home",), ("--containall",)):
+            script = 'test -w "$HOME/.config/app" && echo fine'
+            assert user.run("exec", *options, file, "sh", "-c", script).out == "fine\n", options
+
+
+def test_a_stand_in_is_named_as_one(first: Bench) -> None:
+    """Covered by the rehearsals: here only that no file of an image with stand-ins takes a version's name."""
+    from imagefactory.backends.apptainer import ApptainerBackend
+    from imagefactory.model.spec import Artifact, TestedArtifact
+
+    folder = first.build / "naming"
+    folder.mkdir(parents=True)
+    try:
+        (folder / "candidate.sif").write_bytes(b"x")
+        artifact = Artifact("app", "sif", str(folder / "candidate.sif"), "f" * 64, 1, ())
+        kept = ApptainerBackend().keep(TestedArtifact(artifact), folder, "1.0", "d" * 64, ["app"])
+        assert kept.name == "app-stand-in-dddddddddddd.sif"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_an_older_file_of_the_same_version_goes(bench: Bench) -> None:
+    image = bench.recipe("renewed", "echo 1 >/opt/x")
+    bench.run("build", image, "--format", "sif")
+    old = sif_of(bench, image)
+    bench.recipe("renewed", "echo 2 >/opt/x")
+    bench.run("build", image, "--format", "sif")
+    assert sif_of(bench, image) != old
+    bench.recipe("renewed", "echo 3 >/opt/x", version="1.1")
+    bench.run("build", image, "--format", "sif")
+    assert len(list((bench.build / image).glob("*.sif"))) == 2, "another version's file stays"
+
+
+def test_a_file_that_was_damaged_is_made_again(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    file = sif_of(*built)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    ended = bench.run("build", image, "--format", "sif", timeout=300)
+    assert "is gone or not whole" in ended.text
+    assert sif_of(*built).read_bytes() == whole
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_kill_leaves_no_file_under_its_name(bench: Bench, number: signal.Signals) -> None:
+    image = bench.recipe("killed-sif", "head -c 150000000 /dev/urandom >/opt/noise")
+    bench.run("build", image)
+    process = bench.start("build", image, "--format", "sif")
+    wait_for(lambda: bool(list(bench.build.glob("*/scratch/candidate.sif"))))
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert not list((bench.build / image).glob("*.sif"))
+    wait_for(lambda: not bench.processes(), 20, lambda: f"still running: {bench.processes()}")
+    bench.run("build", bench.recipe("other"))
+    bench.assert_clean()
+    bench.run("build", image, "--format", "sif")
+
+
+def test_a_kill_during_its_tests_leaves_nothing(bench: Bench) -> None:
+    slow = [
+        {
+            "name": "slow",
+            "command": ["sh", "-c", "[ ! -d /.singularity.d ] || sleep 7654.25"],
+            "time_limit": 300,
+        }
+    ]
+    image = bench.recipe("killed-test", tests=slow)
+    process = bench.start("build", image, "--format", "sif")
+    words = "sleep 7654.25"
+    wait_for(lambda: running(words), 120)
+    process.kill()
+    process.communicate(timeout=10)
+    wait_for(lambda: not running(words), 20)
+    mounted = Path("/proc/mounts").read_text()
+    assert "image.sif" not in mounted
+    bench.run("build", bench.recipe("other"))
+    bench.assert_clean()
+
+
+def test_the_squashing_program_has_the_last_word(bench: Bench, tmp_path: Path) -> None:
+    image = bench.recipe("unsquashable")
+    bench.run("build", image)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    fake = programs / "mksquashfs"
+    real = shutil.which("mksquashfs")
+    fake.write_text(
+        f'#!/bin/sh\n[ "$1" != -version ] || exec {real} "$1"\ncat >/dev/null\necho "out of luck"\nexit 7\n'
+    )
+    fake.chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    ended = bench.run("build", image, "--format", "sif", status=1, PATH=path)
+    assert (
+        f"error: {image}: the SIF file could not be written: mksquashfs ended with status 7" in ended.errors
+    )
+    assert "  | out of luck" in ended.err.splitlines()
+    fake.write_text(fake.read_text().replace("out of luck", "Write failed because No space left on device"))
+    ended = bench.run("build", image, "--format", "sif", status=1, PATH=path)
+    assert "no space is left in" in ended.errors[0]
+    assert not list((bench.build / image).glob("*.sif"))
+
+
+MPI = r"""
+#include <mpi.h>
+#include <stdio.h>
+int main(int argc, char **argv) {
+    int rank, size, sum = 0;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    rank++;
+    MPI_Reduce(&rank, &sum, 1, MPI_INT, MPI_SUM, 0, MPI_COMM_WORLD);
+    if (rank == 1) printf("the sum over %d ranks is %d\\n", size, sum);
+    MPI_Finalize();
+}
+"""
+
+
+def test_two_ranks_of_an_mpi_program(bench: Bench) -> None:
+    """They really exchange numbers, in Docker and on the cluster, and each contract is kept."""
+    image = bench.recipe(
+        "ranks",
+        "mkdir -p /opt/ranks/bin\nmpicc -o /opt/ranks/bin/ranks /recipe/files/ranks.c",
+        inputs={"apt": ["openmpi-bin"]},
+        build={"inputs": {"apt": ["gcc", "libopenmpi-dev"]}, "keep": ["/opt/ranks"]},
+        environment={
+            "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+            "OMPI_MCA_hwloc_base_binding_policy": "none",
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        },
+        path=["/opt/ranks/bin"],
+        commands=["ranks", "mpirun"],
+        needs={"mpi": True},
+        tests=[
+            {
+                "name": "sum",
+                "command": ["mpirun", "-np", "2", "ranks"],
+                "output": ["^the sum over 2 ranks is 3$"],
+            }
+        ],
+    )
+    (bench.folder(image) / "files").mkdir()
+    (bench.folder(image) / "files" / "ranks.c").write_text(MPI)
+    bench.run("build", image, "--format", "sif", timeout=600)
+    found = {(t["name"], t["options"]): t["status"] for t in bench.report(image)["sif"]["tests"]}
+    contained = "--containall --cleanenv --no-home"
+    for options in ("", contained):
+        assert found["two-ranks", options] == found["sum", options] == "passed"
+
+
+def test_a_gpu_that_is_not_there_is_told(bench: Bench) -> None:
+    """The file itself says what is missing; the test with --nv is reported as not run."""
+    if shutil.which("nvidia-smi"):
+        pytest.skip("this machine has one")
+    gpu = {"cuda": "12.4", "driver": "525.60.13", "capability": ["8.0"]}
+    image = bench.recipe("gpu", needs={"gpu": gpu})
+    bench.run("build", image, "--format", "sif")
+    (test,) = (t for t in bench.report(image)["sif"]["tests"] if t["name"] == "gpu")
+    assert (test["status"], test["options"]) == ("not-run", "--nv")
+    assert test["reason"] == "no NVIDIA GPU answers on this machine"
+    with as_cluster_user() as user:
+        file = user.given(sif_of(bench, image))
+        said = user.run("exec", file, "echo", "ran")
+        assert said.out == "ran\n"
+        assert "start it with --gpus all (Docker) or --nv (Apptainer)" in said.err
+        assert user.run("exec", "--env", "IMAGEFACTORY_GPU_CHECK=off", file, "echo", "ran").err == ""

@@ -1,0 +1,200 @@
+"""Launchers and module files: a researcher types the command and never sees the container."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines.bench import PREFIX, Bench, docker
+from tests.engines.cluster import ClusterUser, as_cluster_user
+from tests.engines.test_sif import tools
+
+MODULES = Path("/usr/share/modules/init/sh")  # where Debian's Environment Modules has it
+
+
+@pytest.fixture(scope="module")
+def image(first: Bench) -> str:
+    """An image with two commands, a variable that is a default, and one that names a place in the image."""
+    name = tools(first, "wrapped", title='A "$tool" [x] {y}')
+    first.run("build", name, "--format", "all", timeout=300)
+    return name
+
+
+@pytest.fixture
+def user() -> Iterator[ClusterUser]:
+    with as_cluster_user() as found:
+        yield found
+
+
+def wrappers(bench: Bench, image: str, user: ClusterUser, *words: str) -> Path:
+    """Launchers in a folder that the user can read."""
+    folder = user.shared / "software, shared"
+    folder.mkdir(exist_ok=True)
+    bench.run("wrappers", image, "--to", str(folder), *words)
+    return folder
+
+
+def launcher(folder: Path, image: str, command: str) -> str:
+    return str(folder / image / "1.0" / "bin" / command)
+
+
+def test_launchers_run_the_sif_file(first: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(first, image, user)
+    greet, where, run = (launcher(folder, image, name) for name in ("greet", "where", f"{image}-exec"))
+    assert user.command(greet, "a b").out == "hello a b, it's fine\n"
+    assert user.command(where).out.strip() == str(user.home)
+    ended = user.command(run, "sh", "-c", 'id -u; echo "$HOME"; cat; echo x >mine; exit 7', status=7)
+    assert ended.out.splitlines() == [str(user.uid), str(user.home)]
+    assert (user.home / "mine").stat().st_uid == user.uid
+    # What the user sets on purpose goes before a default; a place in the image is the image's own.
+    outside = {"GREETING": "good morning", "TOOLS": "/outside"}
+    assert user.command(greet, **outside).out == "hello you, good morning\n"
+    assert user.command(run, "sh", "-c", "echo $TOOLS", **outside).out == "/opt/tools/data\n"
+
+
+def test_the_folder_may_be_moved(first: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(first, image, user)
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    assert user.command(launcher(moved, image, "greet")).out == "hello you, it's fine\n"
+    for path in moved.rglob("*"):
+        if path.is_file() and path.stat().st_size < 1_000_000:
+            assert str(folder) not in path.read_text()
+
+
+def test_launchers_are_replaced_at_once(first: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(first, image, user)
+    wrappers(first, image, user)
+    assert sorted(path.name for path in (folder / image).iterdir()) == ["1.0"]
+    files = {path.name for path in (folder / image / "1.0").iterdir()}
+    assert files == {"bin", first.report(image)["sif"]["file"]}
+    assert {p.name for p in (folder / image / "1.0" / "bin").iterdir()} == {"greet", "where", f"{image}-exec"}
+
+
+def test_another_folder_is_not_touched(first: Bench, image: str, tmp_path: Path) -> None:
+    kept = tmp_path / image / "1.0" / "precious"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    ended = first.run("wrappers", image, "--to", str(tmp_path), status=2)
+    assert "holds something else" in ended.errors[0]
+    assert kept.read_text() == "mine"
+
+
+def test_without_an_engine_a_launcher_says_what_to_do(first: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(first, image, user)
+    programs = user.shared / "bin"
+    programs.mkdir()
+    for name in ("sh", "dirname", "readlink", "unshare", "mount", "setpriv"):
+        found = shutil.which(name)
+        assert found
+        (programs / name).symlink_to(found)
+    ended = user.command(launcher(folder, image, "greet"), status=127, PATH=str(programs))
+    assert "greet: neither apptainer nor singularity is here: try 'module load apptainer'" in ended.err
+    (programs / "singularity").symlink_to(shutil.which("apptainer") or "/")
+    for name in ("ls", "cat", "id"):
+        (programs / name).symlink_to(shutil.which(name) or "/")
+    path = f"{programs}:/usr/sbin:/usr/bin"
+    assert user.command(launcher(folder, image, "greet"), PATH=path).out == "hello you, it's fine\n"
+
+
+def test_data_outside_of_home_is_seen(first: Bench, image: str, user: ClusterUser) -> None:
+    """A folder at the top of the machine, as clusters have them; the home folder is another."""
+    data = Path(f"/zz-data-{os.getpid()}")
+    if os.getuid() != 0:
+        pytest.skip("only root can make a folder at the top")
+    data.mkdir()
+    try:
+        (data / "file").write_text("data\n")
+        run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+        assert user.command(run, "cat", str(data / "file")).out == "data\n"
+    finally:
+        shutil.rmtree(data)
+
+
+def test_launchers_show_the_desktop_to_programs(first: Bench, image: str, user: ClusterUser) -> None:
+    """The X server's key and the Wayland socket, wherever they are."""
+    import socket
+
+    key = user.shared / "run" / "key"
+    key.parent.mkdir()
+    key.write_text("key\n")
+    run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+    with socket.socket(socket.AF_UNIX) as wayland:
+        wayland.bind(str(key.parent / "wayland-7"))
+        (key.parent / "wayland-7").chmod(0o777)
+        script = 'cat "$XAUTHORITY"; test -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" && echo "$DISPLAY"'
+        desktop = {
+            "DISPLAY": ":7",
+            "XAUTHORITY": str(key),
+            "XDG_RUNTIME_DIR": str(key.parent),
+            "WAYLAND_DISPLAY": "wayland-7",
+        }
+        assert user.command(run, "sh", "-c", script, **desktop).out == "key\n:7\n"
+
+
+def test_launchers_run_the_image_in_docker(first: Bench, image: str, tmp_path: Path) -> None:
+    first.run("wrappers", image, "--to", str(tmp_path / "software"), "--format", "oci")
+    folder, home = tmp_path / "software", tmp_path / "home"
+    home.mkdir()
+    assert not list(folder.rglob("*.sif"))
+
+    def run(*words: str, status: int = 0, **environment: str) -> str:
+        done = subprocess.run(
+            words,
+            cwd=home,
+            env={"HOME": str(home), "PATH": os.environ["PATH"], **environment},
+            input="given\n",
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout
+
+    greet, shell = (launcher(folder, image, name) for name in ("greet", f"{image}-exec"))
+    assert run(greet, "a b", GREETING="good morning") == "hello a b, good morning\n"
+    script = 'id -u; pwd; echo "$HOME $TOOLS"; cat; echo x >mine; touch /opt/x 2>/dev/null || exit 7'
+    out = run(shell, "sh", "-c", script, status=7, TOOLS="/outside").splitlines()
+    assert out == [str(os.getuid()), str(home), f"{home} /opt/tools/data", "given"]
+    assert (home / "mine").stat().st_uid == os.getuid()
+    assert docker("ps", "-aq", "--filter", f"ancestor=imagefactory/{image}") == ""
+
+
+@pytest.mark.skipif(
+    not MODULES.exists() and os.environ.get("CI") != "true", reason="Environment Modules is not installed"
+)
+def test_the_module_is_loaded_and_taken_away(first: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(first, image, user)
+    script = f"""
+    . {MODULES}
+    module use "{folder}/modulefiles"
+    module help {image} 2>&1
+    module whatis {image} 2>&1
+    module load {image} && greet modules && module unload {image}
+    command -v greet || echo gone
+    """
+    out = user.command("sh", "-c", script).out
+    assert "hello modules, it's fine\n" in out
+    assert out.endswith("gone\n")
+    assert 'A "$tool" [x] {y} 1.0' in out
+    assert "Commands: greet where" in out
+
+
+def test_what_is_not_there_is_named(bench: Bench) -> None:
+    image = bench.recipe("unwrapped")
+    ended = bench.run("wrappers", image, "--to", "out", status=2)
+    assert ended.errors == [f"error: {image} is not built and tested"]
+    bench.run("build", image)
+    ended = bench.run("wrappers", image, "--to", "out", status=2)
+    assert ended.errors == [f"error: {image} has no SIF file that passed its tests"]
+    assert "--format oci" in ended.err
+    docker("image", "rm", f"imagefactory/{image}:1.0", f"imagefactory/{image}:latest")
+    ended = bench.run("wrappers", image, "--to", "out", "--format", "oci", status=2)
+    assert "no longer has" in ended.errors[0]
+    assert PREFIX in image
+    assert not (bench.root / "out").exists()

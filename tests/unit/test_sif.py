@@ -1,0 +1,218 @@
+"""SIF files: their header, what they say of themselves, their definition files, and what is to be done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagefactory.backends.apptainer.definition import render_definition
+from imagefactory.backends.apptainer.metadata import files_of, metadata_of_image, summary
+from imagefactory.backends.apptainer.sif import Document, system_offset, write_header
+from imagefactory.backends.common.content import labels
+from imagefactory.model.recipe import Inputs, Needs
+from imagefactory.model.report import Report, SifReport
+from imagefactory.plan import cluster_digest, judge_sif
+from tests.unit.samples import ARCHIVE, GPU, STAGE, everything, image, report, spec
+
+DOCUMENTS = (Document("", "definition", b"Bootstrap: docker\n"), Document("x.json", "json", b"{}"))
+
+
+def sif(folder: Path, content: bytes = b"file system", **changes: Any) -> bytes:
+    file = folder / "image.sif"
+    offset = system_offset(DOCUMENTS)
+    file.write_bytes(bytes(offset) + content.ljust(4096, b"\0"))
+    facts = {"architecture": "amd64", "identity": "sha256:abc", "epoch": 1_700_000_000, **changes}
+    write_header(file, DOCUMENTS, **facts)
+    return file.read_bytes()
+
+
+def test_the_header_is_as_the_format_has_it(tmp_path: Path) -> None:
+    data = sif(tmp_path)
+    assert data.startswith(b"#!/usr/bin/env run-singularity\n\0SIF_MAGIC\x0001\x0002\0")
+    free, total, at, size, data_at, data_size = struct.unpack_from("<6q", data, 80)
+    assert (free, total, at, size, data_at) == (45, 48, 4096, 48 * 585, 32176)
+    assert data_at + data_size == len(data)
+    assert struct.unpack_from("<2q", data, 64) == (1_700_000_000, 1_700_000_000)
+
+
+def test_every_object_is_where_its_descriptor_says(tmp_path: Path) -> None:
+    data = sif(tmp_path)
+    found = []
+    for number in range(3):
+        at = 4096 + 585 * number
+        kind, *known, _, _, offset, size = struct.unpack_from("<i?IIIqq", data, at)
+        assert known == [True, number + 1]
+        found.append((kind, data[offset : offset + size].rstrip(b"\0")))
+    assert found == [(0x4001, DOCUMENTS[0].data), (0x4006, b"{}"), (0x4004, b"file system")]
+    assert system_offset(DOCUMENTS) % 4096 == 0
+    assert data[4096 + 585 * 3 : 4096 + 585 * 48].strip(b"\0") == b""
+
+
+def test_the_same_content_gives_the_same_file(tmp_path: Path) -> None:
+    assert sif(tmp_path) == sif(tmp_path)
+    for change in ({"identity": "sha256:other"}, {"epoch": 1}, {"architecture": "arm64"}):
+        assert sif(tmp_path, **change) != sif(tmp_path)
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    which = image(commands=("hello", "goodbye"), **changes)
+    return {
+        "architecture": "amd64",
+        "config": {
+            "Env": ["PATH=/opt/app/bin:/usr/bin:/bin", "LANG=C.UTF-8", "GREETING=it's $HOME `x` a=b"],
+            "Cmd": ["/bin/bash"],
+            "Labels": dict(labels(spec(image=which), "d" * 64)),
+        },
+    }
+
+
+def files(**changes: Any) -> dict[str, str]:
+    return {f.path: f.data.decode() for f in files_of(metadata_of_image(config(**changes)), "Bootstrap: x\n")}
+
+
+def test_an_image_says_what_it_is() -> None:
+    found = files()
+    assert json.loads(found[".singularity.d/labels.json"])["io.imagefactory.id"] == "app"
+    environment = found[".singularity.d/env/90-environment.sh"]
+    assert "export PATH=/opt/app/bin:/usr/bin:/bin\n" in environment
+    assert """export GREETING='it'"'"'s $HOME `x` a=b'\n""" in environment
+    assert found[".singularity.d/runscript"].endswith('|| set -- /bin/bash\nexec "$@"\n')
+    assert "for command in hello goodbye; do" in found[".singularity.d/test"]
+    help_ = found[".singularity.d/runscript.help"]
+    assert "app: An application 1.0\nAbout: Says hello.\n" in help_
+    assert "Commands: hello goodbye\n" in help_
+    assert found["scif/apps/goodbye/scif/runscript"] == '#!/bin/sh\nexec goodbye "$@"\n'
+    assert ".singularity.d/env/99-imagefactory.sh" not in found
+
+
+def test_one_command_needs_no_apps() -> None:
+    which = config()
+    which["config"]["Labels"]["io.imagefactory.commands"] = "hello"
+    data = metadata_of_image(which)
+    assert not data.apps
+    assert "--app" not in data.help
+
+
+def test_a_gpu_is_asked_after_last() -> None:
+    which = config()
+    which["config"]["Env"].append("NVIDIA_VISIBLE_DEVICES=all")
+    data = metadata_of_image(which)
+    assert "gpu.sh" in data.late
+    assert "--nv" in data.help
+
+
+def test_apptainer_reads_the_summary_as_its_own() -> None:
+    data = metadata_of_image(config())
+    found = json.loads(summary(data, "Bootstrap: x\n"))["data"]["attributes"]
+    assert found["labels"] == dict(data.labels)
+    assert found["apps"]["hello"] == {"runscript": '#!/bin/sh\nexec hello "$@"\n'}
+
+
+def stages(text: str) -> dict[str, str]:
+    parts = re.split(r"^Bootstrap: .*\nFrom: .*\nStage: (\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def definition(**changes: Any) -> str:
+    found = render_definition(spec(image=image(**changes)), "d" * 64)
+    assert found.path == "app.def"
+    return found.data.decode()
+
+
+def test_a_definition_has_stages_where_the_dockerfile_has() -> None:
+    assert list(stages(definition())) == ["download", "final"]
+    assert list(stages(definition(inputs=Inputs()))) == ["final"]
+    assert list(stages(definition(build=STAGE))) == ["download", "build", "final"]
+    whole = render_definition(spec(image=everything()), "d" * 64).data.decode()
+    assert list(stages(whole)) == ["download", "packages", "build", "final"]
+    assert "opt/venv opt/conda" in stages(whole)["packages"]
+
+
+def test_a_definition_installs_with_the_environment_and_the_same_script() -> None:
+    text = definition()
+    final = stages(text)["final"]
+    assert "    . /etc/imagefactory/environment.sh\n    sh /recipe/install.sh\n" in final
+    assert "sh /steps/apt-image.sh" in final
+    built = stages(definition(build=STAGE))
+    assert "sh /recipe/install.sh" in built["build"]
+    assert "install.sh" not in built["final"]
+    assert "tar -C / -cf /built.tar opt/app\n" in built["build"]
+    for section in ("%environment", "%runscript", "%test", "%help", "%post"):
+        assert section in final
+
+
+def test_a_definition_builds_from_any_base() -> None:
+    text = definition()
+    assert text.count("Bootstrap: {{ BOOTSTRAP }}\nFrom: {{ BASE }}\n") == 2
+    assert "    BOOTSTRAP=docker\n    BASE=debian:12-slim\n" in text
+
+
+@pytest.mark.parametrize("value", ["{{ BASE }}", "%post", "a'b\"c", "$(id)", "`id`", "-n x", "a\\b"])
+def test_values_in_a_definition_are_data(value: str) -> None:
+    """Apptainer's own variables and section names, and a shell's characters, mean nothing in a value."""
+    plain = definition(title="plain", summary="plain", environment={"X": "plain"})
+    text = definition(title=value, summary=value, environment={"X": value})
+    assert re.findall(r"^\s*%.*", text, re.MULTILINE) == re.findall(r"^\s*%.*", plain, re.MULTILINE)
+    assert re.findall(r"\{\{.*?\}\}", text) == re.findall(r"\{\{.*?\}\}", plain)
+    assert len(text.splitlines()) == len(plain.splitlines())
+
+
+def sif_report(**changes: Any) -> SifReport:
+    facts: dict[str, Any] = {
+        "status": "passed",
+        "file": "app.sif",
+        "made_from": "sha256:" + "e" * 64,
+        "converter": 1,
+        "sha256": "f" * 64,
+        "bytes": 4,
+        "built": "2026-01-01T00:00:00Z",
+        "steps": (),
+        "tests": (),
+        "tests_digest": cluster_digest(image()),
+        "engines": {},
+    }
+    return SifReport(**{**facts, **changes})
+
+
+def whole_report(found: SifReport | None) -> Report:
+    return report().model_copy(update={"image_digest": "sha256:" + "e" * 64, "sif": found})
+
+
+@pytest.mark.parametrize(
+    ("found", "converter", "expected"),
+    [
+        (sif_report(), 1, ("nothing", "nothing changed since it was made and tested")),
+        (None, 1, ("build", "it was never made here")),
+        (sif_report(made_from="sha256:" + "a" * 64), 1, ("build", "the image moved aaaaaaaa… → eeeeeeee…")),
+        (sif_report(), 2, ("build", "SIF files are made in another way now (1 → 2)")),
+        (sif_report(status="failed", file=""), 1, ("build", "its tests failed last time")),
+        (sif_report(file="other.sif"), 1, ("build", "other.sif is gone or not whole")),
+        (sif_report(bytes=5), 1, ("build", "app.sif is gone or not whole")),
+        (sif_report(tests_digest="0"), 1, ("test", "its tests changed")),
+    ],
+)
+def test_what_is_to_be_done_for_a_file(
+    tmp_path: Path, found: SifReport | None, converter: int, expected: tuple[str, str]
+) -> None:
+    (tmp_path / "app.sif").write_bytes(b"data")
+    action, reasons = judge_sif(image(), whole_report(found), converter, tmp_path)
+    assert (action, *reasons) == expected
+
+
+def test_needs_of_a_cluster_have_the_file_tested_again(tmp_path: Path) -> None:
+    (tmp_path / "app.sif").write_bytes(b"data")
+    for needs in (Needs(mpi=True), Needs(gpu=GPU)):
+        which = dataclasses.replace(image(), needs=needs)
+        assert judge_sif(which, whole_report(sif_report()), 1, tmp_path)[0] == "test"
+
+
+def test_an_archive_is_downloaded_by_the_definition_alone() -> None:
+    text = definition(inputs=Inputs(sources={"app": ARCHIVE}))
+    assert list(stages(text)) == ["download", "final"]
+    assert "ln -sfn /inputs/sources /sources" in stages(text)["final"]
