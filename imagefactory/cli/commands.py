@@ -110,9 +110,10 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 
     workspace = find_workspace(root)
     images, problems = _readable_images(workspace, names)
-    planned = plan_images(workspace, images, backend_of(workspace), load_site(workspace))
+    backend, converter = backend_of(workspace), apptainer_of()
+    planned = plan_images(workspace, images, backend, converter, load_site(workspace))
     if as_json:
-        print_json([tables.planned(item) for item in planned])
+        print_json([tables.planned(item, sif) for item, sif in planned])
     else:
         tables.show_plan(planned)
     if problems:

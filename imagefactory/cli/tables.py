@@ -15,6 +15,7 @@ from imagefactory.model.recipe import Needs, Terms
 from imagefactory.model.report import BaseReport, Report, TestReport
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.pipeline import Planned, Result, Stock, Unlocked
+from imagefactory.plan import Verdict
 from imagefactory.redact import redact
 
 GIB = 1 << 30
@@ -150,15 +151,19 @@ def stock(found: Stock) -> dict[str, Any]:
     }
 
 
-def show_plan(planned: Iterable[Planned | Unlocked]) -> None:
+def show_plan(planned: Iterable[tuple[Planned | Unlocked, Verdict]]) -> None:
     """What would be done, and why."""
     console = _console()
-    for item in planned:
-        verb = {"build": "build", "test": "test", "nothing": "up to date"}[item.verdict.action]
-        text = Text(f"{item.image.id}: ")
-        text.append(verb, _COLOURS[item.verdict.action])
-        text.append(f", {', '.join(item.verdict.reasons)}")
-        console.print(text, soft_wrap=True)
+    for item, sif in planned:
+        lines = [(item.image.id, item.verdict)]
+        if item.verdict.action != "build":  # which the SIF file follows
+            lines.append((f"{item.image.id} (SIF)", sif))
+        for name, verdict in lines:
+            verb = {"build": "build", "test": "test", "nothing": "up to date"}[verdict.action]
+            text = Text(f"{name}: ")
+            text.append(verb, _COLOURS[verdict.action])
+            text.append(f", {', '.join(verdict.reasons)}")
+            console.print(text, soft_wrap=True)
 
 
 def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Report | None]) -> None:
@@ -253,13 +258,14 @@ def details(image: ImageDefinition, report: Report | None) -> dict[str, Any]:
     }
 
 
-def planned(item: Planned | Unlocked) -> dict[str, Any]:
+def planned(item: Planned | Unlocked, sif: Verdict) -> dict[str, Any]:
     """One line of ``plan``, for a program."""
     return {
         "id": item.image.id,
         "action": item.verdict.action,
         "reasons": list(item.verdict.reasons),
         "input_digest": item.context.input_digest if isinstance(item, Planned) else None,
+        "sif": {"action": sif.action, "reasons": list(sif.reasons)},
     }
 
 

@@ -29,7 +29,8 @@ def sif_one(session: Session, image: ImageDefinition, options: Options) -> Resul
 
     def work() -> Result:
         planned, report = _built(session, image, record)
-        action, reasons = judge_sif(image, report, session.apptainer.version, record.folder)
+        verdict = judge_sif(image, report, session.apptainer.version, record.folder)
+        action, reasons = verdict.action, verdict.reasons
         if not options.cache and action != "build":
             action, reasons = "build", ("--no-cache was given",)
         if action == "nothing":

@@ -18,7 +18,7 @@ from imagefactory.model.spec import (
     ImageSpec,
 )
 from imagefactory.pipeline.session import Session
-from imagefactory.plan import Verdict, judge, judge_base, made_base
+from imagefactory.plan import Verdict, judge, judge_base, judge_sif, made_base
 from imagefactory.plan.locks import base_lock_state, image_lock_state
 from imagefactory.records import record_of, record_of_base
 from imagefactory.run import Stop
@@ -99,10 +99,22 @@ def debug_image(session: Session, image: ImageDefinition) -> None:
 
 
 def plan_images(
-    workspace: Workspace, images: Iterable[ImageDefinition], backend: Backend, site: Site
-) -> list[Planned | Unlocked]:
-    """A verdict for each image; nothing is built and nothing is written."""
-    return [plan_image(workspace, image, backend, site) for image in images]
+    workspace: Workspace,
+    images: Iterable[ImageDefinition],
+    backend: Backend,
+    converter: Converter,
+    site: Site,
+) -> list[tuple[Planned | Unlocked, Verdict]]:
+    """A verdict for each image, and one for its SIF file; nothing is built and nothing is written."""
+    found = []
+    for image in images:
+        planned = plan_image(workspace, image, backend, site)
+        record = record_of(workspace, image.id)
+        sif = judge_sif(image, record.read(), converter.version, record.folder)
+        if planned.verdict.action == "build":
+            sif = Verdict("build", ("the image is built anew",))
+        found.append((planned, sif))
+    return found
 
 
 def plan_image(

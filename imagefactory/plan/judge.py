@@ -16,9 +16,10 @@ from imagefactory.testing.contract import CONTRACT_VERSION
 
 Action = Literal["build", "test", "nothing"]
 
-# Shown only when nothing else explains the change, for they follow from the others.
+# Shown only when nothing else explains the change, for they follow from the others or from the factory.
 _CONSEQUENCES = ("Dockerfile", "environment.sh", "home.sh", "entrypoint.sh", "revision", "date")
-_FILES = ("install.sh", "files/")
+_GENERATED = ("steps/", "download/")
+_FILES = ("install.sh", "files/", *_GENERATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +53,28 @@ def judge(
     return Verdict("nothing", ("nothing changed since it was built and tested",))
 
 
-def judge_sif(
-    image: ImageDefinition, report: Report | None, converter: int, folder: Path
-) -> tuple[Action, tuple[str, ...]]:
+def judge_sif(image: ImageDefinition, report: Report | None, converter: int, folder: Path) -> Verdict:
     """What is to be done for the SIF file of an image that is up to date itself, and why.
 
     ``converter`` is the version of what would make it; ``folder`` is where the file is.
     """
     sif = report.sif if report else None
     if report is None or sif is None:
-        return "build", ("it was never made here",)
+        return Verdict("build", ("it was never made here",))
     if sif.made_from != report.image_digest:
-        return "build", (f"the image moved {_digest(sif.made_from)} → {_digest(report.image_digest)}",)
+        return Verdict(
+            "build", (f"the image moved {_digest(sif.made_from)} → {_digest(report.image_digest)}",)
+        )
     if sif.converter != converter:
-        return "build", (f"SIF files are made in another way now ({sif.converter} → {converter})",)
+        return Verdict("build", (f"SIF files are made in another way now ({sif.converter} → {converter})",))
     if sif.status == "failed":
-        return "build", ("its tests failed last time",)
+        return Verdict("build", ("its tests failed last time",))
     file = folder / sif.file
     if not file.is_file() or file.stat().st_size != sif.bytes:
-        return "build", (f"{sif.file} is gone or not whole",)
+        return Verdict("build", (f"{sif.file} is gone or not whole",))
     if sif.tests_digest != cluster_digest(image):
-        return "test", ("its tests changed",)
-    return "nothing", ("nothing changed since it was made and tested",)
+        return Verdict("test", ("its tests changed",))
+    return Verdict("nothing", ("nothing changed since it was made and tested",))
 
 
 def cluster_digest(image: ImageDefinition) -> str:
@@ -93,7 +94,7 @@ def tests_digest(image: ImageDefinition) -> str:
 def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two sets of ingredients, in words."""
     changed = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
-    telling = [name for name in changed if name not in _CONSEQUENCES]
+    telling = [n for n in changed if n not in _CONSEQUENCES and not n.startswith(_GENERATED)]
     if not telling and "revision" in changed:
         return [f"the recipe's last commit is now {_plain(new.get('revision'))}"]
     reasons = [_difference(name, old.get(name), new.get(name)) for name in telling or changed]

@@ -17,9 +17,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from imagefactory.backends.apptainer import ApptainerBackend
+from imagefactory.backends.docker import DockerBackend
+from imagefactory.cli.progress import PlainProgress
+from imagefactory.log import Log
+from imagefactory.run import Stop
+
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("imagefactory")
 IMAGE = "zz-bench"
+PIPELINE = "eso-vlt-muse"  # about 300 MB of files
+_sizes: dict[str, int] = {}
 
 
 def main() -> None:
@@ -30,7 +38,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         workspace = _workspace(Path(folder))
         try:
-            _factory(workspace, "build", IMAGE)  # makes the base image and fills the caches
+            _oci(workspace, IMAGE)  # makes the base image and fills the caches
+            _oci(ROOT, PIPELINE)
             for what, against, ours, theirs in _pairs(workspace):
                 first, second = _side_by_side(ours, theirs)
                 table.add_row(what, against, f"{first / second:.2f}  ({first:.2f} s / {second:.2f} s)")
@@ -38,6 +47,8 @@ def main() -> None:
             for tag in ("2.10", "latest"):
                 _run("docker", "image", "rm", "--force", f"imagefactory/{IMAGE}:{tag}")
     Console().print(table)
+    ratio = _sizes["imagefactory"] / _sizes["apptainer"]
+    Console().print(f"\nsize of the SIF file, against apptainer's: {ratio:.2f}  ({_sizes})")
 
 
 def _pairs(workspace: Path) -> list[tuple[str, str, Callable[[], None], Callable[[], None]]]:
@@ -48,13 +59,34 @@ def _pairs(workspace: Path) -> list[tuple[str, str, Callable[[], None], Callable
 
     def edit_and_build() -> None:
         install.write_text(install.read_text() + f"# edited at {time.time_ns()}\n")
-        _factory(workspace, "build", IMAGE)
+        _oci(workspace, IMAGE)
+
+    theirs = workspace / "theirs.sif"
+
+    def convert_ours() -> None:
+        """All of it: the engine's export, the conversion, the sha256."""
+        archive = workspace / "image.tar"
+        DockerBackend("bench").export(f"imagefactory/{PIPELINE}", archive)
+        log = Log(PIPELINE, workspace / "log", PlainProgress())
+        made = ApptainerBackend().make(PIPELINE, archive, "sha256:bench", workspace, log, Stop())
+        _sizes["imagefactory"] = made.bytes
+
+    def convert_theirs() -> None:
+        source = f"docker-daemon:imagefactory/{PIPELINE}:latest"
+        _run("apptainer", "build", "--force", str(theirs), source)
+        _sizes["apptainer"] = theirs.stat().st_size
 
     return [
         (
+            f"{PIPELINE} from Docker to a SIF file",
+            "apptainer build x.sif docker-daemon:…",
+            convert_ours,
+            convert_theirs,
+        ),
+        (
             "a build with nothing to do",
             "starting Python with the same libraries",
-            lambda: _factory(workspace, "build", IMAGE),
+            lambda: _oci(workspace, IMAGE),
             start_python,
         ),
         (
@@ -67,7 +99,7 @@ def _pairs(workspace: Path) -> list[tuple[str, str, Callable[[], None], Callable
             "build and test after an edit of install.sh",
             "build and test without cache",
             edit_and_build,
-            lambda: _factory(workspace, "build", IMAGE, "--no-cache"),
+            lambda: _oci(workspace, IMAGE, "--no-cache"),
         ),
     ]
 
@@ -88,6 +120,10 @@ def _workspace(root: Path) -> Path:
     shutil.copytree(ROOT / "base_images", root / "base_images")
     _factory(root, "new", IMAGE)
     return root
+
+
+def _oci(root: Path, *words: str) -> None:
+    _factory(root, "build", *words, "--format", "oci")
 
 
 def _factory(root: Path, *words: str) -> None:

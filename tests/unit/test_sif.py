@@ -201,15 +201,15 @@ def test_what_is_to_be_done_for_a_file(
     tmp_path: Path, found: SifReport | None, converter: int, expected: tuple[str, str]
 ) -> None:
     (tmp_path / "app.sif").write_bytes(b"data")
-    action, reasons = judge_sif(image(), whole_report(found), converter, tmp_path)
-    assert (action, *reasons) == expected
+    verdict = judge_sif(image(), whole_report(found), converter, tmp_path)
+    assert (verdict.action, *verdict.reasons) == expected
 
 
 def test_needs_of_a_cluster_have_the_file_tested_again(tmp_path: Path) -> None:
     (tmp_path / "app.sif").write_bytes(b"data")
     for needs in (Needs(mpi=True), Needs(gpu=GPU)):
         which = dataclasses.replace(image(), needs=needs)
-        assert judge_sif(which, whole_report(sif_report()), 1, tmp_path)[0] == "test"
+        assert judge_sif(which, whole_report(sif_report()), 1, tmp_path).action == "test"
 
 
 def test_an_archive_is_downloaded_by_the_definition_alone() -> None:
