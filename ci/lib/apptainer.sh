@@ -158,6 +158,7 @@ open_fuse() {
 # To build a definition file takes a range of user ids to give away, for root too where it lacks capabilities.
 give_subordinate_ids() {
   local file user
+  if ((EUID == 0)) && root_is_whole; then return; fi
   user=$(id -un)
   for file in /etc/subuid /etc/subgid; do
     if grep -qs "^\($user\|$EUID\):" "$file"; then continue; fi
@@ -171,13 +172,16 @@ give_subordinate_ids() {
 # Apptainer gives root in a container all capabilities, and fails where root here, in a container of its own, lacks
 # one (CAP_SYS_RESOURCE is bit 24). To run images then, they must do without; builds take --fakeroot.
 spare_capabilities() {
-  local have
-  ((EUID == 0)) || return 0
-  have=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
-  (((0x$have >> 24 & 1) == 0)) || return 0
+  if ((EUID != 0)) || root_is_whole; then return; fi
   apptainer config global --get 'root default capabilities' 2>/dev/null | grep -qx full || return 0
   say 'apptainer: this root lacks CAP_SYS_RESOURCE: containers get no capabilities (root default capabilities = no)'
   apptainer config global --set 'root default capabilities' no
+}
+
+root_is_whole() {
+  local have
+  have=$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status)
+  ((0x$have >> 24 & 1))
 }
 
 next_range() {

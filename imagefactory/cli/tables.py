@@ -168,7 +168,7 @@ def show_plan(planned: Iterable[tuple[Planned | Unlocked, Verdict]]) -> None:
 
 def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Report | None]) -> None:
     """All images, and how each was last built."""
-    table = _table("image", "version", "title", "built", "size", "tests")
+    table = _table("image", "version", "title", "built", "size", "SIF", "tests")
     for image in images:
         report = reports[image.id]
         built = report.built[:10] if report else "no"
@@ -179,6 +179,7 @@ def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Report | 
             image.title,
             built,
             size(report.bytes) if report else "",
+            size(report.sif.bytes) if report and report.sif and report.sif.file else "",
             Text(tests(report), colour),
         )
     _console().print(table)

@@ -26,10 +26,9 @@ def wrap_image(
         if not backend.find(report.reference, report.image_digest):
             raise BadInput(f"the Docker Engine no longer has {report.reference}", hint=hint)
         return write_wrappers(image, report, format, None, to)
-    if not has_sif(record, report):
+    if not has_sif(record, report) or not report.sif or report.sif.status != "passed":
         raise BadInput(
             f"{image.id} has no SIF file that passed its tests",
             hint=f"{hint}, or give --format oci for launchers that run it in Docker",
         )
-    assert report.sif
     return write_wrappers(image, report, format, record.folder / report.sif.file, to)

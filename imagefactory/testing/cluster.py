@@ -19,6 +19,12 @@ from imagefactory.testing.subject import SOMEBODY, Call, Outcome, Subject
 CLUSTER_VERSION = 1
 """Raised when a test is added or made stricter, so that SIF files are tested again."""
 
+FOREIGN = (
+    *("PYTHONPATH", "PYTHONHOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER"),  # set by `module load`
+    *("BASH_ENV", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MESSAGES"),
+)
+"""Variables that speak of the software outside, and must not reach the inside."""
+
 CONTAINED = ("--containall", "--cleanenv", "--no-home")
 MODES = ((), ("--containall",), ("--cleanenv",), ("--no-home",), CONTAINED)
 """The options that every test of the environment is run with."""
@@ -66,14 +72,13 @@ def _everywhere(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
 
 def _once(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
     """Scripts that are run without options."""
-    names = ("PYTHONPATH", "PYTHONHOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER")
+    names = [name for name in FOREIGN if name not in image.environment]
     foreign = " ".join(f'[ -z "${{{name}-}}" ] || echo {name};' for name in names)
     apps = " ".join(f"[ -x /scif/apps/{name}/scif/runscript ] || echo {name};" for name in image.commands)
     found = {
         "read-only-root": (contract.WRITES, contract.says_nothing("can be written to")),
         "no-network": (contract.ROUTES, contract.says_nothing("does not run without network")),
-        # What `module load python` sets outside must not reach interpreters inside.
-        "foreign-libraries": (
+        "foreign-variables": (
             f'{foreign} [ -n "${{PYTHONNOUSERSITE-}}" ] || echo PYTHONNOUSERSITE',
             contract.says_nothing("reach the inside"),
         ),

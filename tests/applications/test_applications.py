@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ PACKAGED = [
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-def build(bench: Bench, image: str, status: int = 0, **environment: str) -> dict[str, object]:
+def build(bench: Bench, image: str, status: int = 0, **environment: str) -> dict[str, Any]:
     """Build one image; its name must not hide one that the user has."""
     name = f"imagefactory/{image}"
     tag = f"{name}:zz-kept-{os.getpid()}"
@@ -27,7 +28,7 @@ def build(bench: Bench, image: str, status: int = 0, **environment: str) -> dict
     if had:
         docker("tag", f"{name}:latest", tag)
     try:
-        bench.run("build", image, status=status, timeout=7200, **environment)
+        bench.run("build", image, "--format", "all", status=status, timeout=7200, **environment)
         return bench.report(image)
     finally:
         version = (
@@ -50,6 +51,7 @@ def test_a_pipeline_that_debian_packages(kept: Bench, image: str) -> None:
     smoke = {test["name"]: test["status"] for test in report["tests"] if test["kind"] == "smoke"}
     assert len(smoke) >= 4
     assert set(smoke.values()) == {"passed"}
+    assert {test["status"] for test in report["sif"]["tests"]} == {"passed"}
 
 
 @pytest.mark.timeout(9000)

@@ -67,7 +67,7 @@ def _pairs(workspace: Path) -> list[tuple[str, str, Callable[[], None], Callable
         """All of it: the engine's export, the conversion, the sha256."""
         archive = workspace / "image.tar"
         DockerBackend("bench").export(f"imagefactory/{PIPELINE}", archive)
-        log = Log(PIPELINE, workspace / "log", PlainProgress())
+        log = Log(PIPELINE, workspace / "log", PlainProgress(verbose=False))
         made = ApptainerBackend().make(PIPELINE, archive, "sha256:bench", workspace, log, Stop())
         _sizes["imagefactory"] = made.bytes
 

@@ -48,17 +48,18 @@ def rehearse(bench: Bench, recipe: str, image: str, stand_ins: dict[str, object]
     before = images(f"imagefactory/{image}")
     assert name not in before, f"remove {name} first"
     try:
-        bench.run("build", image, *words, timeout=600)
+        bench.run("build", image, "--format", "all", *words, timeout=900)
         report = bench.report(image)
         assert report["reference"] == name
         assert set(images(f"imagefactory/{image}")) - {name} == set(before)
         assert report["stand_ins"]
         assert inspect(name)["Config"]["Labels"][LABEL] == ", ".join(report["stand_ins"])
-        status = {
-            kind: {t["status"] for t in report["tests"] if t["kind"] == kind}
-            for kind in ("smoke", "contract")
-        }
-        assert status == {"smoke": {"not-run"}, "contract": {"passed"}}
+        for tests in (report["tests"], report["sif"]["tests"]):
+            status = {
+                kind: {t["status"] for t in tests if t["kind"] == kind} for kind in ("smoke", "contract")
+            }
+            assert status == {"smoke": {"not-run"}, "contract": {"passed"}}
+        assert report["sif"]["file"].startswith(f"{image}-stand-in-")
         reasons = {t["reason"] for t in report["tests"] if t["kind"] == "smoke"}
         assert all(
             reason.startswith("needs the true software, and this image holds stand-ins: ")

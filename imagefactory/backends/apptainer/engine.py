@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from imagefactory.errors import EngineError
 from imagefactory.run import run, which
@@ -18,6 +19,16 @@ def runtime() -> str:
         if which(program):
             return program
     raise EngineError("neither apptainer nor singularity is installed", hint=_SET_UP)
+
+
+def runtime_path() -> Path:
+    """Where the program itself is, links followed, for a test's namespaces may cover the link.
+
+    Raises EngineError where there is none.
+    """
+    found = which(runtime())
+    assert found
+    return Path(found).resolve()
 
 
 def versions() -> dict[str, str]:

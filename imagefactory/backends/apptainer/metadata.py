@@ -15,6 +15,7 @@ from typing import Any
 from imagefactory.backends.common.content import COMMANDS_LABEL, ID_LABEL
 from imagefactory.model.spec import File
 from imagefactory.templates import fill, text_of
+from imagefactory.testing.cluster import FOREIGN
 
 PLACE = ".singularity.d"
 APPS = "scif/apps"
@@ -65,6 +66,7 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: t
         "default": default,
         "gpu": gpu,
         "apps": apps,
+        "foreign": (*FOREIGN, "LD_PRELOAD"),
     }
     return Metadata(
         labels=dict(labels),

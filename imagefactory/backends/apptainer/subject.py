@@ -10,10 +10,11 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from imagefactory.backends.apptainer.engine import runtime
+from imagefactory.backends.apptainer.engine import runtime_path
 from imagefactory.backends.apptainer.inspect import inspect
 from imagefactory.errors import EngineError
 from imagefactory.run import Stop, stream
+from imagefactory.testing.cluster import FOREIGN
 from imagefactory.testing.subject import MIB, Call, Entry, Outcome
 
 ROOM = "/mnt"
@@ -36,10 +37,10 @@ class SifSubject:
 
     def __init__(self, sif: Path, outside: Sequence[str], stop: Stop, nvidia: bool) -> None:
         self._sif = sif
-        self._outside = tuple(outside)
+        self._outside = (*dict.fromkeys((*FOREIGN, *outside)),)
         self._stop = stop
         self._nvidia = nvidia
-        self._runtime = runtime()
+        self._runtime = str(runtime_path())
 
     @cached_property
     def _facts(self) -> Mapping[str, Any]:
@@ -96,7 +97,7 @@ class SifSubject:
             *("env", "-i", f"HOME={ROOM}/home", "USER=researcher", "LOGNAME=researcher", "TERM=dumb"),
             *("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", *outside),
             *("timeout", "-k", "5", str(call.time_limit)),
-            *(self._runtime, *verb, *options, f"{ROOM}/image.sif", *words),
+            *(self._runtime, "--silent", *verb, *options, f"{ROOM}/image.sif", *words),
         ]
 
     def _bounds(self, call: Call, user: tuple[int, int]) -> dict[str, str]:

@@ -5,6 +5,7 @@
 # BINDS (name:source, one a line), EXPECT (files, one a line).
 # Writes: the status and the free blocks of work, tmp, home and output; the sizes of the expected files; the output.
 set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # the caller's may lead to what is covered here
 uid=${CALLER%:*} gid=${CALLER#*:} room=/mnt
 owned="uid=$uid,gid=$gid,mode=0755"
 mount -t tmpfs -o mode=0755 none $room
