@@ -178,4 +178,5 @@ def test_capabilities_stay_and_fractions_of_seconds_go(tmp_path: Path) -> None:
 def test_the_image_is_found_in_the_archive(nested: bool) -> None:
     with OciArchive(archive([("a", b"1")], [("b", b"2")], nested=nested)) as image:
         assert len(image.layers) == 2
+        assert not image.is_image("sha256:none")
         assert image.config["architecture"] == "amd64"

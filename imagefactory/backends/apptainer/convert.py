@@ -49,6 +49,11 @@ def convert(archive: Path, digest: str, target: Path, scratch: Path, log: Log, s
     Raises BuildFailed (or a kind of it) with mksquashfs' last words, or Interrupted; nothing is left then.
     """
     with OciArchive(archive) as image:
+        if not image.is_image(digest):
+            raise BuildFailed(
+                f"{log.id}: the engine's image of that name is no longer the tested one",
+                hint=f"another build has taken its name: run imagefactory build {log.id} again",
+            )
         config = image.config
         if config["architecture"] not in ARCHITECTURES:
             raise BuildFailed(f"{log.id}: no SIF file can be made for {config['architecture']}")

@@ -21,6 +21,7 @@ class OciArchive:
         else:
             self._archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
         self._members = {member.name: member for member in self._archive}
+        self._digests: list[str] = []
         self._manifest = self._find_manifest()
 
     def __enter__(self) -> OciArchive:
@@ -48,6 +49,10 @@ class OciArchive:
         assert blob is not None
         return blob
 
+    def is_image(self, digest: str) -> bool:
+        """Whether that is the digest of the image's manifest, or of an index that leads to it."""
+        return digest in self._digests
+
     def _find_manifest(self) -> Any:
         """The manifest of the one image in the archive, indexes of indexes followed."""
         document = json.loads(self._document("index.json"))
@@ -57,6 +62,7 @@ class OciArchive:
                 for entry in document["manifests"]
                 if "attestation-manifest" not in str(entry.get("annotations"))
             )
+            self._digests.append(digest)
             document = json.loads(self._read(digest))
         return document
 
