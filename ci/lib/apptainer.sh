@@ -2,23 +2,33 @@
 # Apptainer: is one there that serves, and, on Debian 12, a package of it.
 
 APPTAINER_WANTED=1.2
+SINGULARITY_WANTED=4.0
 # Debian packages Apptainer in sid alone, for a libc that Debian 12 lacks. These libraries go into a folder of
 # its own beside it, which nothing else on the machine uses.
 APPTAINER_LIBRARIES=(libc6 libseccomp2 libsqlite3-0 zlib1g)
 APPTAINER_COMPANIONS=(squashfs-tools squashfuse fuse2fs fuse-overlayfs fakeroot uidmap iproute2 ca-certificates)
 
 setup_apptainer() {
-  at_least "$(apptainer_version)" "$APPTAINER_WANTED" || install_apptainer
+  new_enough || install_apptainer
   install_companions
-  at_least "$(apptainer_version)" "$APPTAINER_WANTED" ||
-    fail 3 "apptainer: $APPTAINER_WANTED or newer is needed, and this is '$(apptainer_version)'"
+  new_enough ||
+    fail 3 "apptainer: Apptainer $APPTAINER_WANTED or SingularityCE $SINGULARITY_WANTED, or newer, is needed, and this is '$(apptainer_version)'"
   open_fuse
   give_subordinate_ids
   spare_capabilities
   say "apptainer: $(apptainer_version): fine"
 }
 
-# Of Apptainer or of SingularityCE, whose numbers begin at 3.
+new_enough() {
+  local wanted=$APPTAINER_WANTED
+  # The link of that name that comes with Apptainer says that it is Apptainer.
+  if [[ $(apptainer --version 2>/dev/null || singularity --version 2>/dev/null) == singularity* ]]; then
+    wanted=$SINGULARITY_WANTED
+  fi
+  at_least "$(apptainer_version)" "$wanted"
+}
+
+# Of Apptainer, or of SingularityCE.
 apptainer_version() {
   local said
   said=$(apptainer --version 2>/dev/null || singularity --version 2>/dev/null) || return 0

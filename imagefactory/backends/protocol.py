@@ -101,7 +101,7 @@ class Converter(Protocol):
         Raises BuildFailed; then nothing of it is left.
         """
 
-    def subject(self, artifact: Artifact, image: ImageDefinition, stop: Stop) -> Subject:
+    def subject(self, artifact: Artifact, image: ImageDefinition, scratch: Path, stop: Stop) -> Subject:
         """The file as something to run tests on."""
 
     def nvidia(self) -> bool:

@@ -78,7 +78,7 @@ def show_results(results: Iterable[Result]) -> None:
     console.print(table)
     for item in results:
         sif = item.report.sif if isinstance(item.report, Report) and item.format == "sif" else None
-        if sif and sif.file:
+        if sif and sif.file and not item.error:
             console.print(Text(f"build/{item.id}/{sif.file}"), soft_wrap=True)
 
 

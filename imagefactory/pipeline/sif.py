@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from imagefactory.errors import BadInput
+from imagefactory.errors import BadInput, BuildFailed
 from imagefactory.log import Log
 from imagefactory.model.recipe import SmokeTest
 from imagefactory.model.report import Report, SifReport, StepReport, TestReport
@@ -76,6 +77,18 @@ def has_sif(record: Record, report: Report | None) -> bool:
     return bool(sif and sif.file and (record.folder / sif.file).is_file())
 
 
+def check_sif(record: Record, sif: SifReport) -> None:
+    """Raises BuildFailed where the file is not the one that was tested."""
+    file = record.folder / sif.file
+    with file.open("rb") as data:
+        found = hashlib.file_digest(data, "sha256").hexdigest()
+    if found != sif.sha256:
+        raise BuildFailed(
+            f"{file} is damaged: its sha256 is {found}, and {sif.sha256} was tested",
+            hint=f"remove it, then run imagefactory build {record.folder.name}",
+        )
+
+
 def _built(session: Session, image: ImageDefinition, record: Record) -> tuple[Planned, Report]:
     """The image with its report; both must be of one tested OCI image that the engine still has."""
     planned = plan_image(session.workspace, image, session.backend, session.site)
@@ -131,6 +144,7 @@ def _test_again(session: Session, record: Record, planned: Planned, report: Repo
     old = report.sif
     assert old is not None
     session.apptainer.engines()
+    check_sif(record, old)
     artifact = Artifact(report.id, "sif", str(record.folder / old.file), old.sha256, old.bytes, ())
     with record.scratch_folder() as scratch:
         tests = _run_tests(session, record, planned, report, artifact, scratch, log)
@@ -156,7 +170,7 @@ def _run_tests(
 ) -> list[TestReport]:
     log.phase("testing its SIF file")
     image, found = planned.image, []
-    subject = session.apptainer.subject(artifact, image, session.stop)
+    subject = session.apptainer.subject(artifact, image, scratch, session.stop)
     for test in _smoke_tests(session, record, planned, report, subject, scratch, log):
         found.append(test)
         log.test_done(test)

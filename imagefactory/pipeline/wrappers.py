@@ -7,7 +7,7 @@ from pathlib import Path
 from imagefactory.backends.protocol import Backend
 from imagefactory.errors import BadInput
 from imagefactory.model.spec import Format, ImageDefinition
-from imagefactory.pipeline.sif import has_sif
+from imagefactory.pipeline.sif import check_sif, has_sif
 from imagefactory.records import record_of
 from imagefactory.workspace import Workspace
 from imagefactory.wrappers import Wrapped, write_wrappers
@@ -26,9 +26,16 @@ def wrap_image(
         if not backend.find(report.reference, report.image_digest):
             raise BadInput(f"the Docker Engine no longer has {report.reference}", hint=hint)
         return write_wrappers(image, report, format, None, to)
-    if not has_sif(record, report) or not report.sif or report.sif.status != "passed":
+    sif = report.sif
+    if (
+        not sif
+        or not has_sif(record, report)
+        or sif.status != "passed"
+        or sif.made_from != report.image_digest
+    ):
         raise BadInput(
             f"{image.id} has no SIF file that passed its tests",
             hint=f"{hint}, or give --format oci for launchers that run it in Docker",
         )
-    return write_wrappers(image, report, format, record.folder / report.sif.file, to)
+    check_sif(record, sif)
+    return write_wrappers(image, report, format, record.folder / sif.file, to)

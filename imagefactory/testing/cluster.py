@@ -20,8 +20,10 @@ CLUSTER_VERSION = 1
 """Raised when a test is added or made stricter, so that SIF files are tested again."""
 
 FOREIGN = (
-    *("PYTHONPATH", "PYTHONHOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER"),  # set by `module load`
-    *("BASH_ENV", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MESSAGES"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "CONDA_PREFIX", "PERL5LIB", "PERL5OPT"),
+    *("R_HOME", "R_LIBS", "R_LIBS_USER", "JULIA_DEPOT_PATH", "JULIA_LOAD_PATH", "TCLLIBPATH", "OPAL_PREFIX"),
+    *("QT_PLUGIN_PATH", "QT_QPA_PLATFORM_PLUGIN_PATH", "GIO_MODULE_DIR", "GTK_PATH", "GTK_MODULES"),
+    *("BASH_ENV", "TMPDIR", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MESSAGES"),
 )
 """Variables that speak of the software outside, and must not reach the inside."""
 

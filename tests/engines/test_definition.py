@@ -53,7 +53,8 @@ def build_by_itself(bench: Bench, image: str, base: list[str], tmp_path: Path) -
 def smoke_tests(bench: Bench, image: str, sif: Path, tmp_path: Path) -> list[tuple[str, str]]:
     """The recipe's own tests on that file, as the factory runs them on its own."""
     (definition,) = load_images(Workspace(bench.root), [image])
-    subject = ApptainerBackend().subject(Artifact(image, "sif", str(sif), "", 0, ()), definition, Stop())
+    artifact = Artifact(image, "sif", str(sif), "", 0, ())
+    subject = ApptainerBackend().subject(artifact, definition, tmp_path, Stop())
     mounts = (Mount(bench.folder(image) / "tests", "/tests"),)
     found = []
     for test in definition.tests:

@@ -8,13 +8,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.engines.bench import Bench, docker, inspect, running, wait_for
+from tests.engines.bench import REPOSITORY, Bench, docker, inspect, running, wait_for
 from tests.engines.cluster import ORDINARY, apptainer, as_cluster_user
 
 TOOLS = r"""
@@ -199,6 +200,43 @@ def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path:
     assert first.stat().st_mtime != Path(made.reference).stat().st_mtime
     os.chmod(tmp_path, 0o755)  # noqa: PTH101
     assert "hello" in apptainer("exec", *ORDINARY, made.reference, "greet")
+
+
+CONVERT = """
+import sys
+from pathlib import Path
+from imagefactory.backends.apptainer.convert import convert
+from imagefactory.cli.progress import PlainProgress
+from imagefactory.log import Log
+from imagefactory.run import Stop
+archive, digest, target, id = sys.argv[1:]
+folder = Path(target).parent
+log = Log(id, folder / "log", PlainProgress(verbose=False))
+convert(Path(archive), digest, Path(target), folder, log, Stop())
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_who_makes_it_makes_no_difference(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    with as_cluster_user() as user:
+        archive = user.shared / "image.tar"
+        docker("save", "--output", str(archive), f"imagefactory/{image}")
+        archive.chmod(0o644)
+        words = (str(archive), bench.report(image)["image_digest"], str(user.home / "x.sif"), image)
+        user.command(sys.executable, "-c", CONVERT, *words, PYTHONPATH=str(REPOSITORY))
+        assert (user.home / "x.sif").read_bytes() == sif_of(*built).read_bytes()
+
+
+def test_it_runs_as_an_instance(built: tuple[Bench, str]) -> None:
+    with as_cluster_user() as user:
+        file, name = user.given(sif_of(*built)), f"zz-{os.getpid()}"
+        # One process: what ends with it takes the instance along.
+        script = (
+            f"apptainer -s instance start {file} {name} && "
+            f"apptainer exec instance://{name} greet; apptainer -s instance stop {name}"
+        )
+        assert "hello you, it's fine\n" in user.command("sh", "-c", script).out
 
 
 def test_it_holds_the_same_files_as_the_image(built: tuple[Bench, str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -72,8 +73,51 @@ def test_launchers_are_replaced_at_once(first: Bench, image: str, user: ClusterU
     wrappers(first, image, user)
     assert sorted(path.name for path in (folder / image).iterdir()) == ["1.0"]
     files = {path.name for path in (folder / image / "1.0").iterdir()}
-    assert files == {"bin", first.report(image)["sif"]["file"]}
+    assert files == {".lock", "bin", first.report(image)["sif"]["file"]}
     assert {p.name for p in (folder / image / "1.0" / "bin").iterdir()} == {"greet", "where", f"{image}-exec"}
+
+
+def test_everybody_can_read_them(first: Bench, image: str, user: ClusterUser) -> None:
+    before = os.umask(0o077)
+    try:
+        folder = wrappers(first, image, user)
+    finally:
+        os.umask(before)
+    for path in folder.rglob("*"):
+        wanted = 0o755 if path.is_dir() or path.suffix == ".sif" or path.parent.name == "bin" else 0o644
+        assert path.is_symlink() or path.name == ".lock" or path.stat().st_mode & 0o7777 == wanted, path
+
+
+def test_values_are_taken_as_they_are(first: Bench, image: str, user: ClusterUser) -> None:
+    greet = launcher(wrappers(first, image, user), image, "greet")
+    for value in ("cost $HOME `id` $(touch pwned)", "a'b\"c", "ends in \\"):
+        assert user.command(greet, GREETING=value).out == f"hello you, {value}\n"
+    assert not (user.home / "pwned").exists()
+    chosen = user.command(greet, GREETING="mine", APPTAINERENV_GREETING="explicit")
+    assert chosen.out == "hello you, explicit\n"
+
+
+def test_what_was_not_tested_is_not_installed(first: Bench, image: str, user: ClusterUser) -> None:
+    """A file that is damaged without a change of its size."""
+    report = first.report(image)
+    file = first.build / image / report["sif"]["file"]
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole[:-5000] + bytes(5000))
+        ended = first.run("wrappers", image, "--to", str(user.shared), status=1)
+        assert "is damaged: its sha256 is" in ended.errors[0]
+        assert "is damaged" in first.run("test", image, status=1).errors[0]
+    finally:
+        file.write_bytes(whole)
+    failed = {**report, "sif": {**report["sif"], "status": "failed"}}
+    record = first.build / image / "report.json"
+    try:
+        record.write_text(json.dumps(failed))
+        ended = first.run("wrappers", image, "--to", str(user.shared), status=2)
+        assert "has no SIF file that passed its tests" in ended.errors[0]
+    finally:
+        record.write_text(json.dumps(report))
+    assert not (user.shared / image).exists()
 
 
 def test_another_folder_is_not_touched(first: Bench, image: str, tmp_path: Path) -> None:
@@ -107,12 +151,16 @@ def test_data_outside_of_home_is_seen(first: Bench, image: str, user: ClusterUse
     data = Path(f"/zz-data-{os.getpid()}")
     if os.getuid() != 0:
         pytest.skip("only root can make a folder at the top")
-    data.mkdir()
+    data.mkdir(mode=0o711)
+    linked = data.with_name(f"{data.name}-link")
+    linked.symlink_to(data)
     try:
         (data / "file").write_text("data\n")
         run = launcher(wrappers(first, image, user), image, f"{image}-exec")
-        assert user.command(run, "cat", str(data / "file")).out == "data\n"
+        for folder in (data, linked):
+            assert user.command(run, "cat", str(folder / "file")).out == "data\n"
     finally:
+        linked.unlink()
         shutil.rmtree(data)
 
 

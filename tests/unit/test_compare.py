@@ -13,6 +13,7 @@ SAME = [
     ("[ 01:02:03.123 ] ready", "[ 21:02:03.5 ] ready"),
     ("took 0.12 s", "took 3 s"),
     ("done in 1.5e-3 seconds", "done in 2 seconds"),
+    ("run by 12345 in 54321", "run by researcher in researchers"),
     ("wrote /work/out.fits", "wrote /mnt/work/out.fits"),
     ("log in /tmp/home-12345/x", "log in /mnt/home/x"),
     ("object at 0x7f12ab34cd56", "object at 0x7f0000000000"),
@@ -30,6 +31,19 @@ def never() -> str:
 @pytest.mark.parametrize(("ours", "theirs"), SAME)
 def test_what_differs_between_any_two_runs_is_no_difference(ours: str, theirs: str) -> None:
     assert difference(ours, theirs, never) == ""
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("period = 12.3 s", "period = 99.9 s"),
+        ("Dec 45", "Dec 46"),
+        ("Declination 12", "Declination 13"),
+        ("Marker 3 = ok", "Marker 4 = ok"),
+    ],
+)
+def test_science_is_not_taken_for_noise(ours: str, theirs: str) -> None:
+    assert difference(ours, theirs, lambda: ours)
 
 
 def test_another_number_is_a_difference() -> None:

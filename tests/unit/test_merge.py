@@ -14,6 +14,7 @@ import pytest
 
 from imagefactory.backends.common.merge import write_merged
 from imagefactory.backends.common.oci import OciArchive
+from imagefactory.errors import BuildFailed
 
 Layer = list[tarfile.TarInfo | tuple[str, bytes]]
 
@@ -147,6 +148,16 @@ def test_a_link_keeps_the_file_whose_other_name_is_hidden(tmp_path: Path) -> Non
 
 def test_a_link_may_be_to_a_file_of_a_lower_layer(tmp_path: Path) -> None:
     assert merged(tmp_path, [("a", b"data")], [link("b", "a")]) == {"a": b"data", "b": b"data"}
+
+
+def test_a_link_to_what_is_hidden_is_refused(tmp_path: Path) -> None:
+    """Better no image than one with another file's bytes."""
+    for above in ([("a", b"other")], [(".wh.a", b"")]):
+        with pytest.raises(BuildFailed, match="hard link"):
+            merged(tmp_path, [("a", b"data")], [link("b", "a")], above)
+    chain: Layer = [("a", b"data"), link("b", "a"), link("c", "b")]
+    assert merged(tmp_path, chain, [("b", b"other")])["c"] == b"data"
+    assert merged(tmp_path, chain, [("a", b"other"), (".wh.b", b"")])["c"] == b"data"
 
 
 def test_folders_that_no_layer_lists_are_made(tmp_path: Path) -> None:

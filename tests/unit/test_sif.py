@@ -153,7 +153,9 @@ def test_a_definition_builds_from_any_base() -> None:
     assert "    BOOTSTRAP=docker\n    BASE=debian:12-slim\n" in text
 
 
-@pytest.mark.parametrize("value", ["{{ BASE }}", "%post", "a'b\"c", "$(id)", "`id`", "-n x", "a\\b"])
+@pytest.mark.parametrize(
+    "value", ["{{ BASE }}", "{{{ BASE }}}", "<<BASE>>", "%post", "a'b\"c", "$(id)", "`id`", "-n x", "a\\b"]
+)
 def test_values_in_a_definition_are_data(value: str) -> None:
     """Apptainer's own variables and section names, and a shell's characters, mean nothing in a value."""
     plain = definition(title="plain", summary="plain", environment={"X": "plain"})

@@ -52,14 +52,10 @@ class ApptainerBackend:
         log.step_done(step)
         return Artifact(id, "sif", str(target), sha256, target.stat().st_size, (step,))
 
-    def subject(self, artifact: Artifact, image: ImageDefinition, stop: Stop) -> SifSubject:
+    def subject(self, artifact: Artifact, image: ImageDefinition, scratch: Path, stop: Stop) -> SifSubject:
         """The file as something to run tests on."""
-        return SifSubject(
-            Path(artifact.reference),
-            tuple(image.environment),
-            stop,
-            nvidia=bool(image.needs.gpu) and self.nvidia(),
-        )
+        nvidia = image.needs.gpu is not None and self.nvidia()
+        return SifSubject(Path(artifact.reference), tuple(image.environment), scratch, stop, nvidia)
 
     def nvidia(self) -> bool:
         """Whether this machine has a GPU of NVIDIA's that answers."""

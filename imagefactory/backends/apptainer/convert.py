@@ -34,6 +34,7 @@ CONVERTER = 1
 # zstd at this level compresses better than gzip at its best in an eighth of its time; larger blocks help it
 # more than they cost whoever reads a part.
 _COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "256K")
+_ROOT = ("-root-uid", "0", "-root-gid", "0")  # whoever makes it
 _EMPTY = ("dev", "proc", "sys")
 _ORIGIN = """\
 # Made by imagefactory of this image, after its tests had passed.
@@ -85,7 +86,17 @@ def _write_system(
     log: Log,
     stop: Stop,
 ) -> None:
-    options = ("-tar", "-quiet", "-no-progress", "-exit-on-error", "-root-mode", "755", "-o", str(offset))
+    options = (
+        "-tar",
+        "-quiet",
+        "-no-progress",
+        "-exit-on-error",
+        "-root-mode",
+        "755",
+        *_ROOT,
+        "-o",
+        str(offset),
+    )
     tail: list[str] = []
 
     def hear(line: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 from imagefactory.backends.apptainer.metadata import metadata
 from imagefactory.backends.common.content import build_values, fixed_environment, labels
 from imagefactory.model.spec import File, ImageSpec
@@ -18,18 +21,16 @@ def render_definition(spec: ImageSpec, input_digest: str) -> File:
         variables |= {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
     variables["PATH"] = ":".join((*image.path, _PATH))
     found = {**labels(spec, input_digest), "org.opencontainers.image.base.name": spec.base.published}
-    lock = spec.lock
+    lock, data = spec.lock, metadata(found, variables, ("/bin/bash",))
     values = {
         **build_values(spec),
         "packages": bool(lock.image.pip or lock.image.conda),
         "labels": found,
-        "data": metadata(found, variables, ("/bin/bash",)),
+        "data": dataclasses.replace(data, help=re.sub(r"\{(?=\{)", "{ ", data.help)),
     }
     text = fill(__package__, "image.def.j2", values)
     # In two quoted halves, which a shell joins again: Apptainer would look for a variable of that name.
-    text = (
-        text.replace("{{", "{''{")
-        .replace("<<BOOTSTRAP>>", "{{ BOOTSTRAP }}")
-        .replace("<<BASE>>", "{{ BASE }}")
-    )
+    text = re.sub(r"\{(?=\{)", "{''", text)
+    for name in ("BOOTSTRAP", "BASE"):  # no value holds control characters
+        text = text.replace(f"\x01{name}\x02", f"{{{{ {name} }}}}")
     return File(f"{image.id}.def", 0o644, text.encode())

@@ -88,6 +88,8 @@ def files_of(data: Metadata, definition: str) -> list[File]:
         _script(f"{PLACE}/env/99-base.sh", data.libraries),
         _script(f"{PLACE}/runscript", data.runscript),
         _script(f"{PLACE}/test", data.test),
+        # Alone among Apptainer's actions, this one is run as a file: `apptainer instance start`.
+        _script(f"{PLACE}/actions/start", text_of(__package__, "start.j2")),
         File(f"{PLACE}/runscript.help", 0o644, data.help.encode()),
         File(f"{PLACE}/labels.json", 0o644, json.dumps(data.labels, indent=1, sort_keys=True).encode()),
         File(f"{PLACE}/Singularity", 0o644, definition.encode()),

@@ -13,6 +13,7 @@ from typing import Any
 from imagefactory.backends.apptainer.engine import runtime_path
 from imagefactory.backends.apptainer.inspect import inspect
 from imagefactory.errors import EngineError
+from imagefactory.records import make_folder
 from imagefactory.run import Stop, stream
 from imagefactory.testing.cluster import FOREIGN
 from imagefactory.testing.subject import MIB, Call, Entry, Outcome
@@ -35,7 +36,8 @@ class SifSubject:
 
     local = True
 
-    def __init__(self, sif: Path, outside: Sequence[str], stop: Stop, nvidia: bool) -> None:
+    def __init__(self, sif: Path, outside: Sequence[str], scratch: Path, stop: Stop, nvidia: bool) -> None:
+        self._room = scratch / "room"
         self._sif = sif
         self._outside = (*dict.fromkeys((*FOREIGN, *outside)),)
         self._stop = stop
@@ -69,6 +71,7 @@ class SifSubject:
         user = call.user if os.getuid() == 0 else (os.getuid(), os.getgid())
         lines: list[str] = []
         start = time.monotonic()
+        make_folder(self._room)
         with as_file(files(__package__) / "templates" / "sandbox.sh") as sandbox:
             status = stream(
                 [*_namespaces(), "sh", str(sandbox), *self._command(call, user)],
@@ -102,6 +105,7 @@ class SifSubject:
 
     def _bounds(self, call: Call, user: tuple[int, int]) -> dict[str, str]:
         return {
+            "ROOM": str(self._room),
             "IMAGE": str(self._sif),
             "CALLER": f"{user[0]}:{user[1]}",
             "WORK_BYTES": str(call.write_limit),
@@ -123,6 +127,7 @@ def _namespaces() -> list[str]:
         *mine,
         "--mount",
         "--net",
+        "--uts",
         "--pid",
         "--fork",
         "--kill-child",

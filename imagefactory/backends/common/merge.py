@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from imagefactory.backends.common.oci import OciArchive
+from imagefactory.errors import BuildFailed
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -48,6 +49,8 @@ class _Merge:
                 elif path and not self._skip(path):
                     if self._shows(path):
                         self._write(layer, member, path, shadowed, moved, written)
+                    elif member.islnk():
+                        moved[path] = _clean(member.linkname)
                     elif member.isfile():
                         shadowed[path] = (member, self._copy(layer, member))
         for path, is_folder in written.items():
@@ -62,9 +65,10 @@ class _Merge:
     def finish(self) -> None:
         """Write what waited for the lowest layer, and folders that no layer lists."""
         for member in self._pending:
-            if member.linkname in self._written:
-                self._out.addfile(member)
-                self._written[member.name] = False
+            if member.linkname not in self._written:
+                raise BuildFailed(f"the image has a hard link, {member.name}, to nothing: {member.linkname}")
+            self._out.addfile(member)
+            self._written[member.name] = False
         for path in list(self._written):
             for parent in _parents(path):
                 if parent not in self._written:
@@ -90,7 +94,8 @@ class _Merge:
         entry = _plain(member, path)
         if member.islnk():
             target = _clean(member.linkname)
-            target = moved.get(target, target)
+            while target in moved:
+                target = moved[target]
             if target in shadowed:  # an upper layer replaced that name of the file, but not this one
                 original, data = shadowed[target]
                 moved[target] = path
@@ -99,6 +104,8 @@ class _Merge:
             else:
                 entry.linkname = target
                 if target not in written:
+                    if not self._shows(target):
+                        raise BuildFailed(f"the image has a hard link, {path}, to {target}, which it hides")
                     self._pending.append(entry)
                     return
                 self._out.addfile(entry)
@@ -128,7 +135,8 @@ def write_merged(
     """Write the image's tree to ``out``, a pipe, as one tar archive: ``extra`` first, then all of the layers
     but the paths that ``skip`` names, without their leading slash.
 
-    ``scratch`` takes files that are hidden by upper layers while their layer is read.
+    Raises BuildFailed where a hard link leads nowhere. ``scratch`` takes files that are hidden by upper
+    layers while their layer is read.
     """
     with tarfile.TarFile(fileobj=_Counted(out), mode="w", format=tarfile.PAX_FORMAT) as tree:  # type: ignore[arg-type]
         merge = _Merge(tree, skip, scratch)

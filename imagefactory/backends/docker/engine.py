@@ -87,10 +87,23 @@ class Engine:
 
     def save(self, reference: str, file: Path) -> None:
         """Write an image to an OCI archive."""
-        with explained(), file.open("wb") as out:
+        with explained():
             api: Any = self.client.api
-            for piece in api.get_image(reference, chunk_size=1 << 20):
-                out.write(piece)
+            pieces = iter(api.get_image(reference, chunk_size=1 << 20))
+        try:
+            out = file.open("wb")
+        except OSError as error:
+            raise disk_error(error, file) from None
+        with out:
+            while True:
+                with explained():
+                    piece = next(pieces, None)
+                if piece is None:
+                    return
+                try:
+                    out.write(piece)
+                except OSError as error:
+                    raise disk_error(error, file) from None
 
     def tag(self, reference: str, repository: str, tag: str) -> None:
         """Give an image one more name; the image that loses its last one to it goes."""

@@ -129,6 +129,7 @@ class DockerSubject:
                 self._artifact.reference,
                 entrypoint=["sleep"],
                 command=["infinity"],
+                hostname="container",  # as in tests of other kinds: its name must not make a difference
                 user=f"{uid}:{gid}",
                 working_dir=WORK,
                 host_config=host,
