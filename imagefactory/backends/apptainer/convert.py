@@ -7,6 +7,7 @@ writes the file system at its place in the file; nothing is unpacked. The header
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -104,7 +105,15 @@ def _write_system(
         log.line(line)
 
     status = feed(
-        ["mksquashfs", "-", str(target), *options, *_COMPRESSION],
+        # The table of owners begins with whoever runs it.
+        [
+            *(() if os.getuid() == 0 else ("unshare", "--map-root-user", "--")),
+            "mksquashfs",
+            "-",
+            str(target),
+            *options,
+            *_COMPRESSION,
+        ],
         lambda pipe: write_merged(image, pipe, _extra(files_of(data, definition)), _skipped, scratch),
         hear,
         stop=stop,
