@@ -22,6 +22,11 @@ def wrap_image(
     hint = f"run imagefactory build {image.id}"
     if report is None or report.status != "passed":
         raise BadInput(f"{image.id} is not built and tested", hint=hint)
+    if report.stand_ins:
+        raise BadInput(
+            f"{image.id} holds stand-ins: nobody should take it for the software",
+            hint="take the stand-ins out of site.yaml, and build it again",
+        )
     if format == "oci":
         if not backend.find(report.reference, report.image_digest):
             raise BadInput(f"the Docker Engine no longer has {report.reference}", hint=hint)

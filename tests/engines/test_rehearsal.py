@@ -65,6 +65,8 @@ def rehearse(bench: Bench, recipe: str, image: str, stand_ins: dict[str, object]
             reason.startswith("needs the true software, and this image holds stand-ins: ")
             for reason in reasons
         )
+        refused = bench.run("wrappers", image, "--to", "out", status=2)
+        assert "nobody should take it for the software" in refused.errors[0]
         # Without the stand-ins their lock is not good: the true software is asked for again.
         (bench.root / "site.yaml").unlink()
         assert image in bench.run("lock", "--check", image, status=1).out
