@@ -47,12 +47,12 @@ def run(tmp_path: Path) -> Run:
     """Start the application, which says "ran", on a machine with that nvidia-smi."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("sh", "sort", "head", "printf", "mkdir", "mktemp"):
+    for name in ("sh", "sort", "head", "printf", "mkdir", "id", "stat"):
         found = shutil.which(name)
         assert found
         (folder / name).symlink_to(found)
     files = {file.path: file.data.decode() for file in render(spec(image=everything())).files}
-    for name in ("entrypoint.sh", "environment.sh", "gpu.sh"):
+    for name in ("entrypoint.sh", "home.sh", "environment.sh", "gpu.sh"):
         text = files[name].replace("/etc/imagefactory/", f"{tmp_path}/")
         (tmp_path / name).write_text(text)
     home = tmp_path / "home"
