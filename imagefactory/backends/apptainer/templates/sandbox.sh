@@ -30,11 +30,13 @@ done
 # The machine knows the caller, as a cluster does; the first line that fits counts.
 { echo "researcher:x:$uid:$gid::/mnt/home:/bin/sh" && cat /etc/passwd; } >passwd
 { echo "researchers:x:$gid:" && cat /etc/group; } >group
+{ echo "127.0.1.1 container" && cat /etc/hosts; } >hosts
 # Last, for what is bound may be in these.
 mount --move "$room" /mnt
 room=/mnt
 mount --bind passwd /etc/passwd
 mount --bind group /etc/group
+mount --bind hosts /etc/hosts
 mount --bind tmp /tmp
 mount --bind tmp /var/tmp
 echo container >/proc/sys/kernel/hostname
