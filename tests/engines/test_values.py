@@ -47,7 +47,7 @@ def test_the_environment_inside_is_the_recipes(bench: Bench) -> None:
     image = bench.recipe("environment", environment=ENVIRONMENT, path=["/opt/x/bin"])
     bench.run("build", image)
     # No name in /etc/passwd, and so no home folder.
-    for words, home in (([], "/home/user"), (["--user", "4242:4242"], "/tmp/home.")):
+    for words, home in (([], "/home/user"), (["--user", "4242:4242"], "/tmp/home-")):
         text = within(image, "env", "--null", options=words)
         found = dict(entry.split("=", 1) for entry in text.split("\0") if entry)
         assert found["HOME"].startswith(home)
