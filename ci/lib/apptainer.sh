@@ -89,13 +89,8 @@ install_from_sid() {
 
 # A source that only this script's own calls of apt know: nothing else can ever come from sid.
 write_sid_source() {
-  local entry uri keyring
-  # shellcheck disable=SC2016  # apt fills these in
-  entry=$(apt-get indextargets --format '$(SOURCESENTRY) $(REPO_URI)' \
-    'Created-By: Packages' 'Label: Debian' 'Codename: bookworm' 'Component: main' | head -n 1)
-  [[ $entry ]] || fail 3 "apt's sources hold no Debian 12 main: add it, then run this again"
-  uri=${entry#* }
-  keyring=$(signed_by "${entry%% *}")
+  local uri keyring
+  find_debian
   printf '%s\n' 'Types: deb' "URIs: $uri" 'Suites: sid' 'Components: main' ${keyring:+"Signed-By: $keyring"}
 }
 

@@ -20,13 +20,8 @@ candidate() { apt-cache policy "$1" | sed -n 's/^ *Candidate: *//p'; }
 # Debian 12's Docker is 20.10. The one in Debian's forky suite runs on Debian 12: it needs no newer
 # libc, and Debian 12's own runc serves it. Nothing else is ever taken from forky.
 add_forky() {
-  local entry uri keyring
-  # shellcheck disable=SC2016  # apt fills these in
-  entry=$(apt-get indextargets --format '$(SOURCESENTRY) $(REPO_URI)' \
-    'Created-By: Packages' 'Label: Debian' 'Codename: bookworm' 'Component: main' | head -n 1)
-  [[ $entry ]] || fail 3 "apt's sources hold no Debian 12 main: add it, then run this again"
-  uri=${entry#* }
-  keyring=$(signed_by "${entry%% *}")
+  local uri keyring
+  find_debian
 
   # The pins come first: a source without them would offer a whole newer Debian.
   put_file /etc/apt/preferences.d/imagefactory <<END
@@ -53,6 +48,17 @@ END
     fail 3 "your mirror's forky suite can't be used (see above), and it has been taken out of apt's sources again:" \
       "mend the mirror or use another, or install Docker Engine $DOCKER_WANTED or newer yourself, then run this again"
   }
+}
+
+# Sets uri and keyring: the mirror of Debian 12 that this machine uses, and the file with its key.
+find_debian() {
+  local entry
+  # shellcheck disable=SC2016  # apt fills these in
+  entry=$(apt-get indextargets --format '$(SOURCESENTRY) $(REPO_URI)' \
+    'Created-By: Packages' 'Label: Debian' 'Codename: bookworm' 'Component: main' | head -n 1)
+  [[ $entry ]] || fail 3 "apt's sources hold no Debian 12 main: add it, then run this again"
+  uri=${entry#* }
+  keyring=$(signed_by "${entry%% *}")
 }
 
 # signed_by FILE:N: the key file of that apt source, the Nth of a deb822 file or the Nth line of a list.

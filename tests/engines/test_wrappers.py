@@ -13,6 +13,7 @@ import pytest
 
 from tests.engines.bench import PREFIX, Bench, docker
 from tests.engines.cluster import ClusterUser, as_cluster_user
+from tests.engines.test_places import root_only
 from tests.engines.test_sif import tools
 
 MODULES = Path("/usr/share/modules/init/sh")  # where Debian's Environment Modules has it
@@ -146,11 +147,10 @@ def test_without_an_engine_a_launcher_says_what_to_do(first: Bench, image: str, 
     assert user.command(launcher(folder, image, "greet"), PATH=path).out == "hello you, it's fine\n"
 
 
+@root_only
 def test_data_outside_of_home_is_seen(first: Bench, image: str, user: ClusterUser) -> None:
     """A folder at the top of the machine, as clusters have them; the home folder is another."""
     data = Path(f"/zz-data-{os.getpid()}")
-    if os.getuid() != 0:
-        pytest.skip("only root can make a folder at the top")
     data.mkdir(mode=0o711)
     linked = data.with_name(f"{data.name}-link")
     linked.symlink_to(data)

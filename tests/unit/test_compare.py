@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from imagefactory.backends.apptainer.subject import WORK as SIF_WORK
+from imagefactory.backends.docker.subject import WORK as DOCKER_WORK
 from imagefactory.testing import difference
 
 SAME = [
@@ -14,7 +16,7 @@ SAME = [
     ("took 0.12 s", "took 3 s"),
     ("done in 1.5e-3 seconds", "done in 2 seconds"),
     ("run by 12345 in 54321", "run by researcher in researchers"),
-    ("wrote /work/out.fits", "wrote /mnt/work/out.fits"),
+    (f"wrote {DOCKER_WORK}/out.fits", f"wrote {SIF_WORK}/out.fits"),
     ("log in /tmp/home-12345/x", "log in /mnt/home/x"),
     ("object at 0x7f12ab34cd56", "object at 0x7f0000000000"),
     ("pid 12", "pid 34567"),
