@@ -29,7 +29,7 @@ class Call:
     It runs on a read-only root without network; its working folder is empty, writable and bounded.
     ``expect`` names files in that folder whose sizes are wanted afterwards; ``environment`` is what its
     caller sets. On a cluster, ``options`` are words for Apptainer, and ``through`` tells how the command
-    starts: by itself, through the run script, as an app, or as the image's own test.
+    starts: by itself or through the run script; or the image's own test or help is asked for.
     """
 
     command: Sequence[str]
@@ -42,7 +42,7 @@ class Call:
     in_folder: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
-    through: Literal["exec", "run", "app", "test", "run-help"] = "exec"
+    through: Literal["exec", "run", "test", "run-help"] = "exec"
 
 
 @dataclass(frozen=True, slots=True)

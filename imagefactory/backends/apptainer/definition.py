@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from imagefactory.backends.apptainer.metadata import metadata
+from imagefactory.backends.apptainer.metadata import SYSTEM_PATH, metadata
 from imagefactory.backends.common.content import build_values, fixed_environment, labels
 from imagefactory.model.spec import File, ImageSpec
 from imagefactory.templates import fill
-
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def render_definition(spec: ImageSpec, input_digest: str) -> File:
@@ -19,7 +17,7 @@ def render_definition(spec: ImageSpec, input_digest: str) -> File:
     variables = {"LANG": "C.UTF-8", **fixed_environment(spec)}
     if image.needs.gpu:
         variables |= {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
-    variables["PATH"] = ":".join((*image.path, _PATH))
+    variables["PATH"] = ":".join((*image.path, SYSTEM_PATH))
     found = {**labels(spec, input_digest), "org.opencontainers.image.base.name": spec.base.published}
     lock, data = spec.lock, metadata(found, variables, ("/bin/bash",))
     values = {

@@ -20,7 +20,7 @@ from imagefactory.testing.cluster import FOREIGN
 PLACE = ".singularity.d"
 APPS = "scif/apps"
 _OCI = "org.opencontainers.image."
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: t
         "summary": labels.get(f"{_OCI}description", ""),
         "licence": labels.get(f"{_OCI}licenses", ""),
         "homepage": labels.get(f"{_OCI}url", ""),
-        "path": variables.get("PATH", _SYSTEM_PATH),
+        "path": variables.get("PATH", SYSTEM_PATH),
         "environment": environment,
         "commands": commands,
         "default": default,

@@ -93,14 +93,12 @@ class SifSubject:
             options += [f"--bind={WORK}:{WORK}", f"--pwd={WORK}"]
         options += [f"--env={name}={value}" for name, value in call.environment.items()]
         options += ["--nv"] * self._nvidia
-        verb = ["run", f"--app={call.command[0]}"] if call.through == "app" else [call.through]
-        words = call.command[1:] if call.through == "app" else call.command
         return [
             *("setpriv", *drop, *_DROP),
             *("env", "-i", f"HOME={ROOM}/home", "USER=researcher", "LOGNAME=researcher", "TERM=dumb"),
             *("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", *outside),
             *("timeout", "-k", "5", str(call.time_limit)),
-            *(self._runtime, "--silent", *verb, *options, f"{ROOM}/image.sif", *words),
+            *(self._runtime, "--silent", call.through, *options, f"{ROOM}/image.sif", *call.command),
         ]
 
     def _bounds(self, call: Call, user: tuple[int, int]) -> dict[str, str]:

@@ -17,9 +17,6 @@ ID_LABEL = "io.imagefactory.id"
 COMMANDS_LABEL = "io.imagefactory.commands"
 STAND_INS_LABEL = "io.imagefactory.stand-ins"
 
-HOME = "/etc/imagefactory"
-"""Where these files are in an image."""
-
 
 def scripts(spec: ImageSpec) -> tuple[str, ...]:
     """The names of the scripts in ``/etc/imagefactory``."""
