@@ -46,7 +46,7 @@ _LINKS = {"environment": f"{PLACE}/env/90-environment.sh", "singularity": f"{PLA
 
 
 def convert(archive: Path, digest: str, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
-    """Write ``target``, a SIF file, from an OCI archive of the image with that digest.
+    """Write or replace ``target``, a SIF file, from an OCI archive of the image with that digest.
 
     Raises BuildFailed (or a kind of it) with mksquashfs' last words, or Interrupted; nothing is left then.
     """
@@ -66,6 +66,7 @@ def convert(archive: Path, digest: str, target: Path, scratch: Path, log: Log, s
             Document("inspect-metadata.json", "json", summary(data, definition)),
         )
         epoch = int(datetime.fromisoformat(config["created"]).timestamp())
+        target.unlink(missing_ok=True)  # mksquashfs would add to what is there
         try:
             _write_system(
                 image, data, definition, target, scratch, system_offset(documents), epoch, log, stop
