@@ -266,7 +266,8 @@ def wrappers(root: Path, names: tuple[str, ...], to: Path, format_: Format, as_j
         print_json([{key: _plain(getattr(item, key)) for key in keys} for item in found])
         return
     for item in found:
-        click.echo(f"{item.id}: {len(item.commands)} commands in {item.folder}/bin")
+        count = len(item.commands)
+        click.echo(f"{item.id}: {count} command{'s' if count != 1 else ''} in {item.folder}/bin")
     click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {found[0].id}")
 
 
