@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from imagefactory.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[1]
 INSTALL = "#!/bin/sh\nset -eu\ncommand -v hello\n"
+
+
+def pytest_configure() -> None:
+    """Have interrupts taken as usual where these tests run in the background, which passes on to all programs
+    they start that interrupts are ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def copy_base_images(root: Path) -> None:

@@ -53,6 +53,7 @@ class Bench:
     root: Path
     environment: dict[str, str | None] = field(default_factory=dict)
     as_user: tuple[str, ...] = ()  # words before the command
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def build(self) -> Path:
@@ -82,7 +83,7 @@ class Bench:
         """Start the command, and leave it running. A build makes no SIF file unless the test asks for one."""
         if words[0] == "build" and "--format" not in words:
             words = (*words, "--format", "oci")
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*self.as_user, COMMAND, *words],
             cwd=self.root,
             env=self.variables(**environment),
@@ -92,6 +93,17 @@ class Bench:
             encoding="utf-8",
             errors="replace",
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test left running, so that it does not disturb the next one."""
+        for process in self.started:
+            if process.poll() is None:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=30)
+                process.kill()
 
     def variables(self, **environment: str) -> dict[str, str]:
         """The environment of a command."""

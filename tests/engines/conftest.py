@@ -85,6 +85,8 @@ def make_bench(first: Bench, tmp_path: Path) -> Iterator[Callable[[str], Bench]]
 
     yield make
     for bench in made:
+        bench.end()
+    for bench in made:
         bench.assert_clean(patience=5)
 
 
