@@ -159,16 +159,6 @@ def test_a_dead_mirror_while_a_base_image_is_locked(bench: Bench, closed_port: s
     bench.assert_clean()
 
 
-def test_a_base_image_is_made_without_any_mirror(bench: Bench, closed_port: str) -> None:
-    before = inspect_base(bench)
-    bench.run("build", "debian-12", **without_network(closed_port))
-    assert inspect_base(bench) == before
-
-
-def inspect_base(bench: Bench) -> str:
-    return (bench.build / "bases" / "debian-12" / "oci" / "index.json").read_text()
-
-
 def test_a_dead_mirror_while_an_image_is_locked(bench: Bench, closed_port: str) -> None:
     image = bench.recipe("dead-mirror", inputs={"apt": ["hello"]})
     start = time.monotonic()
@@ -179,8 +169,6 @@ def test_a_dead_mirror_while_an_image_is_locked(bench: Bench, closed_port: str) 
     assert not (bench.folder(image) / "lock.yaml").exists()
     bench.assert_clean()
     bench.run("build", image)
-    # What is locked and fetched needs no mirror.
-    bench.run("build", image, "--no-cache", **without_network(closed_port))
 
 
 def test_a_dead_mirror_while_inputs_are_fetched(bench: Bench, closed_port: str, tmp_path: Path) -> None:
