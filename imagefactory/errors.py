@@ -105,7 +105,9 @@ class Interrupted(FactoryError):
 def disk_error(error: OSError, file: Path) -> BuildFailed:
     """An error in writing ``file``, in words."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    what = "free some space there" if full else "make it writable for you"
+    forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    what = "make it writable for you" if forbidden else "put that right"
+    what = "free some space there" if full else what
     kind = DiskFull if full else BuildFailed
     return kind(
         f"cannot write {file}: {error.strerror or error}",

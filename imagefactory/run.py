@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -106,11 +107,13 @@ def stream(
     stop: Stop,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    newline: str | None = None,
 ) -> int:
     """Run a long command, hand each line that it writes to ``on_line``, and return its status.
 
-    The process and its children end with this one, however this one ends. Raises EngineError when
-    the program is missing and Interrupted when ``stop`` was asked for.
+    ``newline`` ends a line; without one, a carriage return ends it as well. The process and its children end
+    with this one, however this one ends. Raises EngineError when the program is missing and Interrupted when
+    ``stop`` was asked for.
     """
     if which(argv[0]) is None:
         raise _missing(argv[0])
@@ -120,16 +123,14 @@ def stream(
         umask=0o022,  # whatever the caller's is, it must not show in an image
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
         env={**os.environ, **(environment or {})},
         start_new_session=True,
     )
     assert process.stdout is not None
+    said = io.TextIOWrapper(process.stdout, "utf-8", "replace", newline)
     try:
-        with stop.ends(lambda: _signal_group(process, signal.SIGTERM)), process.stdout:
-            for line in process.stdout:
+        with stop.ends(lambda: _signal_group(process, signal.SIGTERM)), said:
+            for line in said:
                 on_line(line.rstrip("\n"))
             status = process.wait()
     finally:

@@ -123,7 +123,7 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 @click.command(short_help="Write the Dockerfile and the .def of an image, and what they need.")
 @words.names
 @click.option("--all", "everything", is_flag=True, help="Render every image.")
-@click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Write below this folder.")
+@click.option("--to", type=words.new_folder, help="Write below this folder.")
 @click.pass_obj
 def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None) -> None:
     """Write an image's Dockerfile, its Apptainer definition file, and what they need to build by themselves.
@@ -235,7 +235,7 @@ def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> No
 @click.option(
     "--to",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=words.new_folder,
     help="Write below this folder, which may be copied or mounted anywhere.",
 )
 @click.option(

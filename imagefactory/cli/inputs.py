@@ -141,9 +141,7 @@ def store_prune(root: Path, unused_for: int) -> None:
 
 @click.command(short_help="Write all that builds images into one file.")
 @words.some_names
-@click.option(
-    "--to", type=click.Path(dir_okay=False, path_type=Path), help="Write this file.  [build/bundles/…]"
-)
+@click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
 @words.accept_licence
 @words.verbose
 @click.pass_obj
@@ -172,9 +170,7 @@ def bundle(
 
 @click.command(short_help="Make a checkout of a bundle.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--to", type=click.Path(file_okay=False, path_type=Path), help="Folder to make.  [named as the file]"
-)
+@click.option("--to", type=words.new_folder, help="Folder to make.  [named as the file]")
 def unbundle(file: Path, to: Path | None) -> None:
     """Take a bundle's inputs into the store, and make a checkout that builds without any network."""
     from imagefactory.pipeline import read_bundle

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,17 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+class _Place(click.Path):
+    """A path that is to be written. An empty one, as of a variable that is not set, is not this folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+new_folder = _Place(file_okay=False, path_type=Path)
+new_file = _Place(dir_okay=False, path_type=Path)
 name = click.argument("name", shell_complete=_complete)
 names = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete)
 some_names = click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=_complete)

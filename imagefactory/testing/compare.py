@@ -31,6 +31,7 @@ _NOISE = tuple(
     (re.compile(pattern), word)
     for pattern, word in (
         (r"\x1b\[[0-9;?]*[A-Za-z]", ""),
+        (r"\[[\d:]+<[\d:?]+, .*?/(?:s|it)\]", "<progress>"),  # of tqdm
         (r"\d{4}-\d\d-\d\d(?!\d)", "<date>"),
         (rf"\b(?:(?:{_DAYS}),? +)?(?:{_MONTHS}) +\d{{1,2}}\b{_FOLLOWED}", "<date>"),
         (r"(?<![\d:])\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?: ?[AP]M)?", "<time>"),
@@ -70,7 +71,8 @@ def difference(expected: str, found: str, again: Callable[[], str], varies: Sequ
 
 
 def _lines(text: str, varies: Sequence[str]) -> Counter[str]:
-    lines = (line.rstrip() for line in re.split(r"[\r\n]+", text))
+    # Of a line that is written over, as a progress bar is, the last is what a terminal shows.
+    lines = (line.rstrip().rpartition("\r")[2] for line in text.split("\n"))
     kept = (line for line in lines if line and not any(re.search(pattern, line) for pattern in varies))
     return Counter(_quiet(line) for line in kept)
 

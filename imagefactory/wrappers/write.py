@@ -30,6 +30,13 @@ from imagefactory.templates import fill
 # A value that names a place in the image is the image's own. Any other is a default: the caller's goes first.
 _PLACE = re.compile(r"(^|[:;,=])(/|\$\{HOME\})")
 
+_ENGINES: Mapping[Format, frozenset[str]] = {
+    "sif": frozenset({"apptainer", "singularity"}),
+    "oci": frozenset({"docker"}),
+}
+_LOCK = ".lock"
+_MARK = b"ade by imagefactory"  # in the first lines of all that we write
+
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
@@ -47,8 +54,9 @@ def write_wrappers(
     """Write the launchers of one tested image below ``to``, readable by all; those of the same version are
     replaced.
 
-    ``sif`` is copied there; without one they run the image of the report in Docker. Raises BadInput where the
-    folder holds something else, and BuildFailed where it can't be written.
+    ``sif`` is copied there; without one they run the image of the report in Docker. Raises BadInput where
+    something else is in their place, and BuildFailed where it can't be written; what was there is whole then,
+    and the same call carries on.
     """
     folder = to / image.id / report.version
     module = to / "modulefiles" / image.id / report.version
@@ -57,18 +65,47 @@ def write_wrappers(
     launcher = f"{image.id}-exec"
     if launcher in commands or image.id == "modulefiles":
         raise BadInput(f"{image.id}: the name {launcher}, or its own, means something else in such a folder")
+    for command in _ENGINES[format].intersection(commands):
+        raise BadInput(f"{image.id}: a launcher for {command} would run itself")
     try:
         with _readable_by_all():
-            if folder.exists() and not (folder / "bin" / launcher).exists():
-                raise BadInput(f"{folder} holds something else", hint="give another folder with --to")
-            (folder / "bin").mkdir(parents=True, exist_ok=True)
-            with hold_file(folder / ".lock"):
+            _refuse_others(folder, module, launcher, commands)
+            make_folder(folder)
+            with hold_file(folder / _LOCK):
+                make_folder(folder / "bin")
                 _fill(folder, launcher, commands, sif, fill(__package__, "launcher.sh.j2", values))
             make_folder(module.parent)
             write_file(module, fill(__package__, "module.j2", values).encode())
     except OSError as error:
         raise disk_error(error, Path(error.filename or folder)) from None
     return Wrapped(image.id, folder, module, commands)
+
+
+def _refuse_others(folder: Path, module: Path, launcher: str, commands: tuple[str, ...]) -> None:
+    """Raises BadInput where something that we did not write would be replaced."""
+    there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if (there and _LOCK not in there) or (folder.exists() and not folder.is_dir()):
+        raise BadInput(f"{folder} holds something else", hint="give another folder with --to")
+    others = [module] if module.exists() and not _is_ours(module) else []
+    file = folder / "bin" / launcher
+    others += [file] if file.exists() and not _is_ours(file) else []
+    for command in commands:
+        link = folder / "bin" / command
+        if os.path.lexists(link) and not _leads_to(link, launcher):
+            others.append(link)
+    if others:
+        raise BadInput(
+            f"{others[0]} is not imagefactory's",
+            hint="move it away, or give another folder with --to",
+        )
+
+
+def _is_ours(file: Path) -> bool:
+    return file.is_file() and _MARK in file.read_bytes()
+
+
+def _leads_to(link: Path, launcher: str) -> bool:
+    return link.is_symlink() and link.readlink() == Path(launcher)
 
 
 def _values(image: ImageDefinition, report: Report, format: Format, sif: Path | None) -> dict[str, Any]:
@@ -84,6 +121,7 @@ def _values(image: ImageDefinition, report: Report, format: Format, sif: Path | 
         "reference": report.reference,
         "gpu": bool(image.needs.gpu),
         "desktop": image.needs.desktop,
+        "own": sorted({f"/{folder.split('/')[1]}" for folder in report.ingredients.get("path", ())}),
         "defaults": [name for name, value in environment.items() if not _PLACE.search(value)],
         "format": format,
         "sif": sif.name if sif else "",
@@ -92,18 +130,21 @@ def _values(image: ImageDefinition, report: Report, format: Format, sif: Path | 
 
 def _fill(folder: Path, launcher: str, commands: tuple[str, ...], sif: Path | None, script: str) -> None:
     """First what commands need, then the commands, then what nothing needs any more."""
+    for draft in (*folder.glob(".*.draft"), *(folder / "bin").glob(".*.draft")):  # of a run that was killed
+        draft.unlink()
     if sif:
         _copy(sif, folder / sif.name)
     write_file(folder / "bin" / launcher, script.encode())
     (folder / "bin" / launcher).chmod(0o755)
     for command in commands:
         link = folder / "bin" / command
-        if not link.is_symlink():
+        if not _leads_to(link, launcher):
             link.symlink_to(launcher)
     for old in (folder / "bin").iterdir():
-        if old.name not in (launcher, *commands):
+        if old.name not in commands and _leads_to(old, launcher):
             old.unlink()
-    others = (file for file in folder.glob("*.sif") if sif is None or file.name != sif.name)
+    ours = f"{launcher.removesuffix('-exec')}-*-{'[0-9a-f]' * 12}.sif"
+    others = (file for file in folder.glob(ours) if sif is None or file.name != sif.name)
     for old in sorted(others, key=lambda file: file.stat().st_mtime)[: -1 if sif else None]:
         old.unlink()
 
@@ -114,6 +155,8 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, draft)
         draft.chmod(0o755)
         draft.replace(target)
+    except OSError as error:
+        raise disk_error(error, target) from None
     finally:
         draft.unlink(missing_ok=True)
 

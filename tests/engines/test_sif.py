@@ -473,6 +473,14 @@ def test_two_ranks_of_an_mpi_program(bench: Bench) -> None:
         assert found["two-ranks", options] == found["sum", options] == "passed"
 
 
+def test_what_is_in_the_place_of_our_own_files_is_refused(bench: Bench) -> None:
+    image = bench.recipe("in-the-way", "mkdir /environment\necho x >/environment/data")
+    ended = bench.run("build", image, "--format", "sif", status=1)
+    assert "the image has /environment, where a SIF file has files of its own" in ended.errors[0]
+    assert "install it elsewhere" in ended.err
+    assert not list(bench.build.glob(f"{image}/*.sif"))
+
+
 def test_a_gpu_that_is_not_there_is_told(bench: Bench) -> None:
     """Then the test with --nv is reported as not run, and the file itself says what is missing."""
     gpu = {"cuda": "12.4", "driver": "525.60.13", "capability": ["8.0"]}

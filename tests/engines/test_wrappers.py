@@ -59,6 +59,43 @@ def test_launchers_run_the_sif_file(first: Bench, image: str, user: ClusterUser)
     assert user.command(run, "sh", "-c", "echo $TOOLS", **outside).out == "/opt/tools/data\n"
 
 
+def test_what_the_caller_exported_stays(first: Bench, image: str, user: ClusterUser) -> None:
+    """Names that scripts use, which are also those that a job exports."""
+    run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+    names = (
+        "name",
+        "image",
+        "folder",
+        "bin",
+        "command",
+        "engine",
+        "file",
+        "place",
+        "outside",
+        "home",
+        "path",
+    )
+    mine = {name: f"my {name}" for name in names}
+    out = user.command(run, "sh", "-c", "env", **mine).out.splitlines()
+    assert [line for name in names for line in out if line == f"{name}=my {name}"] == [
+        f"{name}=my {name}" for name in names
+    ]
+    locale = {"LC_PAPER": "xx_XX.UTF-8", "TMPDIR": "/tmp/", "WAYLAND_DISPLAY": "/nowhere/wayland-0"}
+    ended = user.command(run, "perl", "-e", "print 1", **locale)
+    assert ended.out == "1"
+    assert "locale" not in ended.err
+
+
+def test_a_home_that_the_caller_chose_is_the_home(first: Bench, image: str, user: ClusterUser) -> None:
+    run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+    chosen = user.home / "chosen"
+    chosen.mkdir(mode=0o777)
+    chosen.chmod(0o777)
+    script = 'echo "$HOME"; echo x >"$HOME/mine"'
+    assert user.command(run, "sh", "-c", script, HOME=str(chosen)).out == f"{chosen}\n"
+    assert (chosen / "mine").read_text() == "x\n"
+
+
 def test_the_folder_may_be_moved(first: Bench, image: str, user: ClusterUser) -> None:
     folder = wrappers(first, image, user)
     moved = folder.with_name("moved")
@@ -128,6 +165,59 @@ def test_another_folder_is_not_touched(first: Bench, image: str, tmp_path: Path)
     ended = first.run("wrappers", image, "--to", str(tmp_path), status=2)
     assert "holds something else" in ended.errors[0]
     assert kept.read_text() == "mine"
+
+
+def test_what_others_wrote_is_not_replaced(first: Bench, image: str, tmp_path: Path) -> None:
+    words = ("wrappers", image, "--to", str(tmp_path))
+    first.run(*words)
+    programs = tmp_path / image / "1.0" / "bin"
+    (programs / "notes").write_text("mine")
+    other = tmp_path / image / "1.0" / "other.sif"
+    other.write_text("mine")
+    first.run(*words)
+    first.run(*words)
+    assert (programs / "notes").read_text() == other.read_text() == "mine"
+    for file in (programs / "greet", tmp_path / "modulefiles" / image / "1.0", programs / f"{image}-exec"):
+        kept = file.with_name("kept")
+        file.rename(kept)
+        file.write_text("mine")
+        assert f"{file} is not imagefactory's" in first.run(*words, status=2).errors[0]
+        assert file.read_text() == "mine"
+        kept.replace(file)
+    first.run(*words)
+    assert "it is empty" in first.run("wrappers", image, "--to", "", status=2).err
+
+
+def test_what_was_interrupted_is_carried_on(first: Bench, image: str, tmp_path: Path) -> None:
+    """Wherever it was killed: in an empty folder, in one without launchers, while the file was copied."""
+    folder = tmp_path / image / "1.0"
+    folder.mkdir(parents=True)
+    first.run("wrappers", image, "--to", str(tmp_path))
+    file = folder / first.report(image)["sif"]["file"]
+    shutil.rmtree(folder / "bin")
+    drafts = [folder / f".{image}-1.0-0123456789ab.sif.draft", folder / f".{file.name}.draft"]
+    file.unlink()
+    for draft in drafts:
+        draft.write_bytes(b"a part")
+    first.run("wrappers", image, "--to", str(tmp_path))
+    assert file.stat().st_size == first.report(image)["sif"]["bytes"]
+    assert not any(draft.exists() for draft in drafts)
+    assert (folder / "bin" / "greet").resolve() == folder / "bin" / f"{image}-exec"
+
+
+@root_only
+def test_a_full_disk_is_named_where_it_is(first: Bench, image: str, tmp_path: Path) -> None:
+    target = tmp_path / "small"
+    target.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(target)], check=True)
+    try:
+        ended = first.run("wrappers", image, "--to", str(target), status=1)
+        assert ended.errors[0].startswith(f"error: cannot write {target}/{image}/1.0/{image}-1.0-")
+        assert "free some space there" in ended.err
+        subprocess.run(["mount", "-o", "remount,size=300m", str(target)], check=True)
+        first.run("wrappers", image, "--to", str(target))
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
 
 
 def test_without_an_engine_a_launcher_says_what_to_do(first: Bench, image: str, user: ClusterUser) -> None:
@@ -210,6 +300,8 @@ def test_launchers_run_the_image_in_docker(first: Bench, image: str, tmp_path: P
     out = run(shell, "sh", "-c", script, status=7, TOOLS="/outside").splitlines()
     assert out == [str(os.getuid()), str(home), f"{home} /opt/tools/data", "given"]
     assert (home / "mine").stat().st_uid == os.getuid()
+    slashes = {"TMPDIR": "/tmp/", "HOME": f"{home}/", "folder": "mine"}
+    assert run(shell, "sh", "-c", 'echo "$HOME"', **slashes) == f"{home}\n"
     assert docker("ps", "-aq", "--filter", f"ancestor=imagefactory/{image}") == ""
 
 

@@ -22,7 +22,11 @@ SAME = [
     ("pid 12", "pid 34567"),
     ("temporary /tmp/tmpab12", "temporary /var/tmp/xyz"),
     ("\x1b[31mred\x1b[0m", "red"),
-    ("progress 1%\rprogress 2%\n\n", "progress 1%\nprogress 2%"),
+    ("progress 1%\rprogress 2%\r\n\n", "progress 2%"),
+    (
+        "\r  0%|  | 0/40 [00:00<?, ?it/s]\r100%|████| 40/40 [00:00<00:00, 434.13it/s]",
+        "\r100%|████| 40/40 [01:02<00:00,  1.20s/it]",
+    ),
 ]
 
 

@@ -130,6 +130,29 @@ def test_a_folder_in_the_place_of_a_file_shows(tmp_path: Path) -> None:
     assert found["a/b"] == b"new"
 
 
+@pytest.mark.parametrize(
+    "between", [entry("a", tarfile.SYMTYPE, linkname="usr"), ("a", b"file"), link("a", "b")]
+)
+def test_what_something_else_hid_stays_hidden(
+    tmp_path: Path, between: tarfile.TarInfo | tuple[str, bytes]
+) -> None:
+    """A folder, replaced by something else, replaced by a folder: engines write no whiteout for that."""
+    layers: list[Layer] = [
+        [entry("a"), ("a/deleted", b"old"), ("b", b"data")],
+        [between],
+        [entry("a"), ("a/new", b"new")],
+    ]
+    found = merged(tmp_path, *layers)
+    assert set(found) == {"a", "a/new", "b"}
+
+
+@pytest.mark.parametrize(("time", "kept"), [(-86_400, 0), (99_999_999_999, 2**32 - 1), (12, 12)])
+def test_times_are_those_that_a_file_system_can_hold(tmp_path: Path, time: int, kept: int) -> None:
+    folder = merged(tmp_path, [entry("a", mtime=time)])["a"]
+    assert isinstance(folder, tarfile.TarInfo)
+    assert folder.mtime == kept
+
+
 def test_hard_links_stay_links(tmp_path: Path) -> None:
     out = io.BytesIO()
     with OciArchive(archive([("a", b"data"), link("b", "a"), link("./c", "./a")])) as image:

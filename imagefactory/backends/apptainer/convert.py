@@ -42,6 +42,7 @@ _ORIGIN = """\
 Bootstrap: docker
 From: imagefactory/{id}@{digest}
 """
+_OURS = (PLACE, "scif", "environment", "singularity")
 _LINKS = {"environment": f"{PLACE}/env/90-environment.sh", "singularity": f"{PLACE}/runscript"}
 
 
@@ -136,9 +137,15 @@ def _write_system(
 
 
 def _skipped(path: str) -> bool:
-    """What is not taken out of the layers: devices, and what stands at the place of our own files."""
+    """What is not taken out of the layers: devices. Raises BuildFailed at the place of our own files."""
     top = path.split("/", 1)[0]
-    return top in (*_EMPTY, PLACE, "scif", ".dockerenv", *_LINKS)
+    if top in _OURS:
+        raise BuildFailed(
+            f"the image has /{path}, where a SIF file has files of its own",
+            hint=f"install it elsewhere: /{', /'.join(_OURS)} are Apptainer's",
+            step="write the SIF file",
+        )
+    return top in (*_EMPTY, ".dockerenv")
 
 
 def _extra(files: list[File]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:

@@ -78,6 +78,7 @@ class SifSubject:
                 lines.append,
                 stop=self._stop,
                 environment=self._bounds(call, user),
+                newline="\n",
             )
         return _outcome(call, status, lines, time.monotonic() - start)
 

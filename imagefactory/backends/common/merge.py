@@ -17,6 +17,7 @@ from imagefactory.errors import BuildFailed
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
+_LAST_SECOND = 2**32 - 1  # what squashfs can hold, in seconds since 1970; nothing before that either
 
 
 class _Merge:
@@ -49,7 +50,10 @@ class _Merge:
                 elif path and not self._skip(path):
                     if self._shows(path):
                         self._write(layer, member, path, shadowed, moved, written)
-                    elif member.islnk():
+                        continue
+                    if not member.isdir():  # nor was there a folder then: what is below it is older
+                        hidden.add(path)
+                    if member.islnk():
                         moved[path] = _clean(member.linkname)
                     elif member.isfile():
                         shadowed[path] = (member, self._copy(layer, member))
@@ -182,7 +186,7 @@ def _plain(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(path)
     entry.type, entry.mode, entry.size = member.type, member.mode & 0o7777, member.size
     entry.uid, entry.gid = member.uid, member.gid
-    entry.mtime = int(member.mtime)
+    entry.mtime = min(max(int(member.mtime), 0), _LAST_SECOND)
     entry.linkname = member.linkname if member.issym() else ""
     entry.devmajor, entry.devminor = member.devmajor, member.devminor
     entry.pax_headers = {k: v for k, v in member.pax_headers.items() if k.startswith("SCHILY.xattr.")}
