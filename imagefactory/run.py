@@ -123,6 +123,7 @@ def stream(
         umask=0o022,  # whatever the caller's is, it must not show in an image
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, **(environment or {})},
         start_new_session=True,
     )
