@@ -44,9 +44,12 @@ def test_with_the_network_cut(bench: Bench, daemon: Daemon) -> None:  # noqa: F8
     """Neither the factory nor the engine has any network: both are in namespaces without one."""
     image = everything(bench, "cut")
     bench.run("fetch", image)
+    base = bench.build / "bases" / "debian-12" / "oci" / "index.json"
+    before = base.read_bytes()
     bench.as_user = CUT
     bench.run("build", "debian-12", image, DOCKER_HOST=daemon.host, timeout=300)
     assert bench.report(image)["status"] == "passed"
+    assert base.read_bytes() == before
     # What is not in the store is missed, and said.
     bench.recipe("cut", INSTALL, inputs={"apt": ["hello"], "pip": {"packages": ["idna==3.4"]}})
     ended = bench.run("build", image, status=1, DOCKER_HOST=daemon.host)

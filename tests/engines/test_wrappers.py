@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -39,6 +40,18 @@ def wrappers(bench: Bench, image: str, user: ClusterUser, *words: str) -> Path:
     folder.mkdir(exist_ok=True)
     bench.run("wrappers", image, "--to", str(folder), *words)
     return folder
+
+
+@contextlib.contextmanager
+def reported(bench: Bench, image: str, **ingredients: object) -> Iterator[None]:
+    """As if the image had been built with other words in its recipe."""
+    record, report = bench.build / image / "report.json", bench.report(image)
+    before = record.read_bytes()
+    record.write_text(json.dumps({**report, "ingredients": {**report["ingredients"], **ingredients}}))
+    try:
+        yield
+    finally:
+        record.write_bytes(before)
 
 
 def launcher(folder: Path, image: str, command: str) -> str:
@@ -188,6 +201,14 @@ def test_what_others_wrote_is_not_replaced(first: Bench, image: str, tmp_path: P
     assert "it is empty" in first.run("wrappers", image, "--to", "", status=2).err
 
 
+def test_no_launcher_runs_itself(first: Bench, image: str, tmp_path: Path) -> None:
+    for command, kind in (("apptainer", "sif"), ("singularity", "sif"), ("docker", "oci")):
+        with reported(first, image, commands=[command]):
+            ended = first.run("wrappers", image, "--to", str(tmp_path), "--format", kind, status=2)
+        assert ended.errors == [f"error: {image}: a launcher for {command} would run itself"]
+    assert not list(tmp_path.glob("*/*"))
+
+
 def test_what_was_interrupted_is_carried_on(first: Bench, image: str, tmp_path: Path) -> None:
     """Wherever it was killed: in an empty folder, in one without launchers, while the file was copied."""
     folder = tmp_path / image / "1.0"
@@ -249,6 +270,10 @@ def test_data_outside_of_home_is_seen(first: Bench, image: str, user: ClusterUse
         run = launcher(wrappers(first, image, user), image, f"{image}-exec")
         for folder in (data, linked):
             assert user.command(run, "cat", str(folder / "file")).out == "data\n"
+        # But not in the place of the image's own programs.
+        with reported(first, image, path=[f"{data}/bin"]):
+            wrappers(first, image, user)
+        assert "No such file" in user.command(run, "cat", str(data / "file"), status=1).err
     finally:
         linked.unlink()
         shutil.rmtree(data)

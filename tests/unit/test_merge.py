@@ -214,3 +214,10 @@ def test_the_image_is_found_in_the_archive(nested: bool) -> None:
         assert len(image.layers) == 2
         assert not image.is_image("sha256:none")
         assert image.config["architecture"] == "amd64"
+
+
+def test_what_is_hidden_is_not_asked_about(tmp_path: Path) -> None:
+    asked: list[str] = []
+    with OciArchive(archive([entry("a"), ("a/b", b"1"), ("c", b"2")], [(".wh.a", b"")])) as image:
+        write_merged(image, io.BytesIO(), (), lambda path: bool(asked.append(path)), tmp_path)
+    assert asked == ["c"]

@@ -47,7 +47,7 @@ class _Merge:
                     opaque.add(folder)
                 elif name.startswith(WHITEOUT):
                     hidden.add(f"{folder}/{name.removeprefix(WHITEOUT)}".lstrip("/"))
-                elif path and not self._skip(path):
+                elif path:
                     if self._shows(path):
                         self._write(layer, member, path, shadowed, moved, written)
                         continue
@@ -95,6 +95,8 @@ class _Merge:
         moved: dict[str, str],
         written: dict[str, bool],
     ) -> None:
+        if self._skip(path):
+            return
         entry = _plain(member, path)
         if member.islnk():
             target = _clean(member.linkname)
@@ -137,7 +139,7 @@ def write_merged(
     scratch: Path,
 ) -> None:
     """Write the image's tree to ``out``, a pipe, as one tar archive: ``extra`` first, then all of the layers
-    but the paths that ``skip`` names, without their leading slash.
+    but the paths that ``skip`` names, without their leading slash; it is asked only of what shows.
 
     Raises BuildFailed where a hard link leads nowhere. ``scratch`` takes files that are hidden by upper
     layers while their layer is read.
