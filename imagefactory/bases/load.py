@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import platform
 
 from imagefactory.errors import BadFiles
+from imagefactory.fresh import Mark, mark_of
 from imagefactory.history import standing
 from imagefactory.model.recipe import BaseImage
 from imagefactory.model.spec import BaseDefinition
@@ -27,6 +30,15 @@ def base_names(workspace: Workspace) -> list[str]:
 
 def load_base(workspace: Workspace, name: str) -> BaseDefinition:
     """The base image of that name. Raises BadFiles with every defect of its file."""
+    files = (workspace.bases / f"{name}.yaml", workspace.bases / f"{name}.lock.yaml")
+    marks = tuple(mark_of(file) for file in files)
+    return _load_base(workspace, name, marks, os.environ.get("SOURCE_DATE_EPOCH"))
+
+
+@functools.lru_cache(maxsize=64)
+def _load_base(
+    workspace: Workspace, name: str, marks: tuple[Mark | None, ...], epoch: str | None
+) -> BaseDefinition:
     file = workspace.bases / f"{name}.yaml"
     loaded = load(file, workspace.shown(file), BaseImage)
     if loaded.model.name != name:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BadFiles, BadInput
+from imagefactory.fresh import Mark, mark_of
 from imagefactory.model.lock import KINDS, Lock, LockedFile, LockFile, Stage, StageLock
 from imagefactory.records import write_file
 from imagefactory.workspace import Workspace
@@ -28,8 +30,12 @@ def base_lock_file(workspace: Workspace, name: str) -> Path:
 
 def read_locks(workspace: Workspace, file: Path, platform: str) -> dict[str, Lock]:
     """The locks in a file by image, for one platform; none where there is no file. Raises BadFiles."""
-    if not file.exists():
-        return {}
+    mark = mark_of(file)
+    return dict(_read_locks(workspace, file, platform, mark)) if mark else {}
+
+
+@functools.lru_cache(maxsize=64)  # an image's lock stands in one file with its recipe's others
+def _read_locks(workspace: Workspace, file: Path, platform: str, mark: Mark) -> dict[str, Lock]:
     try:
         content = load(file, workspace.shown(file), LockFile, scale=_SCALE).model
     except BadFiles as error:

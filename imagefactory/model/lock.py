@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -103,12 +104,12 @@ class Lock(Strict):
                     seen.add(file.sha256)
                     yield kind, file
 
-    @property
+    @cached_property
     def stand_ins(self) -> tuple[str, ...]:
         """The names of inputs that are not the true software."""
         return tuple(dict.fromkeys(file.name for _, file in self.files() if file.stand_in))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over all that it pins."""
         pinned = [f"{stage} {kind} {f.sha256}" for stage, files in self.stages() for kind, f in files.files()]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagefactory.bases import base_names
 from imagefactory.errors import BadFiles, Problem
-from imagefactory.history import standing
+from imagefactory.history import Place, Standing, standings
 from imagefactory.model.recipe import Recipe
 from imagefactory.model.spec import ImageDefinition, RecipeFolder
 from imagefactory.recipes.checks import Surroundings, check_recipe
@@ -28,9 +28,11 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     """All images of the named recipes. Raises BadFiles with every defect of every one of them."""
     problems: list[Problem] = []
     images: dict[str, tuple[ImageDefinition, Problem]] = {}
-    for name in recipes:
+    names = list(recipes)
+    bases = base_names(workspace)
+    for name, now in zip(names, standings([_place(workspace, name) for name in names]), strict=True):
         try:
-            loaded, found = _load_one(workspace, name)
+            loaded, found = _load_one(workspace, name, bases, now)
         except BadFiles as error:
             problems.extend(error.problems)
             continue
@@ -46,12 +48,18 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     return [image for image, _ in images.values()]
 
 
-def _load_one(workspace: Workspace, name: str) -> tuple[Loaded[Recipe], list[ImageDefinition]]:
+def _place(workspace: Workspace, name: str) -> Place:
+    # Tests are not in the image: an edit of one must not change it.
+    return Place(workspace.recipes / name, ("recipe.yaml", "install.sh", "lock.yaml", "files"))
+
+
+def _load_one(
+    workspace: Workspace, name: str, bases: list[str], now: Standing
+) -> tuple[Loaded[Recipe], list[ImageDefinition]]:
     folder = workspace.recipes / name
     file = folder / "recipe.yaml"
     problems: list[Problem] = []
-    contents = _read_folder(folder, workspace, problems)
-    bases = base_names(workspace)
+    contents = _read_folder(folder, workspace, now, problems)
     around = Surroundings(name, [file.path for file in contents.tests], bases)
     try:
         loaded = load(file, workspace.shown(file), Recipe, lambda text: check_recipe(text, around))
@@ -62,9 +70,7 @@ def _load_one(workspace: Workspace, name: str) -> tuple[Loaded[Recipe], list[Ima
     return loaded, images_of(loaded.model, contents)
 
 
-def _read_folder(folder: Path, workspace: Workspace, problems: list[Problem]) -> RecipeFolder:
-    # Tests are not in the image: an edit of one must not change it.
-    now = standing(folder, "recipe.yaml", "install.sh", "lock.yaml", "files")
+def _read_folder(folder: Path, workspace: Workspace, now: Standing, problems: list[Problem]) -> RecipeFolder:
     return RecipeFolder(
         install=read_script(folder / "install.sh", workspace, problems),
         files=read_tree(folder / "files", workspace, problems),

@@ -24,6 +24,8 @@ Defect = tuple[int, int, str]
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAGS = "tag:yaml.org,2002:"
 _TEXT = f"{_TAGS}str"
+_WHOLE_NUMBER = f"{_TAGS}int"
+_DECIMAL = re.compile(r"0|[1-9][0-9]*")
 _UNREADABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _ADVICE = (
@@ -84,17 +86,9 @@ def parse(content: bytes, scale: int = 1) -> Document:
     """
     text = _decode(content, MAX_BYTES * scale)
     try:
-        _refuse_tricks(text, MAX_NODES * scale)
-        root = yaml.compose(text, Loader=_LOADER)
+        return _Reader(yaml.parse(text, Loader=_LOADER), MAX_NODES * scale).read()
     except yaml.YAMLError as error:
         raise Malformed(*_explain(error, text)) from None
-    if root is None:
-        raise Malformed(1, 1, "the file is empty")
-    if not isinstance(root, yaml.MappingNode):
-        raise Malformed(*_place(root), "expected 'key: value' lines")
-    document = Document()
-    document.data = _value(root, (), document)
-    return document
 
 
 def _decode(content: bytes, limit: int) -> str:
@@ -117,79 +111,125 @@ def _end(text: str) -> Place:
     return text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1
 
 
-def _refuse_tricks(text: str, most: int) -> None:
-    """Walk the events, which cannot recurse, before nodes are made of them."""
-    depth = documents = 0
-    for nodes, event in enumerate(yaml.parse(text, Loader=_LOADER), 1):
-        mark: Any = event.start_mark
-        line, column = mark.line + 1, mark.column + 1
-        if nodes > most:
-            raise Malformed(line, column, f"more than {most} values in one file")
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise Malformed(line, column, "anchors and aliases are not supported: write the value out")
-        tag = getattr(event, "tag", None)
-        if tag is not None and tag != "!":
-            raise Malformed(
-                line, column, f"tags are not supported: remove '{shorten(tag.replace(_TAGS, '!!'))}'"
-            )
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise Malformed(line, column, f"nested deeper than {MAX_DEPTH} levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                raise Malformed(line, column, "a second document begins: one file, one document")
+class _Reader:
+    """Makes one document of YAML's events, in one pass; how deep it recurses is bounded."""
+
+    def __init__(self, events: Iterator[yaml.Event], most: int) -> None:
+        self._events = events
+        self._most = most
+        self._nodes = 0
+        self._document = Document()
+
+    def read(self) -> Document:
+        """The document. Raises Malformed for what no file may hold."""
+        root: yaml.Event | None = None
+        documents = 0
+        while not isinstance(event := self._next(), yaml.StreamEndEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise Malformed(*_place(event), "a second document begins: one file, one document")
+                root = self._next()
+                self._document.data = self._value(root, (), 1)
+        if root is None:
+            raise Malformed(1, 1, "the file is empty")
+        if not isinstance(root, yaml.MappingStartEvent):
+            raise Malformed(*_place(root), "expected 'key: value' lines")
+        return self._document
+
+    def _next(self) -> yaml.Event:
+        """The next event, unless it plays tricks."""
+        event = next(self._events)
+        self._nodes += 1
+        if self._nodes > self._most:
+            raise Malformed(*_place(event), f"more than {self._most} values in one file")
+        if isinstance(event, yaml.NodeEvent):
+            if event.anchor:  # an alias has one, too
+                raise Malformed(*_place(event), "anchors and aliases are not supported: write the value out")
+            tag: str | None = getattr(event, "tag", None)
+            if tag is not None and tag != "!":
+                shown = shorten(tag.replace(_TAGS, "!!"))
+                raise Malformed(*_place(event), f"tags are not supported: remove '{shown}'")
+        return event
+
+    def _value(self, event: yaml.Event, path: Path | None, depth: int) -> Any:
+        """A value, from its first event to its last. One without a path is read over."""
+        if path is not None:
+            self._document.values[path] = _place(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, path)
+        if depth > MAX_DEPTH:
+            raise Malformed(*_place(event), f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.MappingStartEvent):
+            return dict(self._pairs(path, depth + 1))
+        items: list[Any] = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            inner = None if path is None else (*path, len(items))
+            items.append(self._value(event, inner, depth + 1))
+        return tuple(items)
+
+    def _pairs(self, path: Path | None, depth: int) -> Iterator[tuple[str, Any]]:
+        while not isinstance(key := self._next(), yaml.MappingEndEvent):
+            inner = self._key(key, path, depth)
+            value = self._value(self._next(), inner, depth)
+            if inner is not None:
+                yield str(inner[-1]), value
+
+    def _key(self, event: yaml.Event, path: Path | None, depth: int) -> Path | None:
+        """The path of a key's value; None where there is no such place, or no second one."""
+        place = _place(event)
+        if not isinstance(event, yaml.ScalarEvent):
+            if path is not None:
+                self._document.defects.append((*place, "a key must be a word, not a list or a mapping"))
+            self._value(event, None, depth)
+            return None
+        if path is None:
+            return None
+        inner = (*path, event.value)
+        if inner in self._document.keys:
+            first = self._document.keys[inner][0]
+            message = f"duplicate key '{shorten(event.value)}': first given in line {first}"
+            self._document.defects.append((*place, message))
+            return None
+        self._document.keys[inner] = place
+        return inner
+
+    def _scalar(self, event: yaml.ScalarEvent, path: Path | None) -> Any:
+        value: str = event.value
+        # Quoted and block text have a style.
+        if event.style or not event.implicit[0] or len(value) > MAX_NUMBER or path is None:
+            return value
+        tag = _tag_of(value)
+        if tag == _TEXT:
+            return value
+        self._document.raw[path] = value
+        if tag == _WHOLE_NUMBER and _DECIMAL.fullmatch(value):
+            return int(value)
+        loader = yaml.SafeLoader("")
+        try:
+            found = loader.construct_object(yaml.ScalarNode(tag, value))
+        except (ValueError, OverflowError, yaml.YAMLError):
+            return value  # such as the 31st of February
+        finally:
+            loader.dispose()
+        if ":" in value and isinstance(found, (int, float)):
+            del self._document.raw[path]  # YAML 1.1 counts 1:30 in sixties; nobody else does
+            return value
+        return found
 
 
-def _value(node: yaml.Node, path: Path, document: Document) -> Any:
-    document.values[path] = _place(node)
-    if isinstance(node, yaml.MappingNode):
-        return dict(_pairs(node, path, document))
-    if isinstance(node, yaml.SequenceNode):
-        return tuple(_value(item, (*path, index), document) for index, item in enumerate(node.value))
-    assert isinstance(node, yaml.ScalarNode)
-    return _scalar(node, path, document)
+def _tag_of(value: str) -> str:
+    """What YAML 1.1 takes plain text for, by the resolvers of the safe loader."""
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers
+    for tag, pattern in (*resolvers.get(value[:1], ()), *resolvers.get(None, ())):
+        if pattern.match(value):
+            return str(tag)
+    return _TEXT
 
 
-def _pairs(node: yaml.MappingNode, path: Path, document: Document) -> Iterator[tuple[str, Any]]:
-    for key, value in node.value:
-        line, column = _place(key)
-        if not isinstance(key, yaml.ScalarNode):
-            document.defects.append((line, column, "a key must be a word, not a list or a mapping"))
-            continue
-        name: str = key.value
-        inner = (*path, name)
-        if inner in document.keys:
-            first = document.keys[inner][0]
-            message = f"duplicate key '{shorten(name)}': first given in line {first}"
-            document.defects.append((line, column, message))
-            continue
-        document.keys[inner] = (line, column)
-        yield name, _value(value, inner, document)
-
-
-def _scalar(node: yaml.ScalarNode, path: Path, document: Document) -> Any:
-    if node.style or node.tag == _TEXT or len(node.value) > MAX_NUMBER:  # quoted and block text have a style
-        return node.value
-    document.raw[path] = node.value
-    loader = yaml.SafeLoader("")
-    try:
-        value = loader.construct_object(node)
-    except (ValueError, OverflowError, yaml.YAMLError):
-        return node.value  # such as the 31st of February
-    finally:
-        loader.dispose()
-    if ":" in node.value and isinstance(value, (int, float)):
-        del document.raw[path]  # YAML 1.1 counts 1:30 in sixties; nobody else does
-        return node.value
-    return value
-
-
-def _place(node: yaml.Node) -> Place:
-    return node.start_mark.line + 1, node.start_mark.column + 1
+def _place(event: yaml.Event) -> Place:
+    mark: Any = event.start_mark
+    return mark.line + 1, mark.column + 1
 
 
 def _explain(error: yaml.YAMLError, text: str) -> Defect:

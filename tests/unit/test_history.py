@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BadInput
-from imagefactory.history import EARLIEST, Standing, standing
+from imagefactory.history import EARLIEST, FEW, Place, Standing, standing, standings
 from imagefactory.run import Finished
 
 COMMIT = "a" * 40
@@ -26,6 +26,8 @@ def git(monkeypatch: pytest.MonkeyPatch) -> Git:
 
         def run(argv: list[str], **options: Any) -> Finished:
             asked.append(list(argv))
+            if "-1" in argv and "\x01" in log:  # one place, where the test says what git tells of many
+                return Finished(status, f"{COMMIT} 1700000000\n", "")
             return Finished(status, log if "log" in argv else changed, "")
 
         monkeypatch.setattr("imagefactory.history.run", run)
@@ -74,3 +76,47 @@ def test_another_user_s_checkout_is_trusted_but_runs_nothing(git: Git, tmp_path:
     standing(file)
     for words in asked:
         assert words[:5] == ["git", "-c", f"safe.directory={tmp_path}", "-c", "core.fsmonitor=false"]
+
+
+def _log(*commits: tuple[str, str, str]) -> str:
+    """What git log says: revision, parents, and the paths that were touched."""
+    return "\0".join(f"\x01{c * 40} 17000000{n} {p}\0\n{t}\0" for n, (c, p, t) in enumerate(commits, 10))
+
+
+def _places(top: Path, count: int = FEW + 2) -> list[Place]:
+    (top / ".git").mkdir()
+    return [Place(top / "recipes" / f"app-{n}", ("recipe.yaml", "files")) for n in range(count)]
+
+
+def test_many_places_are_asked_for_at_once(git: Git, tmp_path: Path) -> None:
+    places = _places(tmp_path)
+    rest = "\0".join(f"recipes/app-{n}/files/deep/data" for n in range(FEW + 2))
+    changed = " M recipes/app-3/recipe.yaml\0?? recipes/app-4/\0 M recipes/app-5/tests/smoke.sh\0"
+    asked = git(
+        _log(
+            ("a", "b", "recipes/app-1/recipe.yaml\0recipes/app-1/tests/x"),
+            ("b", "c", "recipes/app-2/tests/x"),
+            ("c", "", rest),
+        ),
+        changed,
+    )
+    found = standings(places)
+    assert len(asked) == 2
+    assert [known.revision for known in found[1:6]] == [
+        "a" * 40,
+        "c" * 40,
+        "c" * 40 + "-dirty",
+        "c" * 40 + "-dirty",
+        "c" * 40,
+    ]
+    assert [known.epoch for known in found[:2]] == [1_700_000_012, 1_700_000_010]
+
+
+def test_beyond_a_merge_each_place_is_asked_for_by_itself(git: Git, tmp_path: Path) -> None:
+    places = _places(tmp_path)
+    rest = "\0".join(f"recipes/app-{n}/recipe.yaml" for n in range(FEW + 2))
+    log = _log(("a", "b", "recipes/app-0/recipe.yaml"), ("b", "c d", ""), ("c", "", rest))
+    asked = git(log)
+    standings(places)
+    alone = [words for words in asked if "-1" in words]
+    assert len(alone) == len(places) - 1
