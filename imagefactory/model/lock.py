@@ -110,8 +110,13 @@ class Lock(Strict):
         return tuple(dict.fromkeys(file.name for _, file in self.files() if file.stand_in))
 
     @cached_property
+    def content_digest(self) -> str:
+        """sha256 over every file with all that is said of it, whatever was asked for."""
+        return hashlib.sha256(self.model_dump_json(exclude={"request"}).encode()).hexdigest()
+
+    @cached_property
     def digest(self) -> str:
-        """sha256 over all that it pins."""
+        """sha256 over the content of every file that it pins."""
         pinned = [f"{stage} {kind} {f.sha256}" for stage, files in self.stages() for kind, f in files.files()]
         return hashlib.sha256("\n".join(pinned).encode()).hexdigest()
 

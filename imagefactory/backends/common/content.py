@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,6 +89,10 @@ def labels(spec: ImageSpec, input_digest: str) -> Mapping[str, str]:
     return {**oci, **ours}
 
 
-def as_json(value: Any) -> bytes:
-    """Stable, readable JSON."""
-    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
+def as_json(tables: Mapping[str, Sequence[Any]]) -> bytes:
+    """Stable JSON, with a line for each entry of each table: a new version is one changed line."""
+    texts = []
+    for name, entries in sorted(tables.items()):
+        lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in entries)
+        texts.append(f"{json.dumps(name)}: [\n{lines}\n]")
+    return ("{" + ",\n".join(texts) + "}\n").encode()

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from imagefactory.backends.common.content import as_json, build_values, content_files, labels
+from imagefactory.backends.common.content import build_values, content_files, labels
 from imagefactory.model.spec import BuildContext, File, ImageSpec
 from imagefactory.templates import fill
 
-RENDERER = 3
+RENDERER = 4
 """Raised when the same Dockerfile would be built in another way."""
 
 
 def render(spec: ImageSpec) -> BuildContext:
     """The files of the build, the digest of all inputs, and what that digest was made from."""
-    draft = _files(spec, input_digest="")
-    ingredients = _ingredients(spec, draft)
+    contents = content_files(spec)
+    ingredients = _ingredients(spec, [_dockerfile(spec, input_digest=""), *contents])
     digest = _sha256(json.dumps(ingredients, sort_keys=True, ensure_ascii=False).encode())
-    return BuildContext(_files(spec, digest), digest, ingredients)
+    return BuildContext((_dockerfile(spec, digest), *contents), digest, ingredients)
 
 
-def _files(spec: ImageSpec, input_digest: str) -> tuple[File, ...]:
+def _dockerfile(spec: ImageSpec, input_digest: str) -> File:
     values = {**build_values(spec), "labels": labels(spec, input_digest)}
-    dockerfile = fill(__package__, "Dockerfile.j2", values)
-    return (File("Dockerfile", 0o644, dockerfile.encode()), *content_files(spec))
+    return File("Dockerfile", 0o644, fill(__package__, "Dockerfile.j2", values).encode())
 
 
-def _ingredients(spec: ImageSpec, rendered: tuple[File, ...]) -> dict[str, Any]:
+def _ingredients(spec: ImageSpec, rendered: Iterable[File]) -> dict[str, Any]:
     image = spec.image
     ours = {
         "title": image.title,
         "version": image.version,
         "licence": image.licence,
         **_packages(spec),
-        "inputs": _sha256(as_json([[name, stage.model_dump()] for name, stage in spec.lock.stages()])),
+        "inputs": spec.lock.content_digest,
         "environment": dict(image.environment),
         "path": list(image.path),
         "commands": list(image.commands),
