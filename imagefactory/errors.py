@@ -72,6 +72,10 @@ class BuildFailed(FactoryError):
         self.log = log
 
 
+class Gone(BuildFailed):
+    """The upstream answers, and has no such file."""
+
+
 class NetworkFault(BuildFailed):
     """An upstream could not be reached: worth trying again later."""
 

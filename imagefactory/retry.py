@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
-
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential_jitter,
-)
+from typing import TYPE_CHECKING, TypeVar
 
 from imagefactory.errors import NetworkFault
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 ATTEMPTS = 3
 
@@ -33,6 +28,8 @@ def on_network_fault(
     ``before_retry`` is told what failed and how long the pause is; ``wait`` lets that time pass;
     ``pause`` is the first in seconds.
     """
+    # Starts slowly, and most runs try nothing twice.
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
     def announce(state: RetryCallState) -> None:
         seconds = state.next_action.sleep if state.next_action else 0

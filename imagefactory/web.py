@@ -10,14 +10,14 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 from requests.utils import get_netrc_auth, should_bypass_proxies
 
-from imagefactory.errors import BuildFailed, NetworkFault, disk_error
+from imagefactory.errors import BuildFailed, Gone, NetworkFault, disk_error
+from imagefactory.model.expected import Expected
 from imagefactory.redact import redact
 from imagefactory.run import Stop
 from imagefactory.site import Site
@@ -27,22 +27,6 @@ _PIECE = 1 << 18
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))  # HTTP statuses that may be others soon
 _GONE = frozenset((404, 410))
 _PAGE = (b"<!doctype html", b"<html")
-
-
-class Gone(BuildFailed):
-    """The upstream answers, and has no such file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a file must be: its sha256, and its size in bytes where that is known.
-
-    ``what`` names it for people: recipe and input.
-    """
-
-    what: str
-    sha256: str
-    bytes: int | None = None
 
 
 class Web:

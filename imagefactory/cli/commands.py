@@ -18,7 +18,8 @@ from imagefactory.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
     from imagefactory.model.spec import Format, ImageDefinition
-    from imagefactory.pipeline import Result, Session
+    from imagefactory.pipeline.result import Result
+    from imagefactory.pipeline.session import Session
 
 
 @click.command("list")
@@ -105,7 +106,7 @@ def check(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Say what a build would do, and why. Builds nothing."""
     from imagefactory.cli import tables
-    from imagefactory.pipeline import plan_images
+    from imagefactory.pipeline.specs import plan_images
     from imagefactory.site import load_site
 
     workspace = find_workspace(root)
@@ -131,7 +132,7 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
     They go to build/NAME/context, or to a folder NAME below the one given with --to. Needs no
     engine. With --all, images whose inputs are not locked are left out.
     """
-    from imagefactory.pipeline import plan_context
+    from imagefactory.pipeline.specs import plan_context
     from imagefactory.records import record_of, write_files
     from imagefactory.run import Stop
     from imagefactory.site import load_site
@@ -195,7 +196,9 @@ def build(
     network. An image gets its name (imagefactory/NAME, build/NAME/NAME-VERSION-DIGEST.sif) only when all of
     its tests have passed.
     """
-    from imagefactory.pipeline import Options, build_images, require_acceptance
+    from imagefactory.pipeline.images import build_images
+    from imagefactory.pipeline.licences import require_acceptance
+    from imagefactory.pipeline.result import Options
     from imagefactory.plan import select
     from imagefactory.site import load_site
 
@@ -221,7 +224,7 @@ def build(
 @click.pass_obj
 def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> None:
     """Run the tests of built images and SIF files again, without building."""
-    from imagefactory.pipeline import test_images
+    from imagefactory.pipeline.images import test_images
 
     workspace = find_workspace(root)
     images = _images(workspace, names)
@@ -254,7 +257,7 @@ def wrappers(root: Path, names: tuple[str, ...], to: Path, format_: Format, as_j
     With DIR/modulefiles in MODULEPATH, a researcher types module load NAME, then the command. It runs in the
     container as its caller, with the caller's home, working folder, desktop and GPU.
     """
-    from imagefactory.pipeline import wrap_image
+    from imagefactory.pipeline.wrappers import wrap_image
 
     workspace = find_workspace(root)
     found = [
@@ -349,7 +352,7 @@ def _debug(session: Session, image: ImageDefinition, results: list[Result]) -> N
     """Open a shell where the build of ``image`` broke, if it did."""
     from imagefactory.cli.errors import show_error
     from imagefactory.errors import BuildFailed
-    from imagefactory.pipeline import debug_image
+    from imagefactory.pipeline.specs import debug_image
 
     error = next((item.error for item in results if item.id == image.id), None)
     if isinstance(error, BuildFailed) and error.step:

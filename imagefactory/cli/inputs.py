@@ -34,7 +34,7 @@ def lock(
     """
     from imagefactory.bases import base_names
     from imagefactory.cli import tables
-    from imagefactory.pipeline import lock_images, unlocked
+    from imagefactory.pipeline.images import lock_images, unlocked
     from imagefactory.plan import select
     from imagefactory.site import load_site
 
@@ -72,7 +72,8 @@ def fetch(
     A download that broke off is carried on. What is not locked is locked first.
     """
     from imagefactory.cli import tables
-    from imagefactory.pipeline import fetch_images, require_acceptance
+    from imagefactory.pipeline.images import fetch_images
+    from imagefactory.pipeline.licences import require_acceptance
     from imagefactory.plan import select
     from imagefactory.site import load_site
 
@@ -97,7 +98,7 @@ def store() -> None:
 def store_list(root: Path, as_json: bool) -> None:
     """List what the store holds, and what this checkout uses it for."""
     from imagefactory.cli import tables
-    from imagefactory.pipeline import Stock, stock
+    from imagefactory.pipeline.stock import Stock, stock
 
     found: Stock = stock(find_workspace(root))
     if as_json:
@@ -110,7 +111,7 @@ def store_list(root: Path, as_json: bool) -> None:
 @click.pass_obj
 def store_verify(root: Path) -> None:
     """Read every file again, and remove those that are damaged."""
-    from imagefactory.pipeline import verify_store
+    from imagefactory.pipeline.stock import verify_store
 
     count, damaged = verify_store(find_workspace(root))
     for stored in damaged:
@@ -132,7 +133,7 @@ def store_verify(root: Path) -> None:
 def store_prune(root: Path, unused_for: int) -> None:
     """Remove what is no longer needed."""
     from imagefactory.cli.tables import size
-    from imagefactory.pipeline import prune_store
+    from imagefactory.pipeline.stock import prune_store
 
     removed = prune_store(find_workspace(root), time.time() - unused_for * DAY)
     files = f"{len(removed)} file{'s' if len(removed) != 1 else ''}"
@@ -152,7 +153,8 @@ def bundle(
     no network at all builds the same digest: there run imagefactory unbundle FILE.
     """
     from imagefactory.cli.tables import size
-    from imagefactory.pipeline import bundle_images, require_acceptance
+    from imagefactory.pipeline.images import bundle_images
+    from imagefactory.pipeline.licences import require_acceptance
     from imagefactory.plan import select
     from imagefactory.site import load_site
 
@@ -173,7 +175,7 @@ def bundle(
 @click.option("--to", type=words.new_folder, help="Folder to make.  [named as the file]")
 def unbundle(file: Path, to: Path | None) -> None:
     """Take a bundle's inputs into the store, and make a checkout that builds without any network."""
-    from imagefactory.pipeline import read_bundle
+    from imagefactory.pipeline.bundle import read_bundle
     from imagefactory.site import load_site
     from imagefactory.workspace import Workspace
 

@@ -12,7 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from imagefactory.backends.protocol import Backend, Converter
-    from imagefactory.pipeline import Result, Session
+    from imagefactory.pipeline.result import Result
+    from imagefactory.pipeline.session import Session
     from imagefactory.workspace import Workspace
 
 
@@ -34,7 +35,7 @@ def apptainer_of() -> Converter:
 def session_of(workspace: Workspace, verbose: bool) -> Iterator[Session]:
     """A run that is watched on the screen, and that an interrupt ends."""
     from imagefactory.cli.progress import watch
-    from imagefactory.pipeline import Session
+    from imagefactory.pipeline.session import Session
     from imagefactory.site import load_site
 
     site, backend = load_site(workspace), backend_of(workspace)

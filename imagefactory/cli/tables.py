@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from imagefactory.errors import FactoryError
-from imagefactory.model.recipe import Needs, Terms
 from imagefactory.model.report import BaseReport, Report, TestReport
-from imagefactory.model.spec import ImageDefinition
-from imagefactory.pipeline import Planned, Result, Stock, Unlocked
-from imagefactory.plan import Verdict
 from imagefactory.redact import redact
+
+if TYPE_CHECKING:
+    from imagefactory.errors import FactoryError
+    from imagefactory.model.recipe import Needs, Terms
+    from imagefactory.model.spec import ImageDefinition
+    from imagefactory.pipeline.result import Result
+    from imagefactory.pipeline.specs import Planned, Unlocked
+    from imagefactory.pipeline.stock import Stock
+    from imagefactory.plan import Verdict
 
 GIB = 1 << 30
 _MOST_CHANGES = 40
@@ -265,7 +269,7 @@ def planned(item: Planned | Unlocked, sif: Verdict) -> dict[str, Any]:
         "id": item.image.id,
         "action": item.verdict.action,
         "reasons": list(item.verdict.reasons),
-        "input_digest": item.context.input_digest if isinstance(item, Planned) else None,
+        "input_digest": item.input_digest,
         "sif": {"action": sif.action, "reasons": list(sif.reasons)},
     }
 

@@ -6,13 +6,13 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, NetworkFault
 from imagefactory.inputs.debian import archives, default_sources, parse_uris, site_sources
 from imagefactory.inputs.fetching import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, Means, Origin, Staged, Wanted
+from imagefactory.model.expected import Expected
 from imagefactory.model.lock import AptFile, Stage
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.web import Expected, Gone
 
 _STAGES: tuple[Stage, ...] = ("image", "build", "tools")
 

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagefactory import retry
-from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, NetworkFault
 from imagefactory.inputs.fetching import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.model.expected import Expected
 from imagefactory.model.lock import CondaFile, Stage
 from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.records import remove_tree
 from imagefactory.redact import redact
 from imagefactory.run import stream
-from imagefactory.web import Expected, Gone
 
 PREFIX = "/opt/conda"
 _PLATFORMS = {"linux/amd64": "linux-64", "linux/arm64": "linux-aarch64"}

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from imagefactory import retry
-from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, NetworkFault
 from imagefactory.inputs.protocol import Means
+from imagefactory.model.expected import Expected
 from imagefactory.site import Address
-from imagefactory.web import Expected, Gone
 
 T = TypeVar("T")
 

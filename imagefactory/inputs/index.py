@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from imagefactory.errors import Gone
 from imagefactory.inputs.fetching import from_mirrors
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.recipe import PipIndex
 from imagefactory.site import Address
-from imagefactory.web import Gone
 
 if TYPE_CHECKING:
     from pypi_simple import ProjectPage

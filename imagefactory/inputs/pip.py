@@ -13,10 +13,10 @@ from imagefactory.inputs.index import default_index, file_address
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.inputs.uv import Found, Request, resolve
 from imagefactory.inputs.wheels import Target, build_requires
+from imagefactory.model.expected import Expected
 from imagefactory.model.lock import PipFile, Stage, StageLock
 from imagefactory.model.recipe import PipIndex
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.web import Expected
 
 VENV = "/opt/venv"
 CONDA_INSTALLER = "py-rattler>=0.28"

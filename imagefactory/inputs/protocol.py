@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imagefactory.log import Log
 from imagefactory.model.lock import Lock, Stage, StageLock
@@ -13,7 +13,9 @@ from imagefactory.model.spec import BaseDefinition, ImageDefinition
 from imagefactory.run import Stop
 from imagefactory.site import Site
 from imagefactory.store import Store
-from imagefactory.web import Web
+
+if TYPE_CHECKING:
+    from imagefactory.web import Web
 
 PACKAGES = "/packages"
 """Where a step that installs finds the files of its stage."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagefactory.backends.protocol import Backend, Converter
 from imagefactory.inputs import Means
@@ -13,8 +14,10 @@ from imagefactory.log import Log, Progress
 from imagefactory.run import Stop
 from imagefactory.site import Site
 from imagefactory.store import Store
-from imagefactory.web import Web
 from imagefactory.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imagefactory.web import Web
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Session:
     @cached_property
     def web(self) -> Web:
         """One client for all downloads."""
+        from imagefactory.web import Web  # starts slowly, and most runs download nothing
+
         return Web(self.site, self.stop)
 
     def means(

@@ -35,6 +35,10 @@ class Planned:
     context: BuildContext
     verdict: Verdict
 
+    @property
+    def input_digest(self) -> str | None:
+        return self.context.input_digest
+
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
@@ -42,6 +46,7 @@ class Unlocked:
 
     image: ImageDefinition
     verdict: Verdict
+    input_digest: str | None = None
 
 
 def make_spec(

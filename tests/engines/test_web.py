@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, Interrupted, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, Interrupted, NetworkFault
 from imagefactory.inputs.fetching import fetch_checked
+from imagefactory.model.expected import Expected
 from imagefactory.model.site import SiteFile
 from imagefactory.run import Stop
 from imagefactory.site import Site
 from imagefactory.store import Store
-from imagefactory.web import Expected, Gone, Web
+from imagefactory.web import Web
 from tests.conftest import REPOSITORY
 from tests.upstreams.server import Proxy, Upstream
 

@@ -16,8 +16,7 @@ from imagefactory.bases import load_base
 from imagefactory.inputs.apt import _ASK
 from imagefactory.locks import base_lock_file, lock_file, read_locks
 from imagefactory.model.spec import BaseDefinition, ImageDefinition, ImageSpec
-from imagefactory.pipeline import make_spec
-from imagefactory.pipeline.specs import unmade
+from imagefactory.pipeline.specs import make_spec, unmade
 from imagefactory.recipes import load_images, recipe_names
 from imagefactory.records import write_files
 from imagefactory.workspace import Workspace

@@ -14,7 +14,7 @@ import pytest
 
 from imagefactory.errors import BadInput, BuildFailed
 from imagefactory.history import Standing, standing
-from imagefactory.pipeline import read_bundle
+from imagefactory.pipeline.bundle import read_bundle
 from imagefactory.site import Site
 from imagefactory.store import Store
 from tests.unit.samples import RECIPE

@@ -20,7 +20,8 @@ from imagefactory.errors import (
     NetworkFault,
     TestsFailed,
 )
-from imagefactory.pipeline import Result, Session
+from imagefactory.pipeline.result import Result
+from imagefactory.pipeline.session import Session
 from imagefactory.records import record_of
 from imagefactory.workspace import Workspace
 from tests.unit.samples import RECIPE, lock_all, named, report
@@ -216,8 +217,8 @@ class Builds:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.results: list[Result] = []
-        monkeypatch.setattr("imagefactory.pipeline.build_images", self.run)
-        monkeypatch.setattr("imagefactory.pipeline.test_images", self.run)
+        monkeypatch.setattr("imagefactory.pipeline.images.build_images", self.run)
+        monkeypatch.setattr("imagefactory.pipeline.images.test_images", self.run)
 
     def run(self, session: Session, selection: Any, *more: Any) -> Any:
         if any(isinstance(result.error, Interrupted) for result in self.results):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, NetworkFault
 from imagefactory.inputs import KINDS, Origin, Staged, Wanted
 from imagefactory.inputs.debian import archives, parse_uris, site_sources
 from imagefactory.model.lock import Lock, StageLock
@@ -19,7 +19,6 @@ from imagefactory.model.site import SiteFile
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.site import Site
 from imagefactory.store import Store
-from imagefactory.web import Gone
 from tests.unit.samples import (
     CONDA,
     PIP,

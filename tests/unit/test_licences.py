@@ -12,8 +12,7 @@ from imagefactory.errors import BadInput
 from imagefactory.model.recipe import Terms
 from imagefactory.model.site import SiteFile
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.pipeline import require_acceptance
-from imagefactory.pipeline.licences import accepted
+from imagefactory.pipeline.licences import accepted, require_acceptance
 from imagefactory.site import Site
 from tests.unit.samples import image
 

@@ -14,7 +14,7 @@ from imagefactory.cli.tables import result
 from imagefactory.errors import BadFiles, BadInput, BuildFailed
 from imagefactory.log import Log
 from imagefactory.model.site import SiteFile
-from imagefactory.pipeline import Result
+from imagefactory.pipeline.result import Result
 from imagefactory.redact import redact
 from imagefactory.site import Site, load_site
 from imagefactory.workspace import Workspace

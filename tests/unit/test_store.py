@@ -15,7 +15,7 @@ import pytest
 
 from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.locks import base_lock_file
-from imagefactory.pipeline import prune_store, stock, verify_store
+from imagefactory.pipeline.stock import prune_store, stock, verify_store
 from imagefactory.store import Store, file_sha256, place_file
 from tests.unit.samples import RECIPE, apt_file, lock_all
 

@@ -7,15 +7,18 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagefactory.backends.apptainer import engine
 from imagefactory.backends.apptainer.convert import CONVERTER, convert
 from imagefactory.backends.apptainer.definition import render_definition
-from imagefactory.backends.apptainer.subject import SifSubject
 from imagefactory.errors import disk_error
 from imagefactory.log import Log
 from imagefactory.model.spec import Artifact, File, Format, ImageDefinition, ImageSpec, Step, TestedArtifact
 from imagefactory.run import Stop
+
+if TYPE_CHECKING:
+    from imagefactory.backends.apptainer.subject import SifSubject
 
 
 class ApptainerBackend:
@@ -54,6 +57,8 @@ class ApptainerBackend:
 
     def subject(self, artifact: Artifact, image: ImageDefinition, scratch: Path, stop: Stop) -> SifSubject:
         """The file as something to run tests on."""
+        from imagefactory.backends.apptainer.subject import SifSubject  # spython starts slowly
+
         nvidia = image.needs.gpu is not None and self.nvidia()
         return SifSubject(Path(artifact.reference), tuple(image.environment), scratch, stop, nvidia)
 

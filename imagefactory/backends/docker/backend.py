@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagefactory.backends.common.content import INPUT_DIGEST_LABEL
 from imagefactory.backends.docker import base as bases
 from imagefactory.backends.docker import buildx
 from imagefactory.backends.docker.ask import ask_base
-from imagefactory.backends.docker.engine import REPOSITORY, Engine
 from imagefactory.backends.docker.render import render
 from imagefactory.backends.docker.stage import stage_inputs
-from imagefactory.backends.docker.subject import DockerSubject
 from imagefactory.errors import BuildFailed, EngineError
 from imagefactory.inputs import Means, mmdebstrap_version
 from imagefactory.model.lock import Lock
@@ -32,6 +32,12 @@ from imagefactory.records import remove_tree
 from imagefactory.run import Stop
 from imagefactory.store import Store
 
+if TYPE_CHECKING:
+    from imagefactory.backends.docker.engine import Engine
+    from imagefactory.backends.docker.subject import DockerSubject
+
+REPOSITORY = "imagefactory"
+
 
 class DockerBackend:
     """OCI images. ``owner`` tells this checkout's leftovers from another's."""
@@ -39,7 +45,13 @@ class DockerBackend:
     format: Format = "oci"
 
     def __init__(self, owner: str) -> None:
-        self._engine = Engine(owner)
+        self._owner = owner
+
+    @functools.cached_property
+    def _engine(self) -> Engine:
+        from imagefactory.backends.docker.engine import Engine  # the SDK starts slowly
+
+        return Engine(self._owner)
 
     def engines(self) -> Mapping[str, str]:
         """Versions of Docker, buildx and mmdebstrap. Raises EngineError."""
@@ -98,6 +110,8 @@ class DockerBackend:
         self, artifact: Artifact, base: BuiltBase, scratch: Path, stop: Stop
     ) -> Iterator[DockerSubject]:
         """The image as something to run tests on."""
+        from imagefactory.backends.docker.subject import DockerSubject
+
         subject = DockerSubject(self._engine, artifact, base, scratch, stop)
         try:
             yield subject

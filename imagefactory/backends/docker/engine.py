@@ -17,8 +17,7 @@ from imagefactory.run import run
 
 MINIMUM_ENGINE = (26, 0)
 MINIMUM_BUILDX = (0, 13)
-REPOSITORY = "imagefactory"
-CANDIDATES = f"{REPOSITORY}/candidate"
+CANDIDATES = "imagefactory/candidate"
 OWNER_LABEL = "io.imagefactory.workspace"
 ID_LABEL = "io.imagefactory.test-of"
 
