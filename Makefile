@@ -26,7 +26,7 @@ setup: ## make this machine ready: .venv, Docker Engine, buildx, mmdebstrap, App
 # The first target on a fresh clone sets up; later ones go straight to their work.
 # What needs no engine waits for none.
 part := all
-lint list check plan schema: part := python
+lint list check plan schema unit test-unit: part := python
 .venv/.ready: pyproject.toml ci/requirements.txt ci/setup ci/lib/python.sh
 	@ci/setup $(part)
 
@@ -56,6 +56,10 @@ check: .venv/.ready ## check every recipe
 .PHONY: plan
 plan: .venv/.ready ## say what would be built, and why
 	@$(imagefactory) plan $(ARGS)
+
+.PHONY: unit test-unit
+unit test-unit: .venv/.ready ## run the tests that need no engine; they take seconds
+	@$(bin)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: test
 test: setup test-tools ## run the factory's own tests; they use the real engines

@@ -21,6 +21,7 @@ def known_secrets() -> frozenset[str]:
 
 def redact(text: str) -> str:
     """``text`` without any secret, and without user names and passwords in addresses."""
-    for secret in _secrets:
+    # The longest first: a secret may be a part of another, whose rest would stay readable.
+    for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return _IN_ADDRESS.sub("***", text)

@@ -114,7 +114,7 @@ def _find(workspace: Workspace) -> Path | None:
 
 def _with_variables(settings: SiteFile) -> SiteFile:
     changes: dict[str, object] = {}
-    for key in ("store", "registry", "cloud", "ca_bundle", "python_index"):
+    for key in ("store", "ca_bundle", "python_index"):
         value = os.environ.get(f"IMAGEFACTORY_{key.upper()}")
         if value:
             changes[key] = value

@@ -21,8 +21,6 @@ PACKAGES = "/packages"
 """Where a step that installs finds the files of its stage."""
 TOOLS = "/tools"
 """Where it finds the tools that it installs with."""
-SOURCES = "/sources"
-"""Where install.sh finds each source, in a folder of its name."""
 
 AskBase = Callable[[Mapping[str, bytes], Mapping[str, bytes]], Path]
 """Runs the shell script ``ask.sh`` as root in the base image, with network. The first files are in its

@@ -52,10 +52,6 @@ class Found:
     bytes: int
     index: str
 
-    @property
-    def is_wheel(self) -> bool:
-        return self.filename.endswith(".whl")
-
 
 def resolve(request: Request, what: str, means: Means) -> list[Found]:
     """Every file, by name. Raises BuildFailed, or a kind of it."""

@@ -63,7 +63,5 @@ class SiteFile(Strict):
     mirrors: dict[Prefix, SiteUrls] = {}
     stand_ins: dict[Prefix, StandIn] = {}
     python_index: SiteUrl | None = None
-    registry: Line | None = None
-    cloud: Line | None = None
     accept_licences: tuple[Identifier, ...] = ()
     store: AbsolutePath | None = None

@@ -138,7 +138,8 @@ def _run_tests(
                 record.write_output("oci", test.name, text)
                 tests.append(report)
             log.test_done(tests[-1])
-        for report in contract_tests(subject, image, scratch):
+        of_base = {file.name for file in planned.spec.base_lock.image.apt}
+        for report in contract_tests(subject, image, of_base, scratch):
             tests.append(report)
             log.test_done(report)
     return tests

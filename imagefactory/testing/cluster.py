@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.testing import contract
-from imagefactory.testing.subject import SOMEBODY, Call, Outcome, Subject
+from imagefactory.testing.contract import Check, Look
+from imagefactory.testing.subject import SOMEBODY, Call, Subject
 
 CLUSTER_VERSION = 1
 """Raised when a test is added or made stricter, so that SIF files are tested again."""
@@ -39,11 +39,6 @@ FOREIGN = (
 CONTAINED = ("--containall", "--cleanenv", "--no-home")
 MODES = ((), ("--containall",), ("--cleanenv",), ("--no-home",), CONTAINED)
 """The options that every test of the environment is run with."""
-
-Check = Callable[[], str]  # says what is wrong, or nothing
-Look = Callable[[Outcome], str]  # the same, of what a script wrote
-
-_MARK = "=imagefactory="
 
 
 def cluster_tests(
@@ -73,9 +68,8 @@ def cluster_tests(
 
 def _everywhere(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
     """Scripts that are run with all options, and what is made of their output."""
-    work = 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine'
     return {
-        "arbitrary-user": (work, _works),
+        "arbitrary-user": (contract.WORKS, contract.works(_caller())),
         "environment": contract.environment(image.environment),
         "commands": contract.commands(image.commands),
     }
@@ -102,17 +96,8 @@ def _once(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
 def _together(
     subject: Subject, scripts: Mapping[str, tuple[str, Look]], options: tuple[str, ...]
 ) -> Iterator[TestReport]:
-    """Run several scripts in one start of the image, and report on each."""
-    lines = (f"( {script}\n); echo; echo {_MARK}$?" for script, _ in scripts.values())
-    outcome = contract.shell(subject, "\n".join(lines), options)
-    parts = re.split(rf"^{_MARK}(\d+)$\n?", outcome.output, flags=re.MULTILINE)
-    whole = len(parts) == 2 * len(scripts) + 1
-    for place, (name, (_, look)) in enumerate(scripts.items()):
-        reason = f"does not start: {contract.brief(outcome)}"
-        if whole:
-            status, output = int(parts[2 * place + 1]), parts[2 * place].removesuffix("\n")
-            reason = look(Outcome(status, output, outcome.seconds))
-        yield _result(name, options, "failed" if reason else "passed", reason, outcome.seconds / len(scripts))
+    for name, reason, seconds in contract.together(subject, scripts, options):
+        yield _result(name, options, "failed" if reason else "passed", reason, seconds)
 
 
 def _report(name: str, check: Check, options: tuple[str, ...]) -> TestReport:
@@ -137,14 +122,6 @@ def _result(
         reason=reason,
         seconds=round(seconds, 3),
     )
-
-
-def _works(outcome: Outcome) -> str:
-    """The caller's own user, home and working folder, all of use."""
-    uid, gid = _caller()
-    if outcome.output.split() == [str(uid), str(gid), "fine"]:
-        return ""
-    return f"user {uid} in group {gid} can't work here: {contract.brief(outcome)}"
 
 
 def _run_script(subject: Subject) -> str:

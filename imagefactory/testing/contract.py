@@ -9,7 +9,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from imagefactory.model.environment import shell_word
@@ -37,31 +37,46 @@ _CREDENTIAL = re.compile(
 QUIET = {"IMAGEFACTORY_GPU_CHECK": "off"}
 
 Check = Callable[[], str]  # says what is wrong, or nothing
+Look = Callable[[Outcome], str]  # the same, of what a script wrote
+
+_MARK = "=imagefactory="
 
 
-def contract_tests(subject: Subject, image: ImageDefinition, scratch: Path) -> Iterator[TestReport]:
-    """Run every contract test, one after the other. Raises only what the engine raises."""
+def contract_tests(
+    subject: Subject, image: ImageDefinition, base_packages: Collection[str], scratch: Path
+) -> Iterator[TestReport]:
+    """Run every contract test, one after the other. Raises only what the engine raises.
+
+    ``base_packages`` names the apt packages that the base image brought.
+    """
     checks: dict[str, Check] = {
-        "arbitrary-user": lambda: _arbitrary_user(subject),
         "read-only-root": lambda: _read_only_root(subject),
-        "no-network": lambda: _no_network(subject),
-        "environment": lambda: _look(subject, environment(image.environment)),
-        "commands": lambda: _look(subject, commands(image.commands)),
         "not-root": lambda: _not_root(subject),
         "labels": lambda: labels(subject.labels(), image),
     }
     yield _owned_files(subject, scratch)
+    for name, reason, seconds in together(subject, _scripts(image)):
+        yield _result(name, reason, seconds)
     for name, check in checks.items():
         yield _report(name, check)
-    yield from _layers(subject, image)
+    yield from _layers(subject, image, base_packages)
 
 
-def _layers(subject: Subject, image: ImageDefinition) -> Iterator[TestReport]:
+def _scripts(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
+    return {
+        "arbitrary-user": (WORKS, works(SOMEBODY)),
+        "no-network": (ROUTES, says_nothing("does not start without network")),
+        "environment": environment(image.environment),
+        "commands": commands(image.commands),
+    }
+
+
+def _layers(subject: Subject, image: ImageDefinition, base_packages: Collection[str]) -> Iterator[TestReport]:
     if not subject.knows_base():
         for name in ("no-secrets", "no-leftovers", "no-new-setuid"):
             yield _not_run(name, f"the base image that it was built on is gone: build {image.id} again")
         return
-    found = survey(subject.entries())
+    found = survey(subject.entries(), base_packages)
     checks: dict[str, Check] = {
         "no-secrets": lambda: _some(_secrets(subject.settings()) + found.secrets),
         "no-leftovers": lambda: _some(found.leftovers + _build_only(found.packages, image)),
@@ -73,13 +88,16 @@ def _layers(subject: Subject, image: ImageDefinition) -> Iterator[TestReport]:
 
 def _report(name: str, check: Check) -> TestReport:
     start = time.monotonic()
-    reason = check()
+    return _result(name, check(), time.monotonic() - start)
+
+
+def _result(name: str, reason: str, seconds: float) -> TestReport:
     return TestReport(
         name=name,
         kind="contract",
         status="failed" if reason else "passed",
         reason=reason,
-        seconds=round(time.monotonic() - start, 3),
+        seconds=round(seconds, 3),
     )
 
 
@@ -88,17 +106,36 @@ def shell(subject: Subject, script: str, options: tuple[str, ...] = ()) -> Outco
     return subject.run(Call(command=("sh", "-c", script), environment=QUIET, options=options))
 
 
-def _look(subject: Subject, check: tuple[str, Callable[[Outcome], str]]) -> str:
-    script, look = check
-    return look(shell(subject, script))
+def together(
+    subject: Subject, scripts: Mapping[str, tuple[str, Look]], options: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str, float]]:
+    """Run several scripts in one start of the image: the name of each, what is wrong, and its seconds."""
+    lines = (f"( {script}\n); echo; echo {_MARK}$?" for script, _ in scripts.values())
+    outcome = shell(subject, "\n".join(lines), options)
+    parts = re.split(rf"^{_MARK}(\d+)$\n?", outcome.output, flags=re.MULTILINE)
+    whole = len(parts) == 2 * len(scripts) + 1
+    for place, (name, (_, look)) in enumerate(scripts.items()):
+        reason = f"does not start: {brief(outcome)}"
+        if whole:
+            status, output = int(parts[2 * place + 1]), parts[2 * place].removesuffix("\n")
+            reason = look(Outcome(status, output, outcome.seconds))
+        yield name, reason, outcome.seconds / len(scripts)
 
 
-def _arbitrary_user(subject: Subject) -> str:
-    uid, gid = SOMEBODY
-    outcome = shell(subject, 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine')
-    if outcome.output.split() == [str(uid), str(gid), "fine"]:
-        return ""
-    return f"user {uid} in group {gid} cannot work here: {brief(outcome)}"
+WORKS = 'id -u; id -g; echo x >"$HOME/probe" && echo x >./probe && echo fine'
+"""A script that a caller can run who has a user, a home and a working folder of all use."""
+
+
+def works(user: tuple[int, int]) -> Look:
+    """What is made of the output of ``WORKS``."""
+    uid, gid = user
+
+    def look(outcome: Outcome) -> str:
+        if outcome.output.split() == [str(uid), str(gid), "fine"]:
+            return ""
+        return f"user {uid} in group {gid} cannot work here: {brief(outcome)}"
+
+    return look
 
 
 WRITES = "for d in / /etc /usr /opt /var; do (: >$d/.probe) 2>/dev/null && echo $d; done; :"
@@ -116,11 +153,7 @@ def _read_only_root(subject: Subject) -> str:
     return says_nothing("does not start, or can be written to, on a read-only root")(outcome)
 
 
-def _no_network(subject: Subject) -> str:
-    return says_nothing("does not start without network")(shell(subject, ROUTES))
-
-
-def environment(declared: Mapping[str, str]) -> tuple[str, Callable[[Outcome], str]]:
+def environment(declared: Mapping[str, str]) -> tuple[str, Look]:
     """A script that names the declared variables that have another value, and what is made of its output."""
     compare = " ".join(
         f'[ "${{{name}-}}" = {shell_word(value)} ] || echo {name};' for name, value in declared.items()
@@ -128,7 +161,7 @@ def environment(declared: Mapping[str, str]) -> tuple[str, Callable[[Outcome], s
     return f"{compare} :", functools.partial(_names, "not set as declared")
 
 
-def commands(declared: Sequence[str]) -> tuple[str, Callable[[Outcome], str]]:
+def commands(declared: Sequence[str]) -> tuple[str, Look]:
     """The same of declared commands that are not there."""
     look = " ".join(f"command -v {shlex.quote(c)} >/dev/null || echo {c};" for c in declared)
     return f"{look} :", functools.partial(_names, "not found on PATH")
@@ -139,7 +172,7 @@ def _names(what: str, outcome: Outcome) -> str:
     return f"{what}: {', '.join(wrong)}" if wrong or outcome.status else ""
 
 
-def says_nothing(what: str) -> Callable[[Outcome], str]:
+def says_nothing(what: str) -> Look:
     """Of a script that writes what is wrong: ``what`` names it."""
     return lambda out: f"{what}: {brief(out)}" if out.status or out.output.strip() else ""
 

@@ -58,14 +58,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One path in one layer, without its leading slash. ``in_base``: the base image brought it.
+    """One path in one layer, without its leading slash.
 
     ``head`` holds the first bytes of a regular file, and all of dpkg's status file; ``capable`` says
     that running the file gives it Linux capabilities.
     """
 
     path: str
-    in_base: bool
     mode: int
     is_file: bool
     head: bytes = b""
@@ -87,7 +86,7 @@ class Subject(Protocol):
         """The image's whole configuration and history, as text."""
 
     def knows_base(self) -> bool:
-        """Whether it can be told which entries the base image brought."""
+        """Whether it can be told which layers the base image brought."""
 
     def entries(self) -> Iterator[Entry]:
-        """Every path of every layer, from the base up, with those that a later layer deletes."""
+        """Every path of every layer above the base image's, with those that a later layer deletes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from imagefactory.redact import known_secrets
@@ -58,24 +58,21 @@ class Survey:
     packages: frozenset[str] = frozenset()  # that the base did not have, and no other package needs
 
 
-def survey(entries: Iterable[Entry]) -> Survey:
-    """Look at every entry once. Those of the base count only for what it already had."""
+def survey(entries: Iterable[Entry], base_packages: Collection[str] = ()) -> Survey:
+    """Look once at every entry that the base image did not bring; it had ``base_packages``."""
     found = Survey()
     secrets = our_secrets()
-    base_packages: frozenset[str] = frozenset()
     for entry in entries:
         if entry.path.rpartition("/")[2].startswith(".wh."):
             continue  # marks a deletion (OCI image-spec, layer.md)
         if entry.path == DPKG_STATUS:
             packages = _packages(entry.head)
-            base_packages = frozenset(packages) if entry.in_base else base_packages
             needed = frozenset(other for name in packages for other in packages[name] - {name})
-            found.packages = frozenset(packages) - base_packages - needed
-        if not entry.in_base:
-            if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
-                found.setuid.append(f"{entry.path} ({entry.mode:o})")
-            found.secrets += _secrets(entry, secrets)
-            found.leftovers += _leftovers(entry)
+            found.packages = frozenset(packages).difference(base_packages, needed)
+        if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
+            found.setuid.append(f"{entry.path} ({entry.mode:o})")
+        found.secrets += _secrets(entry, secrets)
+        found.leftovers += _leftovers(entry)
     return found
 
 

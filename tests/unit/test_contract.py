@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,13 @@ KEY = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIE" * 40
 
 
 def entry(path: str, head: bytes = b"", **changes: Any) -> Entry:
-    whole = {"path": path, "in_base": False, "mode": 0o644, "is_file": True, "head": head}
+    whole = {"path": path, "mode": 0o644, "is_file": True, "head": head}
     return Entry(**{**whole, **changes})
 
 
 def test_a_clean_image_is_clean() -> None:
     found = survey(
         [
-            entry("usr/bin/su", in_base=True, mode=0o4755),
             entry("usr/bin/su", mode=0o755),
             entry("var/lib/apt/lists/lock"),
             entry("var/lib/apt/lists/partial", is_file=False, mode=0o755),
@@ -41,8 +41,7 @@ def test_a_clean_image_is_clean() -> None:
 
 
 def test_a_setuid_program_in_another_s_place_is_found() -> None:
-    layers = [entry("usr/bin/su", in_base=True, mode=0o4755), entry("usr/bin/su", mode=0o4755)]
-    assert survey(layers).setuid == ["usr/bin/su (4755)"]
+    assert survey([entry("usr/bin/su", mode=0o4755)]).setuid == ["usr/bin/su (4755)"]
 
 
 @pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o6755])
@@ -72,7 +71,6 @@ def test_a_new_capability_is_found() -> None:
 )
 def test_leftovers_are_found(path: str, what: str) -> None:
     assert survey([entry(path)]).leftovers == [f"{what} {path}"]
-    assert survey([entry(path, in_base=True)]).leftovers == []
 
 
 def test_an_empty_build_folder_is_a_leftover() -> None:
@@ -94,7 +92,6 @@ def test_a_file_that_a_later_layer_deletes_is_still_there() -> None:
 def test_files_that_hold_secrets_are_found(path: str) -> None:
     assert survey([entry(path)]).secrets == [f"file {path}"]
     assert survey([entry(f"usr/share/doc/x/{path}")]).secrets == []
-    assert survey([entry(path, in_base=True)]).secrets == []
 
 
 def test_a_private_key_is_found_but_not_a_program_that_reads_keys() -> None:
@@ -126,8 +123,8 @@ def test_packages_are_those_installed_beyond_the_base() -> None:
         blocks = [f"Package: {name}\nStatus: install ok installed\n" for name in names]
         return "\n".join([*blocks, "Package: gone\nStatus: deinstall ok config-files\n"]).encode()
 
-    layers = [entry(DPKG_STATUS, status("dash"), in_base=True), entry(DPKG_STATUS, status("dash", "gcc"))]
-    assert survey(layers).packages == {"gcc"}
+    layers = [entry(DPKG_STATUS, status("dash", "gcc"))]
+    assert survey(layers, {"dash", "libc6"}).packages == {"gcc"}
 
 
 LABELS = {**dict.fromkeys(REQUIRED_LABELS, "x"), "io.imagefactory.id": "app"}
@@ -142,7 +139,15 @@ class Image:
         self._changes = changes
 
     def run(self, call: Call) -> Outcome:
-        script = call.command[2]
+        parts = re.findall(
+            r"^\( (.*?)\n\); echo; echo (=\w+=)\$\?$", call.command[2], re.DOTALL | re.MULTILINE
+        )
+        if parts:
+            said = "\n".join(f"{self._answer(script).output}\n{mark}0" for script, mark in parts)
+            return Outcome(0, f"{said}\n", 0.1)
+        return self._answer(call.command[2])
+
+    def _answer(self, script: str) -> Outcome:
         for word, output in self._changes.get("answers", {}).items():
             if word in script:
                 return Outcome(0, output, 0.1)
@@ -171,7 +176,7 @@ def failures(tmp_path: Path) -> Failures:
     """What fails, and why, for an image with some changes."""
 
     def find(definition: ImageDefinition | None = None, **changes: Any) -> dict[str, str]:
-        reports = list(contract_tests(Image(**changes), definition or image(), tmp_path))
+        reports = list(contract_tests(Image(**changes), definition or image(), {"dash"}, tmp_path))
         assert len(reports) == 11
         return {report.name: report.reason for report in reports if report.status == "failed"}
 
@@ -248,7 +253,7 @@ def test_our_secret_in_the_configuration_is_found(
 
 
 def test_what_cannot_be_tested_says_so(tmp_path: Path) -> None:
-    reports = contract_tests(Image(knows_base=False), image(), tmp_path)
+    reports = contract_tests(Image(knows_base=False), image(), (), tmp_path)
     not_run = {report.name: report.reason for report in reports if report.status == "not-run"}
     assert list(not_run) == ["file-ownership", "no-secrets", "no-leftovers", "no-new-setuid"]
     assert all(not_run.values())

@@ -14,10 +14,12 @@ import pytest
 from imagefactory.backends.apptainer.definition import render_definition
 from imagefactory.backends.apptainer.metadata import files_of, metadata_of_image, summary
 from imagefactory.backends.apptainer.sif import Document, system_offset, write_header
+from imagefactory.backends.apptainer.subject import _outcome
 from imagefactory.backends.common.content import labels
 from imagefactory.model.recipe import Inputs, Needs
 from imagefactory.model.report import Report, SifReport
 from imagefactory.plan import cluster_digest, judge_sif
+from imagefactory.testing.subject import Call
 from tests.unit.samples import ARCHIVE, GPU, STAGE, everything, image, report, spec
 
 DOCUMENTS = (Document("", "definition", b"Bootstrap: docker\n"), Document("x.json", "json", b"{}"))
@@ -218,3 +220,19 @@ def test_an_archive_is_downloaded_by_the_definition_alone() -> None:
     text = definition(inputs=Inputs(sources={"app": ARCHIVE}))
     assert list(stages(text)) == ["download", "final"]
     assert "ln -sfn /inputs/sources /sources" in stages(text)["final"]
+
+
+@pytest.mark.parametrize(
+    ("in_folder", "free", "stopped"),
+    [
+        (None, "0 1 1 1", "wrote more to its working folder than its limit of 16 MiB"),
+        (None, "1 1 1 0", "wrote more than its limit of 16 MiB"),
+        # The caller's own folder has no bound of ours; what is printed has.
+        (Path("folder"), "0 1 1 1", ""),
+        (Path("folder"), "0 1 1 0", "wrote more than its limit of 16 MiB"),
+        (Path("folder"), "0 0 1 1", "wrote more to /tmp than its limit of 64 MiB"),
+    ],
+)
+def test_what_overflowed_is_told(in_folder: Path | None, free: str, stopped: str) -> None:
+    call = Call(command=("true",), in_folder=in_folder)
+    assert _outcome(call, 0, [f"0 {free}", ""], 0.1).stopped == stopped

@@ -55,18 +55,18 @@ def test_the_first_file_counts(root: Workspace, tmp_path: Path, monkeypatch: pyt
     ]
     for number, place in enumerate(places):
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(f"cloud: cloud-{number}\n")
+        place.write_text(f"store: /store-{number}\n")
     monkeypatch.setenv("IMAGEFACTORY_SITE", str(places[0]))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(config))
     found = []
     for place in places:
         loaded = load_site(root)
-        found.append((loaded.file, loaded.settings.cloud))
+        found.append((loaded.file, str(loaded.store)))
         place.unlink()
         monkeypatch.delenv("IMAGEFACTORY_SITE", raising=False)
         if place.is_relative_to(config):
             monkeypatch.delenv("XDG_CONFIG_HOME")
-    assert found == [(place, f"cloud-{number}") for number, place in enumerate(places)]
+    assert found == [(place, f"/store-{number}") for number, place in enumerate(places)]
     assert load_site(root).file is None
 
 
@@ -82,6 +82,11 @@ def test_a_named_file_must_be_there(root: Workspace, monkeypatch: pytest.MonkeyP
     ("text", "problem"),
     [
         ("proxy: {http: http://p}\n", "1:1: unknown key 'proxy', did you mean 'proxies'?"),
+        (
+            "cloud: mine\n",
+            "1:1: unknown key 'cloud', known here: proxies, ca_bundle, mirrors, stand_ins, "
+            "python_index, accept_licences, store",
+        ),
         ("store: here\n", "1:8: store: must be an absolute path without '..'"),
         (
             "mirrors: {https://example.org: ftp://example.org}\n",
@@ -109,8 +114,6 @@ def test_variables_go_before_the_file(
     other.touch()
     text = f"""\
 store: /file
-registry: file.example.org
-cloud: file
 ca_bundle: {bundle}
 python_index: https://file.example.org/simple
 accept_licences: [one]
@@ -123,16 +126,12 @@ proxies: {{http: "http://file.example.org:1", no: file.example.org}}
     for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
         monkeypatch.setenv(name, "https://other.example.org/simple")
     found = write(root, text)
-    assert (found.store, found.ca_bundle, found.settings.registry, found.settings.cloud) == (
-        *(Path("/file"), bundle, "file.example.org", "file"),
-    )
+    assert (found.store, found.ca_bundle) == (Path("/file"), bundle)
     assert found.python_index == "https://file.example.org/simple"
     assert found.proxies == {"http_proxy": "http://file.example.org:1", "no_proxy": "file.example.org"}
 
     for name, value in {
         "IMAGEFACTORY_STORE": "/variable",
-        "IMAGEFACTORY_REGISTRY": "variable.example.org",
-        "IMAGEFACTORY_CLOUD": "variable",
         "IMAGEFACTORY_CA_BUNDLE": str(other),
         "IMAGEFACTORY_PYTHON_INDEX": "https://variable.example.org/simple",
         "IMAGEFACTORY_ACCEPT_LICENCES": "two three",
@@ -142,9 +141,7 @@ proxies: {{http: "http://file.example.org:1", no: file.example.org}}
     }.items():
         monkeypatch.setenv(name, value)
     found = load_site(root)
-    assert (found.store, found.ca_bundle, found.settings.registry, found.settings.cloud) == (
-        *(Path("/variable"), other, "variable.example.org", "variable"),
-    )
+    assert (found.store, found.ca_bundle) == (Path("/variable"), other)
     assert found.python_index == "https://variable.example.org/simple"
     assert found.settings.accept_licences == ("one", "two", "three")
     assert found.addresses("https://a.example.org/x")[0].url == "https://variable.example.org/x"
@@ -299,3 +296,10 @@ def test_passwords_in_results_for_a_program_are_hidden(root: Workspace) -> None:
 def test_a_token_in_the_place_of_a_user_name_is_hidden(root: Workspace) -> None:
     write(root, "python_index: https://glpat-0123456789@index.example.org/simple\n")
     assert "glpat" not in redact("https://glpat-0123456789@index.example.org/simple/numpy/")
+
+
+def test_of_overlapping_secrets_nothing_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "a" * 8
+    known = [secret + "b" * length for length in range(1, 9)]
+    monkeypatch.setattr("imagefactory.redact._secrets", {secret, *known})
+    assert redact(f"<{known[-1]}> <{known[0]}> <{secret}>") == "<***> <***> <***>"

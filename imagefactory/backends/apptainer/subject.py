@@ -141,12 +141,16 @@ def _outcome(call: Call, status: int, lines: Sequence[str], seconds: float) -> O
             hint="they need user namespaces and /dev/fuse: see docs/how-to/set-up-other-systems.md",
         )
     ended, *free = lines[0].split()
-    limits = (call.write_limit, ROOM_BYTES, ROOM_BYTES, call.write_limit)
-    words = ("to its working folder ", "to /tmp ", "to its home folder ", "")
+    bounds = (
+        ("to its working folder ", call.write_limit, call.in_folder is None),
+        ("to /tmp ", ROOM_BYTES, True),
+        ("to its home folder ", ROOM_BYTES, True),
+        ("", call.write_limit, True),  # what it printed
+    )
     stopped = [
         f"wrote more {where}than its limit of {limit >> 20} MiB"
-        for where, limit, blocks in zip(words, limits, free, strict=True)
-        if blocks == "0" and not (call.in_folder and limit is limits[0])
+        for (where, limit, bounded), blocks in zip(bounds, free, strict=True)
+        if bounded and blocks == "0"
     ]
     if int(ended) and seconds >= call.time_limit:
         stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]

@@ -19,9 +19,9 @@ _CAPABILITY = "SCHILY.xattr.security.capability"  # how tar archives hold capabi
 
 
 def entries(export: Iterable[bytes], base_layers: frozenset[str], scratch: Path) -> Iterator[Entry]:
-    """Every path in every layer, from the base up, out of an OCI archive given in pieces.
+    """Every path in every layer, from the lowest up, out of an OCI archive given in pieces.
 
-    ``base_layers`` holds the digests of the layers that the base brought; ``scratch`` is a folder with
+    Left out are ``base_layers``, digests of those that the base image brought; ``scratch`` is a folder with
     room for the archive.
     """
     with tempfile.TemporaryFile(dir=scratch) as spool:
@@ -30,8 +30,9 @@ def entries(export: Iterable[bytes], base_layers: frozenset[str], scratch: Path)
         spool.seek(0)
         with OciArchive(spool) as archive:
             for digest in archive.layers:
-                with archive.open_layer(digest) as blob:
-                    yield from _layer(blob, digest in base_layers)
+                if digest not in base_layers:
+                    with archive.open_layer(digest) as blob:
+                        yield from _layer(blob)
 
 
 def layer_digests(manifest: bytes) -> list[str]:
@@ -39,18 +40,18 @@ def layer_digests(manifest: bytes) -> list[str]:
     return [layer["digest"] for layer in json.loads(manifest)["layers"]]
 
 
-def _layer(blob: IO[bytes], in_base: bool) -> Iterator[Entry]:
+def _layer(blob: IO[bytes]) -> Iterator[Entry]:
     with tarfile.open(fileobj=blob, mode="r|*") as layer:
         for member in layer:
             path = member.name.removeprefix("./").strip("/")
             if path in ("", "."):
                 continue
-            head = _head(layer, member, path, in_base)
-            yield Entry(path, in_base, member.mode, member.isfile(), head, _CAPABILITY in member.pax_headers)
+            head = _head(layer, member, path)
+            yield Entry(path, member.mode, member.isfile(), head, _CAPABILITY in member.pax_headers)
 
 
-def _head(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str, in_base: bool) -> bytes:
-    if not member.isfile() or (in_base and path != DPKG_STATUS):
+def _head(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes:
+    if not member.isfile():
         return b""
     content = layer.extractfile(member)
     limit = MAX_STATUS_BYTES if path == DPKG_STATUS else HEAD_BYTES

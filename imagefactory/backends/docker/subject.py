@@ -83,7 +83,7 @@ class DockerSubject:
         return json.dumps({"config": self._config(), "history": history})
 
     def entries(self) -> Iterator[Entry]:
-        """Every path of every layer, from the base up."""
+        """Every path of every layer above the base image's."""
         base_layers = frozenset(layers.layer_digests(self._base_manifest().read_bytes()))
         with explained():
             export = self._engine.client.api.get_image(self._artifact.reference)
