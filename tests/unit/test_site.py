@@ -84,8 +84,10 @@ def test_a_named_file_must_be_there(root: Workspace, monkeypatch: pytest.MonkeyP
         ("proxy: {http: http://p}\n", "1:1: unknown key 'proxy', did you mean 'proxies'?"),
         (
             "cloud: mine\n",
-            "1:1: unknown key 'cloud', known here: proxies, ca_bundle, mirrors, stand_ins, "
-            "python_index, accept_licences, store",
+            (
+                "1:1: unknown key 'cloud', known here: proxies, ca_bundle, mirrors, stand_ins, "
+                "python_index, accept_licences, store"
+            ),
         ),
         ("store: here\n", "1:8: store: must be an absolute path without '..'"),
         (
