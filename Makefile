@@ -61,9 +61,12 @@ plan: .venv/.ready ## say what would be built, and why
 unit test-unit: .venv/.ready ## run the tests that need no engine; they take seconds
 	@$(bin)/python -m pytest tests/unit $(ARGS)
 
+# They wait for engines more than they compute. The tests of one file stay together.
+workers := --numprocesses=3 --dist=loadfile
+
 .PHONY: test
 test: setup test-tools ## run the factory's own tests; they use the real engines
-	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes $(ARGS)
+	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes $(workers) $(ARGS)
 
 .PHONY: test-tools
 test-tools:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 import signal
 from collections.abc import Callable
@@ -10,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from imagefactory.workspace import Workspace
+
+# The name of this run of the tests, which its workers inherit.
+os.environ.setdefault("ZZ_TEST_RUN", f"zz-test-{secrets.token_hex(3)}")
 
 REPOSITORY = Path(__file__).parents[1]
 INSTALL = "#!/bin/sh\nset -eu\ncommand -v hello\n"

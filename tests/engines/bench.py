@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,11 @@ from imagefactory.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("imagefactory"))
-PREFIX = f"zz-test-{secrets.token_hex(3)}"  # of every image that this run makes
+RUN = os.environ["ZZ_TEST_RUN"]
+HELLO = f"{RUN}-hello"  # which all workers share
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+PREFIX = f"{RUN}-{WORKER}" if WORKER else RUN  # of every image that this process makes
+NAP = f"sleep 7654.{os.getpid()}"  # and a digit: nothing else on this machine sleeps so
 SCRUBBED = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "SOURCE_DATE_EPOCH", "IMAGEFACTORY_ROOT")
 FINE = [{"name": "runs", "command": ["sh", "-c", "echo it runs"], "output": ["^it runs$"]}]
 
@@ -230,6 +233,16 @@ def wait_for(
     while not condition():
         assert time.monotonic() < end, otherwise()
         time.sleep(0.1)
+
+
+def remove_images(prefix: str) -> None:
+    """Remove every image and container of tests whose name begins so: a factory that fails may leave some."""
+    for container in docker("ps", "-aq", "--filter", "label=io.imagefactory.workspace").split():
+        if prefix in docker("inspect", "--format", "{{json .Config.Labels}}", container, status=None):
+            docker("rm", "--force", container, status=None)
+    for name in images():
+        if prefix in name:
+            docker("image", "rm", "--force", name, status=None)
 
 
 def copy_base(origin: Bench, target: Bench) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import copy_base_images
-from tests.engines.bench import PREFIX, Bench, copy_base, docker, images
+from tests.engines.bench import HELLO, PREFIX, RUN, WORKER, Bench, copy_base, remove_images
 
 
 def _missing() -> str:
@@ -35,21 +36,27 @@ def engines() -> Iterator[None]:
     if missing:
         pytest.skip(missing)
     yield
-    # A factory that fails these tests may leave more than images.
-    for container in docker("ps", "-aq", "--filter", "label=io.imagefactory.workspace").split():
-        if PREFIX in docker("inspect", "--format", "{{json .Config.Labels}}", container, status=None):
-            docker("rm", "--force", container, status=None)
-    for name in images():
-        if PREFIX in name:
-            docker("image", "rm", "--force", name, status=None)
+    remove_images(f"{PREFIX}-")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What workers share is removed by the one that started them."""
+    if not hasattr(session.config, "workerinput") and not _missing():
+        remove_images(f"{RUN}-")
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all its workers have."""
+    folder = factory.getbasetemp()
+    return folder.parent if WORKER else folder
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A store for all tests, and accepted licences that are nobody's own."""
     with pytest.MonkeyPatch.context() as patch:
-        for variable, name in (("IMAGEFACTORY_STORE", "store"), ("XDG_STATE_HOME", "state")):
-            patch.setenv(variable, str(tmp_path_factory.mktemp(name)))
+        patch.setenv("IMAGEFACTORY_STORE", str(_shared(tmp_path_factory) / "store"))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 
@@ -63,13 +70,27 @@ def _checkout(root: Path) -> Bench:
 @pytest.fixture(scope="session")
 def first(engines: None, own_folders: None, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """The checkout that locked the base image, to what the archives have today, and made it, by building the
-    recipe that ``new`` writes.
+    recipe that ``new`` writes. All workers share it, so only the tests of that recipe do anything in it.
     """
-    bench = _checkout(tmp_path_factory.mktemp("first"))
-    bench.run("lock", "debian-12", timeout=300)
-    bench.run("new", f"{PREFIX}-hello")
-    bench.run("build", f"{PREFIX}-hello", timeout=600)
-    return bench
+    root = _shared(tmp_path_factory) / "first"
+    with FileLock(root.with_name("first.lock")):
+        made = root.with_name("first.made")
+        if not made.exists():
+            bench = _checkout(root)
+            bench.run("lock", "debian-12", timeout=300)
+            bench.run("new", HELLO)
+            bench.run("build", HELLO, timeout=600)
+            made.touch()
+    return Bench(root)
+
+
+@pytest.fixture(scope="module")
+def module_bench(first: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One checkout for all tests of a module."""
+    bench = _checkout(tmp_path_factory.mktemp("module") / "checkout")
+    copy_base(first, bench)
+    yield bench
+    bench.end()
 
 
 @pytest.fixture

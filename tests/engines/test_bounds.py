@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engines.bench import Bench, exists, running
+from tests.engines.bench import NAP, Bench, exists, running
 
-SLEEP = "sleep 7654.25"
+SLEEP = f"{NAP}1"
 
 
 def shell(name: str, script: str, **more: object) -> dict[str, object]:
@@ -53,10 +53,10 @@ PASSING = [
 
 
 @pytest.fixture(scope="module")
-def outcome(first: Bench) -> tuple[Bench, str, str]:
+def outcome(module_bench: Bench) -> tuple[Bench, str, str]:
     """The one build that runs them all, and what it said."""
-    image = first.recipe("bounds", tests=[test for test, _ in FAILING] + PASSING)
-    return first, image, first.run("build", image, status=1).err
+    image = module_bench.recipe("bounds", tests=[test for test, _ in FAILING] + PASSING)
+    return module_bench, image, module_bench.run("build", image, status=1).err
 
 
 @pytest.mark.parametrize(("test", "reason"), FAILING, ids=[str(test["name"]) for test, _ in FAILING])

@@ -6,9 +6,8 @@ import json
 
 from jsonschema import Draft202012Validator
 
-from tests.engines.bench import PREFIX, Bench, docker, exists, inspect
+from tests.engines.bench import HELLO, Bench, docker, exists, inspect
 
-HELLO = f"{PREFIX}-hello"
 FIELDS = {"id", "input_digest", "image_digest", "bytes", "steps", "tests", "engines"}
 CONTRACT = {
     "file-ownership",

@@ -80,15 +80,16 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, list[str]]]] = {
 
 
 @pytest.fixture(scope="module")
-def reports(first: Bench) -> dict[str, tuple[Bench, str]]:
+def reports(module_bench: Bench) -> dict[str, tuple[Bench, str]]:
     """All of them built by one command, two at a time."""
     images = {
-        name: first.recipe(f"contract-{name}", install, **more) for name, (install, more, _) in CASES.items()
+        name: module_bench.recipe(f"contract-{name}", install, **more)
+        for name, (install, more, _) in CASES.items()
     }
-    ended = first.run("build", *images.values(), status=1, MY_API_TOKEN=TOKEN)
+    ended = module_bench.run("build", *images.values(), status=1, MY_API_TOKEN=TOKEN)
     assert ended.err.count("error: ") == len(CASES), ended.err
     assert TOKEN not in ended.text
-    return {name: (first, image) for name, image in images.items()}
+    return {name: (module_bench, image) for name, image in images.items()}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.bench import COMMAND, Bench, exists, inspect, running, wait_for
+from tests.engines.bench import COMMAND, NAP, Bench, exists, inspect, running, wait_for
 
-BUILDING = "sleep 7654.50"
-TESTING = "sleep 7654.75"
+BUILDING = f"{NAP}2"
+TESTING = f"{NAP}3"
 SLOW_TEST = [{"name": "slow", "command": TESTING.split(), "time_limit": 300}]
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.bench import Bench, docker, running, wait_for
+from tests.engines.bench import NAP, Bench, docker, running, wait_for
 
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("dockerd") is None, reason="only root can start a daemon of its own"
 )
-BUILDING = "sleep 7655.25"
-TESTING = "sleep 7655.50"
+BUILDING = f"{NAP}4"
+TESTING = f"{NAP}5"
 
 
 @dataclass

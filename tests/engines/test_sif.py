@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from imagefactory.backends.apptainer.engine import nvidia
-from tests.engines.bench import REPOSITORY, Bench, docker, inspect, running, wait_for
+from tests.engines.bench import NAP, REPOSITORY, Bench, docker, inspect, running, wait_for
 from tests.engines.cluster import ORDINARY, apptainer, as_cluster_user
 
 TOOLS = r"""
@@ -381,16 +381,16 @@ def test_a_kill_leaves_no_file_under_its_name(bench: Bench, number: signal.Signa
 
 
 def test_a_kill_during_its_tests_leaves_nothing(bench: Bench) -> None:
+    words = f"{NAP}6"
     slow = [
         {
             "name": "slow",
-            "command": ["sh", "-c", "[ ! -d /.singularity.d ] || sleep 7654.25"],
+            "command": ["sh", "-c", f"[ ! -d /.singularity.d ] || {words}"],
             "time_limit": 300,
         }
     ]
     image = bench.recipe("killed-test", tests=slow)
     process = bench.start("build", image, "--format", "sif")
-    words = "sleep 7654.25"
     wait_for(lambda: running(words), 120)
     process.kill()
     process.communicate(timeout=10)
