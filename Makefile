@@ -78,7 +78,7 @@ test-all: test ## the same, and build the applications that come from package re
 
 .PHONY: bench
 bench: setup ## measure speed, as ratios of things measured side by side
-	@$(bin)/python -m tests.bench
+	@$(bin)/python -m tests.bench $(ARGS)
 
 .PHONY: lint
 lint: .venv/.ready ## check style, types, imports, shell scripts and generated Dockerfiles

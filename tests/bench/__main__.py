@@ -1,142 +1,74 @@
 """How fast the factory is, as ratios of two things measured side by side. Run it with: make bench
 
-Absolute times mean little on shared machines; each pair below runs in turn, several times, and the
-best of each counts.
+Absolute times mean little on shared machines. The result goes to build/bench.json as well, with what the
+machine is. ``make bench ARGS=scale`` (or engines) measures a part.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import shutil
-import subprocess
+import os
+import platform
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from imagefactory.backends.apptainer import ApptainerBackend
-from imagefactory.backends.docker import DockerBackend
-from imagefactory.cli.progress import PlainProgress
-from imagefactory.log import Log
-from imagefactory.run import Stop
+from tests.bench.engines import engines
+from tests.bench.measure import Row
+from tests.bench.scale import scale
 
 ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).with_name("imagefactory")
-IMAGE = "zz-bench"
-PIPELINE = "eso-vlt-muse"  # about 300 MB of files
-_sizes: dict[str, int] = {}
+PARTS = {"scale": lambda folder: scale(folder, ROOT / "base_images"), "engines": engines}
 
 
-def main() -> None:
-    """Measure every pair and print one line for each."""
-    table = Table(box=None, header_style="bold")
-    for column in ("what", "against", "ratio"):
-        table.add_column(column)
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = _workspace(Path(folder))
-        try:
-            _oci(workspace, IMAGE)  # makes the base image and fills the caches
-            _oci(ROOT, PIPELINE)
-            for what, against, ours, theirs in _pairs(workspace):
-                first, second = _side_by_side(ours, theirs)
-                table.add_row(what, against, f"{first / second:.2f}  ({first:.2f} s / {second:.2f} s)")
-        finally:
-            for tag in ("2.10", "latest"):
-                _run("docker", "image", "rm", "--force", f"imagefactory/{IMAGE}:{tag}")
-    Console().print(table)
-    ratio = _sizes["imagefactory"] / _sizes["apptainer"]
-    Console().print(f"\nsize of the SIF file, against apptainer's: {ratio:.2f}  ({_sizes})")
+def main(names: list[str]) -> None:
+    """Measure each part, and print a line for each pair as soon as it is measured."""
+    unknown = set(names) - set(PARTS)
+    if unknown:
+        raise SystemExit(f"no part is called {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
+    rows: list[Row] = []
+    for name in names or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in PARTS[name](Path(folder)):
+                rows.append(row)
+                _show(row)
+    file = ROOT / "build" / "bench.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        json.dumps({"machine": _machine(), "rows": [_plain(row) for row in rows]}, indent=2) + "\n"
+    )
+    Console().print(f"\nwritten to {file.relative_to(ROOT)}")
 
 
-def _pairs(workspace: Path) -> list[tuple[str, str, Callable[[], None], Callable[[], None]]]:
-    install = workspace / "recipes" / IMAGE / "install.sh"
-
-    def start_python() -> None:
-        _run(sys.executable, "-c", "import click, docker, pydantic, rich, yaml")
-
-    def edit_and_build() -> None:
-        install.write_text(install.read_text() + f"# edited at {time.time_ns()}\n")
-        _oci(workspace, IMAGE)
-
-    theirs = workspace / "theirs.sif"
-
-    def convert_ours() -> None:
-        """All of it: the engine's export, the conversion, the sha256."""
-        archive = workspace / "image.tar"
-        DockerBackend("bench").export(f"imagefactory/{PIPELINE}", archive)
-        digest = json.loads((ROOT / "build" / PIPELINE / "report.json").read_text())["image_digest"]
-        log = Log(PIPELINE, workspace / "log", PlainProgress(verbose=False))
-        made = ApptainerBackend().make(PIPELINE, archive, digest, workspace, log, Stop())
-        _sizes["imagefactory"] = made.bytes
-
-    def convert_theirs() -> None:
-        source = f"docker-daemon:imagefactory/{PIPELINE}:latest"
-        _run("apptainer", "build", "--force", str(theirs), source)
-        _sizes["apptainer"] = theirs.stat().st_size
-
-    return [
-        (
-            f"{PIPELINE} from Docker to a SIF file",
-            "apptainer build x.sif docker-daemon:…",
-            convert_ours,
-            convert_theirs,
-        ),
-        (
-            "a build with nothing to do",
-            "starting Python with the same libraries",
-            lambda: _oci(workspace, IMAGE),
-            start_python,
-        ),
-        (
-            "rendering all images of this checkout",
-            "starting Python with the same libraries",
-            lambda: _factory(ROOT, "render", "--all", "--to", str(workspace / "rendered")),
-            start_python,
-        ),
-        (
-            "build and test after an edit of install.sh",
-            "build and test without cache",
-            edit_and_build,
-            lambda: _oci(workspace, IMAGE, "--no-cache"),
-        ),
-    ]
+def _show(row: Row) -> None:
+    ratio = row.ours / row.theirs
+    colour = "green" if ratio <= row.goal else "red"
+    measured = f"{row.ours:.2f} / {row.theirs:.2f} {row.unit}"
+    Console(highlight=False).print(
+        f"[{colour}]{ratio:.2f}[/] (goal {row.goal:g})  {row.what}, against {row.against}: {measured}",
+        soft_wrap=True,
+    )
 
 
-def _side_by_side(ours: Callable[[], None], theirs: Callable[[], None]) -> tuple[float, float]:
-    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(3)]
-    return min(first for first, _ in pairs), min(second for _, second in pairs)
+def _plain(row: Row) -> dict[str, object]:
+    return {**dataclasses.asdict(row), "ratio": round(row.ours / row.theirs, 3)}
 
 
-def _seconds(action: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
-def _workspace(root: Path) -> Path:
-    (root / "recipes").mkdir()
-    shutil.copytree(ROOT / "base_images", root / "base_images")
-    _factory(root, "new", IMAGE)
-    return root
-
-
-def _oci(root: Path, *words: str) -> None:
-    _factory(root, "build", *words, "--format", "oci")
-
-
-def _factory(root: Path, *words: str) -> None:
-    _run(str(COMMAND), "--root", str(root), *words)
-
-
-def _run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode and argv[0] != "docker":
-        raise SystemExit(f"{' '.join(argv)}\n{done.stdout}{done.stderr}")
+def _machine() -> dict[str, object]:
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "cores": os.cpu_count(),
+        "processor": model[0].partition(": ")[2] if model else platform.processor(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

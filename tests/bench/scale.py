@@ -1,0 +1,62 @@
+"""Many recipes: what reading, planning and rendering them costs, beside others' generators."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.bench.many import many_recipes
+from tests.bench.measure import Cost, Row, cost
+from tests.bench.peers import HPCCM, NEURODOCKER, install_peers
+
+COMMAND = Path(sys.executable).with_name("imagefactory")
+FEW, MANY, MOST = 200, 1000, 10_000
+
+
+def scale(folder: Path, bases: Path) -> Iterator[Row]:
+    """Every comparison, in ``folder``, which is empty."""
+    start = cost(sys.executable, "-c", "pass").cpu
+    programs = install_peers(folder / "peers")
+    roots = {count: many_recipes(folder / str(count), bases, count).root for count in (FEW, MANY, MOST)}
+    yield Row("imagefactory --help", "0.15 s", cost(COMMAND, "--help").cpu, 0.15, 1.0)
+    yield from _few(roots[FEW], folder, programs, start)
+    yield from _one(roots[FEW], folder, programs)
+    yield from _growth(roots, start)
+
+
+def _few(root: Path, folder: Path, programs: Path, start: float) -> Iterator[Row]:
+    script, written = folder / "generate.py", folder / "theirs"
+    script.write_text(NEURODOCKER)
+    written.mkdir()
+    theirs = cost(programs / "python", script, str(FEW), written).cpu
+    for words in (["check"], ["list"], ["plan"], ["render", "--all", "--to", str(folder / "rendered")]):
+        ours = _ours(root, *words).cpu
+        what = f"{words[0]} of {FEW} recipes"
+        yield Row(what, f"neurodocker, {FEW} Dockerfiles in one process", ours, theirs, 1.0)
+        yield Row(f"{what}, beyond Python's start", "1 s", ours - start, 1.0, 1.0)
+
+
+def _one(root: Path, folder: Path, programs: Path) -> Iterator[Row]:
+    recipe = folder / "stage.py"
+    recipe.write_text(HPCCM)
+    theirs = cost(programs / "hpccm", "--recipe", recipe).cpu
+    ours = _ours(root, "render", "app-7", "--to", str(folder / "one")).cpu
+    yield Row("render of one image", "hpccm", ours, theirs, 3.0)
+
+
+def _growth(roots: dict[int, Path], start: float) -> Iterator[Row]:
+    """Each in proportion to their number, with a tenth to spare, and in little memory."""
+    for words in (["check"], ["list"], ["plan"]):
+        found = {
+            count: _ours(root, *words, repeats=1 if count == MOST else 3) for count, root in roots.items()
+        }
+        for count in (MANY, MOST):
+            ours, theirs = found[count].cpu - start, (found[FEW].cpu - start) * count / FEW
+            yield Row(f"{words[0]} of {count} recipes", f"{count // FEW} × {FEW} recipes", ours, theirs, 1.1)
+        memory = found[MOST].memory / 1e6
+        yield Row(f"{words[0]} of {MOST} recipes", "500 MB", memory, 500.0, 1.0, "MB")
+
+
+def _ours(root: Path, *words: str, repeats: int = 3) -> Cost:
+    return cost(COMMAND, "--root", root, *words, repeats=repeats)
