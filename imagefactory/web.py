@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import re
@@ -145,7 +146,7 @@ def _writing(draft: Path, mode: str) -> Iterator[Any]:
     except requests.RequestException:
         raise
     except OSError as error:
-        if error.filename or error.errno in (28, 122):  # ours, not the connection's
+        if error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT):  # ours, not the connection's
             raise disk_error(error, draft) from None
         raise
 

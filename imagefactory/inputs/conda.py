@@ -10,6 +10,7 @@ from typing import Any
 
 from imagefactory import retry
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
+from imagefactory.faults import network_words
 from imagefactory.inputs.fetching import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
@@ -22,11 +23,14 @@ from imagefactory.run import stream
 
 PREFIX = "/opt/conda"
 _PLATFORMS = {"linux/amd64": "linux-64", "linux/arm64": "linux-aarch64"}
-_NETWORK = re.compile(
-    r"error sending request|Could not connect|connection|timed out|dns error"
-    r"|5\d\d (?:Internal|Bad|Service|Gateway)|failed to (?:fetch|download|retrieve)"
-    r"|RequestError|GatewayError",
-    re.IGNORECASE,
+_NETWORK = network_words(
+    r"timed out",
+    r"error sending request",
+    r"connection",
+    r"dns error",
+    r"5\d\d (?:Internal|Bad|Service|Gateway)",
+    r"failed to (?:download|retrieve)",
+    r"RequestError|GatewayError",
 )
 
 _INSTALL = """\

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from imagefactory import retry
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
+from imagefactory.faults import network_words
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.lock import AptFile, Lock, StageLock
 from imagefactory.model.recipe import BaseImage
@@ -21,10 +22,10 @@ from imagefactory.site import Site
 
 _URI = re.compile(r"^'([^']+)' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 _ADDRESS = re.compile(r"\b(?:https?|file|copy):/[^\s\]]*")
-_NETWORK = re.compile(
-    r"Could not (?:connect|resolve)|Temporary failure|Unable to connect|Connection|Failed to fetch"
-    r"|Cannot initiate|download failed",
-    re.IGNORECASE,
+_NETWORK = network_words(
+    r"Connection",
+    r"Cannot initiate",
+    r"download failed",
 )
 # What mmdebstrap has installed, as apt would fetch it.
 _LIST_PACKAGES = (

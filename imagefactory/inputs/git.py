@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import tarfile
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.faults import network_words
 from imagefactory.inputs.protocol import Means
 from imagefactory.redact import redact
 from imagefactory.run import run, stream
 
-_NETWORK = re.compile(
-    r"Could not resolve|Could not connect|Failed to connect|Connection (?:refused|reset|timed out)|timed out"
-    r"|early EOF|RPC failed|unexpected disconnect|URL returned error: (?:5\d\d|429)|unable to access",
-    re.IGNORECASE,
+_NETWORK = network_words(
+    r"timed out",
+    r"early EOF",
+    r"RPC failed",
+    r"unexpected disconnect",
+    r"URL returned error: (?:5\d\d|429)",
 )
 _SUBMODULE = "160000"
 _AS_IT_IS = "-export-ignore -export-subst -text -eol -crlf -ident -filter -working-tree-encoding"
@@ -89,8 +91,9 @@ def _write_tar(repository: Path, commit: str, what: str, target: Path) -> None:
     listed = run(["git", "-C", str(repository), "ls-tree", "-r", "-z", "--full-tree", commit]).stdout
     for line in listed.split("\0"):
         if line.startswith(_SUBMODULE):
+            _, _, path = line.partition("\t")
             raise BuildFailed(
-                f"{what}: '{line.partition(chr(9))[2]}' is a submodule, which is not fetched",
+                f"{what}: '{path}' is a submodule, which is not fetched",
                 hint="declare it as a source of its own, and put it in place in install.sh",
             )
     (repository / "info").mkdir(exist_ok=True)

@@ -16,16 +16,19 @@ from uv import find_uv_bin
 
 from imagefactory import retry
 from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.faults import network_words
 from imagefactory.inputs.index import client_default, default_index, index_of
 from imagefactory.inputs.protocol import Means
 from imagefactory.inputs.wheels import Target, best_wheel
 from imagefactory.model.recipe import PipIndex
 from imagefactory.run import stream
 
-_NETWORK = re.compile(
-    r"Failed to fetch|error sending request|Could not connect|Connection refused|timed out|dns error"
-    r"|tcp connect error|connection reset|status (?:server error|code 5\d\d|code 429)",
-    re.IGNORECASE,
+_NETWORK = network_words(
+    r"timed out",
+    r"error sending request",
+    r"dns error",
+    r"tcp connect error",
+    r"status (?:server error|code 5\d\d|code 429)",
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from imagefactory.errors import BadFiles, BadInput
 from imagefactory.fresh import Mark, mark_of
-from imagefactory.model.lock import KINDS, Lock, LockedFile, LockFile, Stage, StageLock
+from imagefactory.model.lock import FILES, KINDS, Lock, LockedFile, LockFile, Stage, StageLock
 from imagefactory.records import write_file
 from imagefactory.workspace import Workspace
 from imagefactory.yamlfiles import dump, load
@@ -114,7 +114,7 @@ def _plain(file: LockedFile) -> dict[str, Any]:
 
 def _pinned(kind: str, row: Any) -> LockedFile:
     """A row without what it is used by."""
-    model: type[LockedFile] = StageLock.model_fields[kind].annotation.__args__[0]  # type: ignore[union-attr]
+    model = FILES[kind]
     return model.model_construct(**{name: getattr(row, name) for name in model.model_fields})
 
 

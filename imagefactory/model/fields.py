@@ -152,7 +152,11 @@ def _unreserved(value: str) -> str:
 
 # BASE and those below are arguments of the build, which a variable of that name would override.
 _RESERVED = {"HOME", "PATH", "LD_PRELOAD", "IFS", "BASE", "BASE_DIGEST", "SOURCE_DATE_EPOCH"}
-_ADDRESS = r"^https?://[A-Za-z0-9][A-Za-z0-9.:-]*(/[A-Za-z0-9._~:/?#!&()*+,;=%-]*)?$"
+_HOST = r"https?://[A-Za-z0-9][A-Za-z0-9.:-]*"
+_IN_PATH = r"A-Za-z0-9._~:/?!&()*+,;=%-"
+_ADDRESS = rf"^{_HOST}(/[#{_IN_PATH}]*)?$"
+_ADDRESS_OF_FILE = rf"^{_HOST}(/[{_IN_PATH}]*)?$"
+_ADDRESS_OF_GIT = rf"^{_HOST}(/[{_IN_PATH}]*\.git)$"
 
 Identifier = Annotated[
     str,
@@ -172,16 +176,14 @@ Url = Annotated[
 SourceUrl = Annotated[
     Line,
     AfterValidator(_no_credentials),
-    Matching(
-        _ADDRESS.replace("#", ""), "a web address without '#', such as https://example.org/app-1.0.tar.gz"
-    ),
+    Matching(_ADDRESS_OF_FILE, "a web address without '#', such as https://example.org/app-1.0.tar.gz"),
 ]
 GitUrl = Annotated[
     Line,
     AfterValidator(_no_credentials),
     # Without the ending, BuildKit would download a web page.
     Matching(
-        _ADDRESS.replace("#", "").replace(")?$", r"\.git)$"),
+        _ADDRESS_OF_GIT,
         "a repository's web address that ends in .git, such as https://example.org/app.git",
     ),
 ]

@@ -6,8 +6,9 @@ Files are named by their path within an archive, never by a mirror's host. Sizes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -17,7 +18,9 @@ from imagefactory.model.fields import GitCommit, Identifier, Line, Matching, Rel
 Stage = Literal["image", "build", "tools"]
 """Where files are installed: in the image, in its build stage, or in the stages that only install."""
 
-KINDS = ("apt", "pip", "conda", "sources")
+PACKAGES = ("apt", "pip", "conda")
+KINDS = (*PACKAGES, "sources")
+"""The kinds of inputs: packages have an installer, sources are left to the recipe."""
 
 
 class LockedFile(Strict):
@@ -62,6 +65,12 @@ class SourceFile(LockedFile):
     """An archive as upstream serves it, or a tar archive of the tree of a git ``commit``."""
 
     commit: GitCommit | None = None
+
+
+FILES: Mapping[str, type[LockedFile]] = MappingProxyType(
+    {"apt": AptFile, "pip": PipFile, "conda": CondaFile, "sources": SourceFile}
+)
+"""What a file of each kind is."""
 
 
 class StageLock(Strict):

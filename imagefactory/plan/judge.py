@@ -17,7 +17,8 @@ from imagefactory.testing.contract import CONTRACT_VERSION
 Action = Literal["build", "test", "nothing"]
 
 # Shown only when nothing else explains the change, for they follow from the others or from the factory.
-_CONSEQUENCES = ("Dockerfile", "environment.sh", "home.sh", "entrypoint.sh", "revision", "date")
+_RENDERED = ("Dockerfile", "environment.sh", "home.sh", "entrypoint.sh")
+_CONSEQUENCES = (*_RENDERED, "revision", "date")
 _GENERATED = ("steps/", "download/")
 _FILES = ("install.sh", "files/", *_GENERATED)
 
@@ -104,7 +105,7 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _difference(name: str, old: Any, new: Any) -> str:
     if name.startswith("base image "):
         return f"{name} moved {_digest(old)} → {_digest(new)}" if old and new else f"now on {name}"
-    if name.startswith(_FILES) or name in _CONSEQUENCES[:4]:
+    if name.startswith(_FILES) or name in _RENDERED:
         verb = "is new" if old is None else "was removed" if new is None else "changed"
         return f"{name} {verb}"
     if isinstance(old, list) and isinstance(new, list):

@@ -24,7 +24,10 @@ def images_of(recipe: Recipe, folder: RecipeFolder) -> list[ImageDefinition]:
 def _image(recipe: Recipe, name: str, variant: Variant, folder: RecipeFolder) -> ImageDefinition:
     fields = {field: _merge(recipe, variant, field) for field in Details.model_fields}
     inputs = fields["inputs"]
-    fields["path"] += ("/opt/venv/bin",) * bool(inputs.pip) + ("/opt/conda/bin",) * bool(inputs.conda)
+    if inputs.pip:
+        fields["path"] += ("/opt/venv/bin",)
+    if inputs.conda:
+        fields["path"] += ("/opt/conda/bin",)
     return ImageDefinition(
         id=image_id(recipe.name, name),
         recipe=recipe.name,

@@ -20,7 +20,8 @@ STAND_INS_LABEL = "io.imagefactory.stand-ins"
 
 def scripts(spec: ImageSpec) -> tuple[str, ...]:
     """The names of the scripts in ``/etc/imagefactory``."""
-    return ("environment.sh", "home.sh", "entrypoint.sh", *(("gpu.sh",) * bool(spec.image.needs.gpu)))
+    always = ("environment.sh", "home.sh", "entrypoint.sh")
+    return (*always, "gpu.sh") if spec.image.needs.gpu else always
 
 
 def content_files(spec: ImageSpec) -> list[File]:

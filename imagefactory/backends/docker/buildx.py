@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
+from imagefactory.faults import network_words
 from imagefactory.log import TAIL_LINES, Log
 from imagefactory.model.spec import Step
 from imagefactory.run import Stop, attach, stream
 
-_NETWORK = re.compile(
-    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
-    r"|Connection (?:refused|timed out|failed|reset)|Failed to fetch|no such host|i/o timeout"
-    r"|TLS handshake timeout|connection refused|connection reset|network is unreachable"
-    r"|Could not handshake|unable to access|failed to do request",
-    re.IGNORECASE,
+_NETWORK = network_words(
+    r"no such host",
+    r"i/o timeout",
+    r"TLS handshake timeout",
+    r"failed to do request",
 )
 _ENGINE_GONE = re.compile(
     r"Cannot connect to the Docker daemon|error reading from server: EOF|code = Unavailable"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.inputs import KINDS
-from imagefactory.model.lock import KINDS as KIND_NAMES
-from imagefactory.model.lock import LockedFile
+from imagefactory.model.lock import PACKAGES, LockedFile
 from imagefactory.model.spec import ImageSpec
 from imagefactory.store import Store, place_file
 
@@ -30,7 +29,7 @@ def stage_inputs(spec: ImageSpec, folder: Path, store: Store) -> Path:
                 else:
                     place_file(store, file.sha256, target)
         for stage, _ in spec.lock.stages():  # a mount of what is not there would fail
-            for kind in KIND_NAMES[:-1]:
+            for kind in PACKAGES:
                 (folder / stage / kind).mkdir(parents=True, exist_ok=True)
         (folder / "sources").mkdir(exist_ok=True)
     except OSError as error:
