@@ -26,7 +26,7 @@ setup: ## make this machine ready: .venv, Docker Engine, buildx, mmdebstrap, App
 # The first target on a fresh clone sets up; later ones go straight to their work.
 # What needs no engine waits for none.
 part := all
-lint list check plan schema unit test-unit: part := python
+lint list check plan schema unit test-unit unit-pythons: part := python
 .venv/.ready: pyproject.toml ci/requirements.txt ci/setup ci/lib/python.sh
 	@ci/setup $(part)
 
@@ -60,6 +60,10 @@ plan: .venv/.ready ## say what would be built, and why
 .PHONY: unit test-unit
 unit test-unit: .venv/.ready ## run the tests that need no engine; they take seconds
 	@$(bin)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: unit-pythons
+unit-pythons: .venv/.ready ## the same under every Python from 3.11 to 3.14 that this machine has
+	@ci/unit-pythons $(ARGS)
 
 # They wait for engines more than they compute. The tests of one file stay together.
 workers := --numprocesses=3 --dist=loadfile
