@@ -66,7 +66,7 @@ class Bench:
     def key(self) -> str:
         return Workspace(self.root.resolve()).key
 
-    def run(self, *words: str, status: int | None = 0, timeout: float = 120, **environment: str) -> Ended:
+    def run(self, *words: str, status: int | None = 0, timeout: float = 300, **environment: str) -> Ended:
         """Run the command to its end; ``status`` is what it must end with, None for any."""
         process = self.start(*words, **environment)
         try:

@@ -58,11 +58,11 @@ def sif_of(bench: Bench, image: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(first: Bench) -> tuple[Bench, str]:
+def built(module_bench: Bench) -> tuple[Bench, str]:
     """The checkout, and an image in it that was built for Docker and for clusters."""
-    image = tools(first)
-    first.run("build", image, "--format", "all", timeout=300)
-    return first, image
+    image = tools(module_bench)
+    module_bench.run("build", image, "--format", "all", timeout=300)
+    return module_bench, image
 
 
 def test_all_tests_pass_on_the_file_too(built: tuple[Bench, str]) -> None:

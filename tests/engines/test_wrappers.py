@@ -21,10 +21,10 @@ MODULES = Path("/usr/share/modules/init/sh")  # where Debian's Environment Modul
 
 
 @pytest.fixture(scope="module")
-def image(first: Bench) -> str:
+def image(module_bench: Bench) -> str:
     """An image with two commands, a variable that is a default, and one that names a place in the image."""
-    name = tools(first, "wrapped", title='A "$tool" [x] {y}')
-    first.run("build", name, "--format", "all", timeout=300)
+    name = tools(module_bench, "wrapped", title='A "$tool" [x] {y}')
+    module_bench.run("build", name, "--format", "all", timeout=300)
     return name
 
 
@@ -58,8 +58,8 @@ def launcher(folder: Path, image: str, command: str) -> str:
     return str(folder / image / "1.0" / "bin" / command)
 
 
-def test_launchers_run_the_sif_file(first: Bench, image: str, user: ClusterUser) -> None:
-    folder = wrappers(first, image, user)
+def test_launchers_run_the_sif_file(module_bench: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(module_bench, image, user)
     greet, where, run = (launcher(folder, image, name) for name in ("greet", "where", f"{image}-exec"))
     assert user.command(greet, "a b").out == "hello a b, it's fine\n"
     assert user.command(where).out.strip() == str(user.home)
@@ -72,9 +72,9 @@ def test_launchers_run_the_sif_file(first: Bench, image: str, user: ClusterUser)
     assert user.command(run, "sh", "-c", "echo $TOOLS", **outside).out == "/opt/tools/data\n"
 
 
-def test_what_the_caller_exported_stays(first: Bench, image: str, user: ClusterUser) -> None:
+def test_what_the_caller_exported_stays(module_bench: Bench, image: str, user: ClusterUser) -> None:
     """Names that scripts use, which are also those that a job exports."""
-    run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+    run = launcher(wrappers(module_bench, image, user), image, f"{image}-exec")
     names = (
         "name",
         "image",
@@ -99,8 +99,8 @@ def test_what_the_caller_exported_stays(first: Bench, image: str, user: ClusterU
     assert "locale" not in ended.err
 
 
-def test_a_home_that_the_caller_chose_is_the_home(first: Bench, image: str, user: ClusterUser) -> None:
-    run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+def test_a_home_that_the_caller_chose_is_the_home(module_bench: Bench, image: str, user: ClusterUser) -> None:
+    run = launcher(wrappers(module_bench, image, user), image, f"{image}-exec")
     chosen = user.home / "chosen"
     chosen.mkdir(mode=0o777)
     chosen.chmod(0o777)
@@ -109,8 +109,8 @@ def test_a_home_that_the_caller_chose_is_the_home(first: Bench, image: str, user
     assert (chosen / "mine").read_text() == "x\n"
 
 
-def test_the_folder_may_be_moved(first: Bench, image: str, user: ClusterUser) -> None:
-    folder = wrappers(first, image, user)
+def test_the_folder_may_be_moved(module_bench: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(module_bench, image, user)
     moved = folder.with_name("moved")
     folder.rename(moved)
     assert user.command(launcher(moved, image, "greet")).out == "hello you, it's fine\n"
@@ -119,19 +119,19 @@ def test_the_folder_may_be_moved(first: Bench, image: str, user: ClusterUser) ->
             assert str(folder) not in path.read_text()
 
 
-def test_launchers_are_replaced_at_once(first: Bench, image: str, user: ClusterUser) -> None:
-    folder = wrappers(first, image, user)
-    wrappers(first, image, user)
+def test_launchers_are_replaced_at_once(module_bench: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(module_bench, image, user)
+    wrappers(module_bench, image, user)
     assert sorted(path.name for path in (folder / image).iterdir()) == ["1.0"]
     files = {path.name for path in (folder / image / "1.0").iterdir()}
-    assert files == {".lock", "bin", first.report(image)["sif"]["file"]}
+    assert files == {".lock", "bin", module_bench.report(image)["sif"]["file"]}
     assert {p.name for p in (folder / image / "1.0" / "bin").iterdir()} == {"greet", "where", f"{image}-exec"}
 
 
-def test_everybody_can_read_them(first: Bench, image: str, user: ClusterUser) -> None:
+def test_everybody_can_read_them(module_bench: Bench, image: str, user: ClusterUser) -> None:
     before = os.umask(0o077)
     try:
-        folder = wrappers(first, image, user)
+        folder = wrappers(module_bench, image, user)
     finally:
         os.umask(before)
     for path in folder.rglob("*"):
@@ -139,8 +139,8 @@ def test_everybody_can_read_them(first: Bench, image: str, user: ClusterUser) ->
         assert path.is_symlink() or path.name == ".lock" or path.stat().st_mode & 0o7777 == wanted, path
 
 
-def test_values_are_taken_as_they_are(first: Bench, image: str, user: ClusterUser) -> None:
-    greet = launcher(wrappers(first, image, user), image, "greet")
+def test_values_are_taken_as_they_are(module_bench: Bench, image: str, user: ClusterUser) -> None:
+    greet = launcher(wrappers(module_bench, image, user), image, "greet")
     for value in ("cost $HOME `id` $(touch pwned)", "a'b\"c", "ends in \\"):
         assert user.command(greet, GREETING=value).out == f"hello you, {value}\n"
     assert not (user.home / "pwned").exists()
@@ -148,101 +148,103 @@ def test_values_are_taken_as_they_are(first: Bench, image: str, user: ClusterUse
     assert chosen.out == "hello you, explicit\n"
 
 
-def test_what_was_not_tested_is_not_installed(first: Bench, image: str, user: ClusterUser) -> None:
+def test_what_was_not_tested_is_not_installed(module_bench: Bench, image: str, user: ClusterUser) -> None:
     """A file that is damaged without a change of its size."""
-    report = first.report(image)
-    file = first.build / image / report["sif"]["file"]
+    report = module_bench.report(image)
+    file = module_bench.build / image / report["sif"]["file"]
     whole = file.read_bytes()
     try:
         file.write_bytes(whole[:-5000] + bytes(5000))
-        ended = first.run("wrappers", image, "--to", str(user.shared), status=1)
+        ended = module_bench.run("wrappers", image, "--to", str(user.shared), status=1)
         assert "is damaged: its sha256 is" in ended.errors[0]
-        assert "is damaged" in first.run("test", image, status=1).errors[0]
+        assert "is damaged" in module_bench.run("test", image, status=1).errors[0]
     finally:
         file.write_bytes(whole)
     failed = {**report, "sif": {**report["sif"], "status": "failed"}}
-    record = first.build / image / "report.json"
+    record = module_bench.build / image / "report.json"
     try:
         record.write_text(json.dumps(failed))
-        ended = first.run("wrappers", image, "--to", str(user.shared), status=2)
+        ended = module_bench.run("wrappers", image, "--to", str(user.shared), status=2)
         assert "has no SIF file that passed its tests" in ended.errors[0]
     finally:
         record.write_text(json.dumps(report))
     assert not (user.shared / image).exists()
 
 
-def test_another_folder_is_not_touched(first: Bench, image: str, tmp_path: Path) -> None:
+def test_another_folder_is_not_touched(module_bench: Bench, image: str, tmp_path: Path) -> None:
     kept = tmp_path / image / "1.0" / "precious"
     kept.parent.mkdir(parents=True)
     kept.write_text("mine")
-    ended = first.run("wrappers", image, "--to", str(tmp_path), status=2)
+    ended = module_bench.run("wrappers", image, "--to", str(tmp_path), status=2)
     assert "holds something else" in ended.errors[0]
     assert kept.read_text() == "mine"
 
 
-def test_what_others_wrote_is_not_replaced(first: Bench, image: str, tmp_path: Path) -> None:
+def test_what_others_wrote_is_not_replaced(module_bench: Bench, image: str, tmp_path: Path) -> None:
     words = ("wrappers", image, "--to", str(tmp_path))
-    first.run(*words)
+    module_bench.run(*words)
     programs = tmp_path / image / "1.0" / "bin"
     (programs / "notes").write_text("mine")
     other = tmp_path / image / "1.0" / "other.sif"
     other.write_text("mine")
-    first.run(*words)
-    first.run(*words)
+    module_bench.run(*words)
+    module_bench.run(*words)
     assert (programs / "notes").read_text() == other.read_text() == "mine"
     for file in (programs / "greet", tmp_path / "modulefiles" / image / "1.0", programs / f"{image}-exec"):
         kept = file.with_name("kept")
         file.rename(kept)
         file.write_text("mine")
-        assert f"{file} is not imagefactory's" in first.run(*words, status=2).errors[0]
+        assert f"{file} is not imagefactory's" in module_bench.run(*words, status=2).errors[0]
         assert file.read_text() == "mine"
         kept.replace(file)
-    first.run(*words)
-    assert "it is empty" in first.run("wrappers", image, "--to", "", status=2).err
+    module_bench.run(*words)
+    assert "it is empty" in module_bench.run("wrappers", image, "--to", "", status=2).err
 
 
-def test_no_launcher_runs_itself(first: Bench, image: str, tmp_path: Path) -> None:
+def test_no_launcher_runs_itself(module_bench: Bench, image: str, tmp_path: Path) -> None:
     for command, kind in (("apptainer", "sif"), ("singularity", "sif"), ("docker", "oci")):
-        with reported(first, image, commands=[command]):
-            ended = first.run("wrappers", image, "--to", str(tmp_path), "--format", kind, status=2)
+        with reported(module_bench, image, commands=[command]):
+            ended = module_bench.run("wrappers", image, "--to", str(tmp_path), "--format", kind, status=2)
         assert ended.errors == [f"error: {image}: a launcher for {command} would run itself"]
     assert not list(tmp_path.glob("*/*"))
 
 
-def test_what_was_interrupted_is_carried_on(first: Bench, image: str, tmp_path: Path) -> None:
+def test_what_was_interrupted_is_carried_on(module_bench: Bench, image: str, tmp_path: Path) -> None:
     """Wherever it was killed: in an empty folder, in one without launchers, while the file was copied."""
     folder = tmp_path / image / "1.0"
     folder.mkdir(parents=True)
-    first.run("wrappers", image, "--to", str(tmp_path))
-    file = folder / first.report(image)["sif"]["file"]
+    module_bench.run("wrappers", image, "--to", str(tmp_path))
+    file = folder / module_bench.report(image)["sif"]["file"]
     shutil.rmtree(folder / "bin")
     drafts = [folder / f".{image}-1.0-0123456789ab.sif.draft", folder / f".{file.name}.draft"]
     file.unlink()
     for draft in drafts:
         draft.write_bytes(b"a part")
-    first.run("wrappers", image, "--to", str(tmp_path))
-    assert file.stat().st_size == first.report(image)["sif"]["bytes"]
+    module_bench.run("wrappers", image, "--to", str(tmp_path))
+    assert file.stat().st_size == module_bench.report(image)["sif"]["bytes"]
     assert not any(draft.exists() for draft in drafts)
     assert (folder / "bin" / "greet").resolve() == folder / "bin" / f"{image}-exec"
 
 
 @root_only
-def test_a_full_disk_is_named_where_it_is(first: Bench, image: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_named_where_it_is(module_bench: Bench, image: str, tmp_path: Path) -> None:
     target = tmp_path / "small"
     target.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(target)], check=True)
     try:
-        ended = first.run("wrappers", image, "--to", str(target), status=1)
+        ended = module_bench.run("wrappers", image, "--to", str(target), status=1)
         assert ended.errors[0].startswith(f"error: cannot write {target}/{image}/1.0/{image}-1.0-")
         assert "free some space there" in ended.err
         subprocess.run(["mount", "-o", "remount,size=300m", str(target)], check=True)
-        first.run("wrappers", image, "--to", str(target))
+        module_bench.run("wrappers", image, "--to", str(target))
     finally:
         subprocess.run(["umount", str(target)], check=True)
 
 
-def test_without_an_engine_a_launcher_says_what_to_do(first: Bench, image: str, user: ClusterUser) -> None:
-    folder = wrappers(first, image, user)
+def test_without_an_engine_a_launcher_says_what_to_do(
+    module_bench: Bench, image: str, user: ClusterUser
+) -> None:
+    folder = wrappers(module_bench, image, user)
     programs = user.shared / "bin"
     programs.mkdir()
     for name in ("sh", "dirname", "readlink", "unshare", "mount", "setpriv"):
@@ -259,7 +261,7 @@ def test_without_an_engine_a_launcher_says_what_to_do(first: Bench, image: str, 
 
 
 @root_only
-def test_data_outside_of_home_is_seen(first: Bench, image: str, user: ClusterUser) -> None:
+def test_data_outside_of_home_is_seen(module_bench: Bench, image: str, user: ClusterUser) -> None:
     """A folder at the top of the machine, as clusters have them; the home folder is another."""
     data = Path(f"/zz-data-{os.getpid()}")
     data.mkdir(mode=0o711)
@@ -267,26 +269,26 @@ def test_data_outside_of_home_is_seen(first: Bench, image: str, user: ClusterUse
     linked.symlink_to(data)
     try:
         (data / "file").write_text("data\n")
-        run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+        run = launcher(wrappers(module_bench, image, user), image, f"{image}-exec")
         for folder in (data, linked):
             assert user.command(run, "cat", str(folder / "file")).out == "data\n"
         # But not in the place of the image's own programs.
-        with reported(first, image, path=[f"{data}/bin"]):
-            wrappers(first, image, user)
+        with reported(module_bench, image, path=[f"{data}/bin"]):
+            wrappers(module_bench, image, user)
         assert "No such file" in user.command(run, "cat", str(data / "file"), status=1).err
     finally:
         linked.unlink()
         shutil.rmtree(data)
 
 
-def test_launchers_show_the_desktop_to_programs(first: Bench, image: str, user: ClusterUser) -> None:
+def test_launchers_show_the_desktop_to_programs(module_bench: Bench, image: str, user: ClusterUser) -> None:
     """The X server's key and the Wayland socket, wherever they are."""
     import socket
 
     key = user.shared / "run" / "key"
     key.parent.mkdir()
     key.write_text("key\n")
-    run = launcher(wrappers(first, image, user), image, f"{image}-exec")
+    run = launcher(wrappers(module_bench, image, user), image, f"{image}-exec")
     with socket.socket(socket.AF_UNIX) as wayland:
         wayland.bind(str(key.parent / "wayland-7"))
         (key.parent / "wayland-7").chmod(0o777)
@@ -300,8 +302,8 @@ def test_launchers_show_the_desktop_to_programs(first: Bench, image: str, user: 
         assert user.command(run, "sh", "-c", script, **desktop).out == "key\n:7\n"
 
 
-def test_launchers_run_the_image_in_docker(first: Bench, image: str, tmp_path: Path) -> None:
-    first.run("wrappers", image, "--to", str(tmp_path / "software"), "--format", "oci")
+def test_launchers_run_the_image_in_docker(module_bench: Bench, image: str, tmp_path: Path) -> None:
+    module_bench.run("wrappers", image, "--to", str(tmp_path / "software"), "--format", "oci")
     folder, home = tmp_path / "software", tmp_path / "home"
     home.mkdir()
     assert not list(folder.rglob("*.sif"))
@@ -333,8 +335,8 @@ def test_launchers_run_the_image_in_docker(first: Bench, image: str, tmp_path: P
 @pytest.mark.skipif(
     not MODULES.exists() and os.environ.get("CI") != "true", reason="Environment Modules is not installed"
 )
-def test_the_module_is_loaded_and_taken_away(first: Bench, image: str, user: ClusterUser) -> None:
-    folder = wrappers(first, image, user)
+def test_the_module_is_loaded_and_taken_away(module_bench: Bench, image: str, user: ClusterUser) -> None:
+    folder = wrappers(module_bench, image, user)
     script = f"""
     . {MODULES}
     module use "{folder}/modulefiles"
