@@ -82,10 +82,16 @@ with_companions() {
   if grep -qs Y /sys/module/apparmor/parameters/enabled; then echo apparmor; fi
 }
 
-# Without them a test is left out, which says so; in a CI it fails.
+# What only tests use. Without one of these a test is left out, which says so; in a CI it fails.
+TEST_PACKAGES=(environment-modules umoci)
+
 setup_tests() {
-  if command -v dpkg-query >/dev/null && ! is_installed environment-modules && can_be_root; then
-    refresh_apt
-    apt_install environment-modules
-  fi
+  local missing=() package
+  command -v dpkg-query >/dev/null || return 0
+  for package in "${TEST_PACKAGES[@]}"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  [[ ${#missing[@]} -gt 0 ]] && can_be_root || return 0
+  refresh_apt
+  apt_install "${missing[@]}"
 }
