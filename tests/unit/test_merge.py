@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import resource
 import tarfile
 from pathlib import Path
 from typing import IO, Any
@@ -173,14 +174,76 @@ def test_a_link_may_be_to_a_file_of_a_lower_layer(tmp_path: Path) -> None:
     assert merged(tmp_path, [("a", b"data")], [link("b", "a")]) == {"a": b"data", "b": b"data"}
 
 
-def test_a_link_to_what_is_hidden_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lower", [[("b", b"old")], [("b/c", b"old")], [entry("b"), ("b/c/d", b"old")]])
+def test_a_link_to_a_lower_layer_hides_what_stood_in_its_place(tmp_path: Path, lower: Layer) -> None:
+    assert merged(tmp_path, [*lower, ("a", b"data")], [link("b", "a")]) == {"a": b"data", "b": b"data"}
+
+
+def test_links_go_down_through_the_layers(tmp_path: Path) -> None:
+    layers: list[Layer] = [[("a", b"data")], [link("b", "a")], [link("c", "b"), link("d", "c")]]
+    assert merged(tmp_path, *layers) == dict.fromkeys("abcd", b"data")
+    assert merged(tmp_path, *layers, [(".wh.a", b""), (".wh.b", b"")]) == dict.fromkeys("cd", b"data")
+
+
+def test_a_link_keeps_the_lower_file_that_is_hidden_later(tmp_path: Path) -> None:
+    layers: list[Layer] = [[("a", b"data")], [link("b", "a")]]
+    assert merged(tmp_path, *layers, [(".wh.a", b"")]) == {"b": b"data"}
+    assert merged(tmp_path, *layers, [("a", b"other")]) == {"a": b"other", "b": b"data"}
+    assert merged(tmp_path, layers[0], [link("b", "a"), (".wh.a", b"")]) == {"b": b"data"}
+
+
+def test_a_link_takes_the_file_from_the_highest_layer_below(tmp_path: Path) -> None:
+    found = merged(tmp_path, [("a", b"oldest")], [("a", b"data")], [link("b", "a")], [("a", b"newest")])
+    assert found == {"a": b"newest", "b": b"data"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.FIFOTYPE])
+def test_a_link_may_be_to_something_else_than_a_file(tmp_path: Path, kind: bytes) -> None:
+    lower: Layer = [entry("a", kind, linkname="to"), link("b", "a")]
+    out = io.BytesIO()
+    with OciArchive(archive(lower, [(".wh.a", b"")])) as image:
+        write_merged(image, out, (), lambda path: False, tmp_path)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tree:
+        assert [(m.name, m.type) for m in tree] == [("b", kind)]
+
+
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
     """Better no image than one with another file's bytes."""
-    for above in ([("a", b"other")], [(".wh.a", b"")]):
-        with pytest.raises(BuildFailed, match="hard link"):
-            merged(tmp_path, [("a", b"data")], [link("b", "a")], above)
+    for between in ([(".wh.d", b"")], [("d", b"")], [entry("d/a")], [("d/.wh..wh..opq", b"")]):
+        with pytest.raises(BuildFailed, match="hard link, b, to nothing: d/a"):
+            merged(tmp_path, [("d/a", b"data")], between, [link("b", "d/a")])
+    with pytest.raises(BuildFailed, match="hard link, b, to nothing: a"):
+        merged(tmp_path, [("c", b"data")], [link("b", "a")])
+
+
+def test_a_link_keeps_a_file_whatever_becomes_of_other_links(tmp_path: Path) -> None:
     chain: Layer = [("a", b"data"), link("b", "a"), link("c", "b")]
     assert merged(tmp_path, chain, [("b", b"other")])["c"] == b"data"
     assert merged(tmp_path, chain, [("a", b"other"), (".wh.b", b"")])["c"] == b"data"
+
+
+@pytest.mark.parametrize("lower", [("a", b"old"), entry("a", tarfile.SYMTYPE, linkname="to")])
+def test_a_folder_that_its_layer_does_not_list_hides_what_is_none(
+    tmp_path: Path, lower: tarfile.TarInfo | tuple[str, bytes]
+) -> None:
+    found = merged(tmp_path, [lower], [("a/b", b"new")])
+    folder = found.pop("a")
+    assert isinstance(folder, tarfile.TarInfo)
+    assert folder.isdir()
+    assert found == {"a/b": b"new"}
+
+
+def test_more_files_may_be_hidden_than_can_be_open(tmp_path: Path) -> None:
+    """A layer may hide a whole tree."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lower: Layer = [*((f"a/{n}", b"old") for n in range(200)), link("b", "a/150")]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        found = merged(tmp_path, lower, [(".wh.a", b"")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == {"b": b"old"}
 
 
 def test_folders_that_no_layer_lists_are_made(tmp_path: Path) -> None:
@@ -193,6 +256,8 @@ def test_folders_that_no_layer_lists_are_made(tmp_path: Path) -> None:
 
 def test_what_is_skipped_is_left_out(tmp_path: Path) -> None:
     assert merged(tmp_path, [("a", b"1"), ("b", b"2")], skip=("a",)) == {"b": b"2"}
+    assert merged(tmp_path, [("a", b"1"), link("b", "a")], skip=("a",)) == {"b": b"1"}
+    assert merged(tmp_path, [("a", b"1")], [link("b", "a")], skip=("a",)) == {"b": b"1"}
 
 
 def test_capabilities_stay_and_fractions_of_seconds_go(tmp_path: Path) -> None:

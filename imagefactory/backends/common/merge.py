@@ -6,9 +6,12 @@ it is left out (https://github.com/opencontainers/image-spec/blob/main/layer.md#
 
 from __future__ import annotations
 
+import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -20,115 +23,135 @@ OPAQUE = ".wh..wh..opq"
 _LAST_SECOND = 2**32 - 1  # what squashfs can hold, in seconds since 1970; nothing before that either
 
 
+@dataclass
+class _Layer:
+    """What is known of the layer that is being read; it counts for the layers below only."""
+
+    hidden: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    above: set[str] = field(default_factory=set)
+    at: dict[str, str] = field(default_factory=dict)  # a file: under which name it was written
+    kept: dict[str, tuple[tarfile.TarInfo, int]] = field(default_factory=dict)  # a file: where its bytes are
+    same: dict[str, str] = field(default_factory=dict)  # a hard link: its file
+    waiting: dict[str, list[tarfile.TarInfo]] = field(default_factory=dict)  # hard links to lower layers
+
+
 class _Merge:
     """What is known while layers are read from the top down."""
 
-    def __init__(self, out: tarfile.TarFile, skip: Callable[[str], bool], scratch: Path) -> None:
+    def __init__(self, out: tarfile.TarFile, skip: Callable[[str], bool], spare: IO[bytes]) -> None:
         self._out = out
         self._skip = skip
-        self._scratch = scratch
-        self._written: dict[str, bool] = {}  # path: whether it is a folder
+        self._spare = spare
+        self._folders: set[str] = set()  # written
+        self._above: set[str] = set()  # folders of what is written, so folders they are
         self._hidden: set[str] = set()  # nothing at or below these shows in the layers to come
         self._opaque: set[str] = set()  # nothing below these
-        self._pending: list[tarfile.TarInfo] = []  # hard links to files of lower layers
+        self._waiting: dict[str, list[tarfile.TarInfo]] = {}  # a file of a lower layer: hard links to it
 
     def layer(self, blob: IO[bytes]) -> None:
         """Write what this layer shows, and remember what it hides."""
-        hidden: set[str] = set()
-        opaque: set[str] = set()
-        shadowed: dict[str, tuple[tarfile.TarInfo, IO[bytes]]] = {}
-        moved: dict[str, str] = {}  # hard links' targets that are written under another name
-        written: dict[str, bool] = {}
+        now = _Layer()
         with tarfile.open(fileobj=blob, mode="r|*") as layer:
             for member in layer:
                 path = _clean(member.name)
                 folder, _, name = path.rpartition("/")
                 if name == OPAQUE:
-                    opaque.add(folder)
+                    now.opaque.add(folder)
                 elif name.startswith(WHITEOUT):
-                    hidden.add(f"{folder}/{name.removeprefix(WHITEOUT)}".lstrip("/"))
+                    now.hidden.add(f"{folder}/{name.removeprefix(WHITEOUT)}".lstrip("/"))
+                elif path and member.isdir():
+                    self._folder(member, path, now)
                 elif path:
-                    if self._shows(path):
-                        self._write(layer, member, path, shadowed, moved, written)
-                        continue
-                    if not member.isdir():  # nor was there a folder then: what is below it is older
-                        hidden.add(path)
-                    if member.islnk():
-                        moved[path] = _clean(member.linkname)
-                    elif member.isfile():
-                        shadowed[path] = (member, self._copy(layer, member))
-        for path, is_folder in written.items():
-            if not is_folder:
-                hidden.add(path)
-        self._written |= written
-        self._hidden |= hidden
-        self._opaque |= opaque
-        for _, data in shadowed.values():
-            data.close()
+                    self._file(layer, member, path, now)
+        self._end(now)
 
     def finish(self) -> None:
-        """Write what waited for the lowest layer, and folders that no layer lists."""
-        for member in self._pending:
-            if member.linkname not in self._written:
-                raise BuildFailed(f"the image has a hard link, {member.name}, to nothing: {member.linkname}")
-            self._out.addfile(member)
-            self._written[member.name] = False
-        for path in list(self._written):
-            for parent in _parents(path):
-                if parent not in self._written:
-                    self._written[parent] = True
-                    self._out.addfile(folder_entry(parent, 0o755))
+        """Write the folders that no layer lists."""
+        for target in self._waiting:
+            self._refuse(target)
+        for path in sorted(self._above - self._folders):
+            self._out.addfile(folder_entry(path, 0o755))
+
+    def _end(self, now: _Layer) -> None:
+        """Hide from the layers to come what this one hides."""
+        for target in self._waiting:
+            if _covers(now.hidden, now.opaque, target):
+                self._refuse(target)
+        for target, names in now.waiting.items():
+            self._waiting.setdefault(target, []).extend(names)
+        self._folders |= now.folders
+        self._above |= now.above
+        self._hidden |= now.hidden
+        self._opaque |= now.opaque
+        self._spare.seek(0)
+        self._spare.truncate()
+
+    def _refuse(self, target: str) -> None:
+        name = self._waiting[target][0].name
+        raise BuildFailed(f"the image has a hard link, {name}, to nothing: {target}")
 
     def _shows(self, path: str) -> bool:
         """Whether no upper layer has something else in its place."""
-        if path in self._written or path in self._hidden:
-            return False
-        hidden, opaque = self._hidden, self._opaque
-        return "" not in opaque and not any(p in hidden or p in opaque for p in _parents(path))
+        return path not in self._folders and not _covers(self._hidden, self._opaque, path)
 
-    def _write(
-        self,
-        layer: tarfile.TarFile,
-        member: tarfile.TarInfo,
-        path: str,
-        shadowed: dict[str, tuple[tarfile.TarInfo, IO[bytes]]],
-        moved: dict[str, str],
-        written: dict[str, bool],
-    ) -> None:
-        if self._skip(path):
-            return
-        entry = _plain(member, path)
+    def _folder(self, member: tarfile.TarInfo, path: str, now: _Layer) -> None:
+        if path in self._waiting:
+            self._refuse(path)
+        if self._shows(path) and not self._skip(path):
+            self._out.addfile(_plain(member, path))
+            now.folders.add(path)
+            now.above.update(_parents(path))
+
+    def _file(self, layer: tarfile.TarFile, member: tarfile.TarInfo, path: str, now: _Layer) -> None:
+        """A file, or anything else that is no folder: write it under all names that upper layers left it."""
+        names = self._waiting.pop(path, [])
+        if path not in self._above and self._shows(path) and not self._skip(path):
+            names.insert(0, _plain(member, path))
+            now.above.update(_parents(path))
+        now.hidden.add(path)  # whether it shows or not: a folder of that name is older
         if member.islnk():
-            target = _clean(member.linkname)
-            while target in moved:
-                target = moved[target]
-            if target in shadowed:  # an upper layer replaced that name of the file, but not this one
-                original, data = shadowed[target]
-                moved[target] = path
-                data.seek(0)
-                self._out.addfile(_plain(original, path), data)
-            else:
-                entry.linkname = target
-                if target not in written:
-                    if not self._shows(target):
-                        raise BuildFailed(f"the image has a hard link, {path}, to {target}, which it hides")
-                    self._pending.append(entry)
-                    return
-                self._out.addfile(entry)
-        elif member.isfile():
-            self._out.addfile(entry, layer.extractfile(member))
+            self._link(path, _clean(member.linkname), names, now)
+        elif names:
+            data = layer.extractfile(member) if member.isfile() else None
+            now.at[path] = self._write(member, data, names)
         else:
-            self._out.addfile(entry)
-        written[path] = member.isdir()
+            now.kept[path] = (member, self._keep(layer, member))
 
-    def _copy(self, layer: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-        """A hidden file's bytes, in case that a hard link to it is not hidden."""
-        data: IO[bytes] = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115
-        content = layer.extractfile(member)
-        assert content is not None
-        while piece := content.read(1 << 20):
-            data.write(piece)
-        return data
+    def _link(self, path: str, target: str, names: list[tarfile.TarInfo], now: _Layer) -> None:
+        target = now.same[path] = now.same.get(target, target)
+        if not names:
+            return
+        if target in now.at:
+            self._link_all(now.at[target], names)
+        elif target in now.kept:  # an upper layer replaced that name of the file, but not this one
+            original, offset = now.kept.pop(target)
+            self._spare.seek(offset)
+            now.at[target] = self._write(original, self._spare, names)
+        else:
+            now.waiting.setdefault(target, []).extend(names)
+
+    def _write(self, member: tarfile.TarInfo, data: IO[bytes] | None, names: list[tarfile.TarInfo]) -> str:
+        """Write a file under all of its names. Returns the one that is no link."""
+        first = names[0].name
+        self._out.addfile(_plain(member, first), data)
+        self._link_all(first, names[1:])
+        return first
+
+    def _link_all(self, to: str, names: list[tarfile.TarInfo]) -> None:
+        for entry in names:
+            entry.linkname = to
+            self._out.addfile(entry)
+
+    def _keep(self, layer: tarfile.TarFile, member: tarfile.TarInfo) -> int:
+        """Keep a file's bytes, in case that a hard link to it shows. Returns where they begin: all are in one
+        file, as there may be more of them than files that can be open.
+        """
+        offset = self._spare.seek(0, os.SEEK_END)
+        if member.isfile() and (content := layer.extractfile(member)):
+            shutil.copyfileobj(content, self._spare, 1 << 20)
+        return offset
 
 
 def write_merged(
@@ -144,8 +167,11 @@ def write_merged(
     Raises BuildFailed where a hard link leads nowhere. ``scratch`` takes files that are hidden by upper
     layers while their layer is read.
     """
-    with tarfile.TarFile(fileobj=_Counted(out), mode="w", format=tarfile.PAX_FORMAT) as tree:  # type: ignore[arg-type]
-        merge = _Merge(tree, skip, scratch)
+    with (
+        tarfile.TarFile(fileobj=_Counted(out), mode="w", format=tarfile.PAX_FORMAT) as tree,  # type: ignore[arg-type]
+        tempfile.TemporaryFile(dir=scratch) as spare,
+    ):
+        merge = _Merge(tree, skip, spare)
         for entry, data in extra:
             tree.addfile(entry, data)
         for digest in reversed(archive.layers):
@@ -174,6 +200,11 @@ class _Counted:
 
     def tell(self) -> int:
         return self._count
+
+
+def _covers(hidden: set[str], opaque: set[str], path: str) -> bool:
+    """Whether what a layer hides, and the folders that it begins anew, take that path away."""
+    return path in hidden or "" in opaque or any(p in hidden or p in opaque for p in _parents(path))
 
 
 def _parents(path: str) -> Iterator[str]:
