@@ -254,8 +254,16 @@ def test_folders_that_no_layer_lists_are_made(tmp_path: Path) -> None:
         assert (folder.isdir(), folder.mode, folder.mtime) == (True, 0o755, 0)
 
 
+def test_folders_that_no_layer_lists_stay_when_they_are_emptied(tmp_path: Path) -> None:
+    upper: Layer = [("a/b/.wh.c", b""), (".wh.d", b""), ("e/.wh..wh..opq", b"")]
+    found = merged(tmp_path, [("a", b"old")], [("a/b/c", b"1"), ("d/f", b"2"), ("e/g/h", b"3")], upper)
+    assert sorted(found) == ["a", "a/b", "e"]
+    assert all(isinstance(what, tarfile.TarInfo) and what.isdir() for what in found.values())
+
+
 def test_what_is_skipped_is_left_out(tmp_path: Path) -> None:
     assert merged(tmp_path, [("a", b"1"), ("b", b"2")], skip=("a",)) == {"b": b"2"}
+    assert merged(tmp_path, [("a/b", b"1"), ("b", b"2")], skip=("a", "a/b")) == {"b": b"2"}
     assert merged(tmp_path, [("a", b"1"), link("b", "a")], skip=("a",)) == {"b": b"1"}
     assert merged(tmp_path, [("a", b"1")], [link("b", "a")], skip=("a",)) == {"b": b"1"}
 

@@ -45,7 +45,7 @@ class _Merge:
         self._skip = skip
         self._spare = spare
         self._folders: set[str] = set()  # written
-        self._above: set[str] = set()  # folders of what is written, so folders they are
+        self._above: set[str] = set()  # folders that show, as something stands in them, listed or not
         self._hidden: set[str] = set()  # nothing at or below these shows in the layers to come
         self._opaque: set[str] = set()  # nothing below these
         self._waiting: dict[str, list[tarfile.TarInfo]] = {}  # a file of a lower layer: hard links to it
@@ -61,10 +61,12 @@ class _Merge:
                     now.opaque.add(folder)
                 elif name.startswith(WHITEOUT):
                     now.hidden.add(f"{folder}/{name.removeprefix(WHITEOUT)}".lstrip("/"))
-                elif path and member.isdir():
-                    self._folder(member, path, now)
                 elif path:
-                    self._file(layer, member, path, now)
+                    self._surround(path, now)
+                    if member.isdir():
+                        self._folder(member, path, now)
+                    else:
+                        self._file(layer, member, path, now)
         self._end(now)
 
     def finish(self) -> None:
@@ -96,20 +98,26 @@ class _Merge:
         """Whether no upper layer has something else in its place."""
         return path not in self._folders and not _covers(self._hidden, self._opaque, path)
 
+    def _surround(self, path: str, now: _Layer) -> None:
+        """The folders of an entry are there, listed or not, even where the entry itself does not show."""
+        for parent in _parents(path):
+            if parent in now.above:
+                return
+            if not _covers(self._hidden, self._opaque, parent) and not self._skip(parent):
+                now.above.add(parent)
+
     def _folder(self, member: tarfile.TarInfo, path: str, now: _Layer) -> None:
         if path in self._waiting:
             self._refuse(path)
         if self._shows(path) and not self._skip(path):
             self._out.addfile(_plain(member, path))
             now.folders.add(path)
-            now.above.update(_parents(path))
 
     def _file(self, layer: tarfile.TarFile, member: tarfile.TarInfo, path: str, now: _Layer) -> None:
         """A file, or anything else that is no folder: write it under all names that upper layers left it."""
         names = self._waiting.pop(path, [])
         if path not in self._above and self._shows(path) and not self._skip(path):
             names.insert(0, _plain(member, path))
-            now.above.update(_parents(path))
         now.hidden.add(path)  # whether it shows or not: a folder of that name is older
         if member.islnk():
             self._link(path, _clean(member.linkname), names, now)
