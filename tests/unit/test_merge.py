@@ -108,6 +108,7 @@ def test_what_is_deleted_is_gone(tmp_path: Path) -> None:
     found = merged(tmp_path, lower, upper)
     assert {path for path, what in found.items() if isinstance(what, bytes)} == {"a/b2", "d/new"}
     assert not any(".wh." in path for path in found)
+    assert merged(tmp_path, lower, [(".wh..wh..opq", b""), ("new", b"5")]) == {"new": b"5"}
 
 
 def test_what_is_deleted_may_come_back(tmp_path: Path) -> None:
@@ -190,6 +191,7 @@ def test_a_link_keeps_the_lower_file_that_is_hidden_later(tmp_path: Path) -> Non
     assert merged(tmp_path, *layers, [(".wh.a", b"")]) == {"b": b"data"}
     assert merged(tmp_path, *layers, [("a", b"other")]) == {"a": b"other", "b": b"data"}
     assert merged(tmp_path, layers[0], [link("b", "a"), (".wh.a", b"")]) == {"b": b"data"}
+    assert merged(tmp_path, *layers, [link("c", "a")]) == dict.fromkeys("abc", b"data")
 
 
 def test_a_link_takes_the_file_from_the_highest_layer_below(tmp_path: Path) -> None:
@@ -210,7 +212,8 @@ def test_a_link_may_be_to_something_else_than_a_file(tmp_path: Path, kind: bytes
 
 def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
     """Better no image than one with another file's bytes."""
-    for between in ([(".wh.d", b"")], [("d", b"")], [entry("d/a")], [("d/.wh..wh..opq", b"")]):
+    layers: list[Layer] = [[(".wh.d", b"")], [("d", b"")], [entry("d/a")], [("d/.wh..wh..opq", b"")]]
+    for between in layers:
         with pytest.raises(BuildFailed, match="hard link, b, to nothing: d/a"):
             merged(tmp_path, [("d/a", b"data")], between, [link("b", "d/a")])
     with pytest.raises(BuildFailed, match="hard link, b, to nothing: a"):
@@ -237,13 +240,13 @@ def test_a_folder_that_its_layer_does_not_list_hides_what_is_none(
 def test_more_files_may_be_hidden_than_can_be_open(tmp_path: Path) -> None:
     """A layer may hide a whole tree."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lower: Layer = [*((f"a/{n}", b"old") for n in range(200)), link("b", "a/150")]
+    lower: Layer = [*((f"a/{n}", b"%d" % n) for n in range(200)), link("b", "a/150")]
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
     try:
         found = merged(tmp_path, lower, [(".wh.a", b"")])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert found == {"b": b"old"}
+    assert found == {"b": b"150"}
 
 
 def test_folders_that_no_layer_lists_are_made(tmp_path: Path) -> None:
