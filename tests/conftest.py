@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 
 # The name of this run of the tests, which its workers inherit.
 os.environ.setdefault("ZZ_TEST_RUN", f"zz-test-{secrets.token_hex(3)}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imagefactory.bases import base_names, load_base
+from imagefactory.definitions.bases import base_names, load_base
 from imagefactory.errors import BadFiles, Problem
 from imagefactory.plan import select
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 
 
 def check_all(workspace: Workspace, names: Sequence[str]) -> tuple[list[Problem], int]:

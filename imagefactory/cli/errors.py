@@ -8,7 +8,7 @@ import sys
 import click
 
 from imagefactory.errors import BadFiles, BuildFailed, FactoryError
-from imagefactory.redact import redact
+from imagefactory.system.redact import redact
 
 
 def show_error(error: FactoryError) -> None:

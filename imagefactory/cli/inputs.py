@@ -1,4 +1,4 @@
-"""The commands about inputs: lock, fetch, store, bundle."""
+"""The commands about inputs: lock, fetch, store."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from imagefactory.cli import words
-from imagefactory.cli.run import ask_person, conclude, print_json, session_of
+from imagefactory.cli.session import ask_person, conclude, print_json, unwatched, watched
 from imagefactory.errors import BadInput
-from imagefactory.workspace import find_workspace
+from imagefactory.system.workspace import find_workspace
 
 DAY = 86400
 
@@ -32,11 +32,10 @@ def lock(
     What is locked for what is asked for stays as it is, to the byte. NAME may be a base image, whose
     packages are locked in base_images/NAME.lock.yaml; without a NAME, all are meant.
     """
-    from imagefactory.bases import base_names
-    from imagefactory.cli import tables
-    from imagefactory.pipeline.images import lock_images, unlocked
+    from imagefactory.cli.stock import show_locks, show_unlocked
+    from imagefactory.definitions.bases import base_names
+    from imagefactory.drive.tasks import lock_images, unlocked
     from imagefactory.plan import select
-    from imagefactory.site import load_site
 
     workspace = find_workspace(root)
     if check and upgrade:
@@ -45,16 +44,16 @@ def lock(
     if not names:
         selection = dataclasses.replace(selection, bases=tuple(base_names(workspace)))
     if check:
-        found = unlocked(workspace, selection, load_site(workspace))
+        open_ = unlocked(unwatched(workspace).resolver, selection)
         if as_json:
-            print_json([{"id": name, "reason": reason} for name, reason in found])
+            print_json([{"id": name, "reason": reason} for name, reason in open_])
         else:
-            tables.show_unlocked(found)
-        sys.exit(1 if found else 0)
-    with session_of(workspace, verbose) as session:
+            show_unlocked(open_)
+        sys.exit(1 if open_ else 0)
+    with watched(workspace, verbose) as session:
         results = lock_images(session, selection, upgrade=upgrade)
     if not as_json:
-        tables.show_locks(results)
+        show_locks(results)
     conclude(results, as_json, table=False)
 
 
@@ -71,19 +70,19 @@ def fetch(
 
     A download that broke off is carried on. What is not locked is locked first.
     """
-    from imagefactory.cli import tables
-    from imagefactory.pipeline.images import fetch_images
-    from imagefactory.pipeline.licences import require_acceptance
+    from imagefactory.cli.stock import show_fetched
+    from imagefactory.drive.licences import require_acceptance
+    from imagefactory.drive.tasks import fetch_images
     from imagefactory.plan import select
-    from imagefactory.site import load_site
+    from imagefactory.system.site import load_site
 
     workspace = find_workspace(root)
     selection = select(workspace, names)
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
-    with session_of(workspace, verbose) as session:
+    with watched(workspace, verbose) as session:
         results = fetch_images(session, selection)
     if not as_json:
-        tables.show_fetched(results)
+        show_fetched(results)
     conclude(results, as_json, table=False)
 
 
@@ -97,21 +96,22 @@ def store() -> None:
 @click.pass_obj
 def store_list(root: Path, as_json: bool) -> None:
     """List what the store holds, and what this checkout uses it for."""
-    from imagefactory.cli import tables
-    from imagefactory.pipeline.stock import Stock, stock
+    from imagefactory.cli import values
+    from imagefactory.cli.stock import show_stock
+    from imagefactory.drive.stock import stock
 
-    found: Stock = stock(find_workspace(root))
+    held = stock(find_workspace(root))
     if as_json:
-        print_json(tables.stock(found))
+        print_json(values.stock(held))
     else:
-        tables.show_stock(found)
+        show_stock(held)
 
 
 @store.command("verify")
 @click.pass_obj
 def store_verify(root: Path) -> None:
     """Read every file again, and remove those that are damaged."""
-    from imagefactory.pipeline.stock import verify_store
+    from imagefactory.drive.stock import verify_store
 
     count, damaged = verify_store(find_workspace(root))
     for stored in damaged:
@@ -132,57 +132,12 @@ def store_verify(root: Path) -> None:
 @click.pass_obj
 def store_prune(root: Path, unused_for: int) -> None:
     """Remove what is no longer needed."""
-    from imagefactory.cli.tables import size
-    from imagefactory.pipeline.stock import prune_store
+    from imagefactory.cli.text import size
+    from imagefactory.drive.stock import prune_store
 
     removed = prune_store(find_workspace(root), time.time() - unused_for * DAY)
     files = f"{len(removed)} file{'s' if len(removed) != 1 else ''}"
     click.echo(f"removed {files}, {size(sum(stored.bytes for stored in removed))}")
 
 
-@click.command(short_help="Write all that builds images into one file.")
-@words.some_names
-@click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
-@words.accept_licence
-@words.verbose
-@click.pass_obj
-def bundle(
-    root: Path, names: tuple[str, ...], to: Path | None, accept_licence: tuple[str, ...], verbose: bool
-) -> None:
-    """Write recipe, lock, inputs, base image and rendered files into one file, from which a machine with
-    no network at all builds the same digest: there run imagefactory unbundle FILE.
-    """
-    from imagefactory.cli.tables import size
-    from imagefactory.pipeline.images import bundle_images
-    from imagefactory.pipeline.licences import require_acceptance
-    from imagefactory.plan import select
-    from imagefactory.site import load_site
-
-    workspace = find_workspace(root)
-    selection = select(workspace, names)
-    if selection.bases:
-        raise BadInput(f"{selection.bases[0]} is a base image: it goes with the images on it")
-    require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
-    with session_of(workspace, verbose) as session:
-        file, count, results = bundle_images(session, selection, to)
-    if file is None:
-        conclude(results, False, table=False)
-    click.echo(f"{file}: {size(count)}")
-
-
-@click.command(short_help="Make a checkout of a bundle.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--to", type=words.new_folder, help="Folder to make.  [named as the file]")
-def unbundle(file: Path, to: Path | None) -> None:
-    """Take a bundle's inputs into the store, and make a checkout that builds without any network."""
-    from imagefactory.pipeline.bundle import read_bundle
-    from imagefactory.site import load_site
-    from imagefactory.workspace import Workspace
-
-    target = (to or Path(file.name.removesuffix(".tar").removesuffix(".bundle"))).absolute()
-    images = read_bundle(file, target, load_site(Workspace(Path.cwd())))
-    click.echo(f"{target}: {', '.join(images)}; now run")
-    click.echo(f"  imagefactory --root {target} build {' '.join(images)}")
-
-
-ALL = (lock, fetch, store, bundle, unbundle)
+ALL = (lock, fetch, store)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from imagefactory.cli import commands, inputs
+from imagefactory.cli import delivering, inputs, looking, making, writing
 from imagefactory.cli.errors import show_error
 from imagefactory.errors import FactoryError
 
@@ -45,7 +45,18 @@ def cli(ctx: click.Context, root: Path) -> None:
     ctx.obj = root
 
 
-for command in (*commands.FIRST, *inputs.ALL, *commands.LAST):
+for command in (
+    *making.ALL,
+    looking.plan,
+    looking.list_,
+    looking.show,
+    *writing.FIRST,
+    *inputs.ALL,
+    *delivering.ALL,
+    *writing.LAST,
+    *delivering.LAST,
+    *writing.LEAST,
+):
     cli.add_command(command)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -17,10 +18,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from imagefactory.log import Progress
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
-from imagefactory.run import Stop
+from imagefactory.system.log import Progress
+from imagefactory.system.processes import Stop
 
 
 @contextlib.contextmanager
@@ -84,7 +85,7 @@ class PlainProgress:
         if self._folds:
             _write(f"::group::{name}", *(f" {line}" for line in lines), "::endgroup::")
             return
-        now, key = int(time.time()), f"log_{id.replace('-', '_')}"
+        now, key = int(time.time()), re.sub(r"\W+", "_", f"log_{id}").rstrip("_")
         start = f"\x1b[0Ksection_start:{now}:{key}[collapsed=true]\r\x1b[0K{name}"
         _write(start, *lines, f"\x1b[0Ksection_end:{now}:{key}\r\x1b[0K")
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from imagefactory.model.lock import LockFile
 from imagefactory.model.recipe import BaseImage, Recipe
-from imagefactory.model.report import Report
-from imagefactory.model.site import SiteFile
+from imagefactory.model.report import History, Report
+from imagefactory.model.settings import SiteFile
 
 _KINDS: dict[str, type[BaseModel]] = {
     "recipe": Recipe,
@@ -17,11 +17,14 @@ _KINDS: dict[str, type[BaseModel]] = {
     "lock": LockFile,
     "site": SiteFile,
     "report": Report,
+    "history": History,
 }
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a kind of file: recipe, base, lock, site or report."""
+    """The JSON Schema (draft 2020-12) of a kind of file: recipe, base, lock, site, report or
+    history.
+    """
     schema = _KINDS[kind].model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_close(schema)}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagefactory.errors import FactoryError
-from imagefactory.workspace import find_workspace
+from imagefactory.system.workspace import find_workspace
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -24,6 +24,46 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     except FactoryError:
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class Kind(click.ParamType):  # type: ignore[type-arg]  # generic in some releases
+    """A kind of image, as the register has them when the command runs."""
+
+    name = "kind"
+    others: tuple[str, ...] = ()
+
+    def choices(self) -> list[str]:
+        """The words that may be given."""
+        from imagefactory.targets.register import lines
+
+        return [*(line.name for line in lines("image")), *self.others]
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(self.choices())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value not in self.choices():
+            self.fail(f"{value!r} is not one of {', '.join(self.choices())}", param, ctx)
+        return value
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in self.choices() if word.startswith(incomplete)]
+
+
+class Kinds(Kind):
+    """One kind of image, or all of them: a list."""
+
+    others = ("all",)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, list):
+            return value
+        chosen = super().convert(value, param, ctx)
+        return [word for word in self.choices() if word != "all"] if chosen == "all" else [chosen]
 
 
 class _Place(click.Path):

@@ -8,18 +8,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imagefactory import retry
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
-from imagefactory.faults import network_words
 from imagefactory.inputs.fetching import fetch_checked
-from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.inputs.kind import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import CondaFile, Stage
 from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.records import remove_tree
-from imagefactory.redact import redact
-from imagefactory.run import stream
+from imagefactory.system import retry
+from imagefactory.system.faults import network_words
+from imagefactory.system.files import remove_tree
+from imagefactory.system.processes import stream
+from imagefactory.system.redact import redact
 
 PREFIX = "/opt/conda"
 _PLATFORMS = {"linux/amd64": "linux-64", "linux/arm64": "linux-aarch64"}

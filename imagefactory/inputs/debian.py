@@ -11,14 +11,14 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from imagefactory import retry
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
-from imagefactory.faults import network_words
-from imagefactory.inputs.protocol import Means
+from imagefactory.inputs.kind import Means
 from imagefactory.model.lock import AptFile, Lock, StageLock
 from imagefactory.model.recipe import BaseImage
-from imagefactory.run import run, stream, which
-from imagefactory.site import Site
+from imagefactory.system import retry
+from imagefactory.system.faults import network_words
+from imagefactory.system.processes import run, stream, which
+from imagefactory.system.site import Site
 
 _URI = re.compile(r"^'([^']+)' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 _ADDRESS = re.compile(r"\b(?:https?|file|copy):/[^\s\]]*")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from imagefactory import retry
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
-from imagefactory.inputs.protocol import Means
+from imagefactory.inputs.kind import Means
 from imagefactory.model.expected import Expected
-from imagefactory.site import Address
+from imagefactory.system import retry
+from imagefactory.system.site import Address
 
 T = TypeVar("T")
 

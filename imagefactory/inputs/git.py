@@ -6,10 +6,10 @@ import tarfile
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, NetworkFault
-from imagefactory.faults import network_words
-from imagefactory.inputs.protocol import Means
-from imagefactory.redact import redact
-from imagefactory.run import run, stream
+from imagefactory.inputs.kind import Means
+from imagefactory.system.faults import network_words
+from imagefactory.system.processes import run, stream
+from imagefactory.system.redact import redact
 
 _NETWORK = network_words(
     r"timed out",

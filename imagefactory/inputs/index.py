@@ -9,9 +9,9 @@ from packaging.utils import canonicalize_name
 
 from imagefactory.errors import Gone
 from imagefactory.inputs.fetching import from_mirrors
-from imagefactory.inputs.protocol import Means
+from imagefactory.inputs.kind import Means
 from imagefactory.model.recipe import PipIndex
-from imagefactory.site import Address
+from imagefactory.system.site import Address
 
 if TYPE_CHECKING:
     from pypi_simple import ProjectPage

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from imagefactory.errors import BuildFailed
 from imagefactory.inputs.fetching import fetch_checked, from_mirrors
 from imagefactory.inputs.git import tree_archive
-from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
+from imagefactory.inputs.kind import Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import SourceFile, Stage
 from imagefactory.model.recipe import Source
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.site import Address
-from imagefactory.store import file_sha256
+from imagefactory.system.site import Address
+from imagefactory.system.store import file_sha256
 
 
 class Sources:

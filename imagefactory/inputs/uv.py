@@ -14,14 +14,14 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from imagefactory import retry
 from imagefactory.errors import BuildFailed, NetworkFault
-from imagefactory.faults import network_words
 from imagefactory.inputs.index import client_default, default_index, index_of
-from imagefactory.inputs.protocol import Means
+from imagefactory.inputs.kind import Means
 from imagefactory.inputs.wheels import Target, best_wheel
 from imagefactory.model.recipe import PipIndex
-from imagefactory.run import stream
+from imagefactory.system import retry
+from imagefactory.system.faults import network_words
+from imagefactory.system.processes import stream
 
 _NETWORK = network_words(
     r"timed out",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BadFiles, BadInput
-from imagefactory.fresh import Mark, mark_of
 from imagefactory.model.lock import FILES, KINDS, Lock, LockedFile, LockFile, Stage, StageLock
-from imagefactory.records import write_file
-from imagefactory.workspace import Workspace
+from imagefactory.system.files import write_file
+from imagefactory.system.fresh import Mark, mark_of
+from imagefactory.system.workspace import Workspace
 from imagefactory.yamlfiles import dump, load
 
 _SCALE = 20  # some 50 000 files

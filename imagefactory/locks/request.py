@@ -9,7 +9,7 @@ from typing import Any
 from imagefactory.model.lock import Lock
 from imagefactory.model.recipe import BuildInputs, channel_address
 from imagefactory.model.spec import BaseDefinition, ImageDefinition
-from imagefactory.site import Site
+from imagefactory.system.site import Site
 
 LOCKER = 1
 """Raised when the same request would be resolved in another way."""

@@ -1,4 +1,7 @@
-"""``build/<identifier>/report.json``: what was built, from what, how long it took, and how it tested."""
+"""``report.json`` and ``history.json``: what was made, of what, how long it took and how it tested.
+
+One schema serves every kind of target.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,13 @@ class StepReport(_Record):
 
 
 class TestReport(_Record):
-    """One test of one image format. ``reason`` says why it failed or was not run."""
+    """One test. ``reason`` says why it failed or was not run."""
 
     __test__ = False
 
     name: str
     kind: Literal["smoke", "contract"]
-    format: Literal["oci", "sif", "vm"] = "oci"
-    options: str = Field(default="", description="words that Apptainer was given")
+    options: str = Field(default="", description="words that the engine was given beside the usual ones")
     status: Literal["passed", "failed", "not-run"]
     reason: str = ""
     seconds: float = 0.0
@@ -36,9 +38,7 @@ class TestReport(_Record):
     @property
     def title(self) -> str:
         """What was tested, in words."""
-        if self.format == "oci":
-            return f"{self.kind} test {self.name}"
-        return f"{self.kind} test {self.name} ({' '.join((self.format.upper(), self.options)).strip()})"
+        return f"{self.kind} test {self.name}" + (f" ({self.options})" if self.options else "")
 
 
 class Acceptance(_Record):
@@ -51,59 +51,80 @@ class Acceptance(_Record):
     when: str = ""
 
 
-class SifReport(_Record):
-    """The SIF file of an image, as last made: ``file`` is its name beside this report, ``sha256`` and
-    ``bytes`` are the file's. It was made from the OCI image with the digest ``made_from``.
-    """
+class NeedReport(_Record):
+    """A target that this one was made of, as it was then."""
 
-    status: Literal["passed", "failed"]
-    file: str = Field(description="empty when not kept")
-    made_from: str
-    converter: int = Field(description="version of what makes SIF files of OCI images")
-    sha256: str
-    bytes: int
-    built: str = Field(description="end of the build, UTC, ISO 8601")
-    steps: tuple[StepReport, ...]
-    tests: tuple[TestReport, ...]
-    tests_digest: str
-    engines: dict[str, str]
+    kind: str
+    id: str
+    input_digest: str
+    digest: str
+
+
+class PublishedPlace(_Record):
+    """Where it can be had from: an address, the digest that it has there, and since when (UTC, ISO 8601)."""
+
+    where: str
+    digest: str
+    when: str
+
+
+Status = Literal["passed", "failed"]
 
 
 class Report(_Record):
-    """One image, as last built. ``bytes`` counts the compressed layers, as they are pulled."""
+    """One target, as last made."""
 
-    schema_version: Literal[1] = 1
-    id: str
+    schema_version: Literal[2] = 2
+    kind: str = Field(description="kind of target, such as oci")
+    id: str = Field(description="the image, or base image, that it is of")
     title: str
-    version: str
-    status: Literal["passed", "failed"]
-    reference: str = Field(description="name of the image in the engine; empty when not kept")
-    input_digest: str = Field(
-        description="sha256 over all that the recipe, its base image and the factory decide of the image"
+    version: str = Field(description="of the application; empty for a base image")
+    status: Status
+    reference: str = Field(default="", description="its name in an engine; empty when not kept there")
+    file: str = Field(
+        default="", description="where it stands below build/<id>/; empty when not kept as a file or folder"
     )
+    input_digest: str = Field(description="sha256 over all that decides what it is")
     tests_digest: str = Field(description="sha256 over everything that decides the tests")
-    image_digest: str = Field(description="digest of the OCI manifest")
-    bytes: int
+    digest: str = Field(description="of the OCI manifest, or of the file")
+    bytes: int = Field(description="its size as people fetch it")
     built: str = Field(description="end of the build, UTC, ISO 8601")
+    seconds: float = Field(description="wall-clock time of making and testing it")
     steps: tuple[StepReport, ...]
     tests: tuple[TestReport, ...]
     engines: dict[str, str] = Field(description="name and version of each engine used")
+    needs: tuple[NeedReport, ...] = ()
+    commands: tuple[str, ...] = Field(default=(), description="what an image is for its users")
+    environment: dict[str, str] = Field(default={}, description="variables that an image sets")
+    path: tuple[str, ...] = Field(default=(), description="folders of its own programs")
     stand_ins: tuple[str, ...] = Field(
         default=(), description="names of inputs that are not the true software"
     )
     licence_accepted: Acceptance | None = None
-    sif: SifReport | None = None
+    published: tuple[PublishedPlace, ...] = ()
     ingredients: dict[str, Any] = Field(description="what the input digest was computed from")
 
+    @property
+    def kept(self) -> bool:
+        """Whether it passed and has its name."""
+        return bool(self.reference or self.file)
 
-class BaseReport(_Record):
-    """``build/bases/<name>/report.json``: a base image, as last made."""
+
+class PastReport(_Record):
+    """What is remembered of a former report. Times in seconds, sizes in bytes."""
+
+    built: str
+    version: str
+    status: Status
+    input_digest: str
+    digest: str
+    bytes: int
+    seconds: float
+    tests: dict[str, int] = Field(description="how many passed, failed and were not run")
+
+
+class History(_Record):
+    """Former reports of a target and the last one, the oldest first; the oldest are forgotten."""
 
     schema_version: Literal[1] = 1
-    name: str
-    definition_digest: str
-    image_digest: str
-    bytes: int
-    built: str
-    steps: tuple[StepReport, ...]
-    engines: dict[str, str]
+    reports: tuple[PastReport, ...] = ()

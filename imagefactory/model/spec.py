@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NewType
+from typing import NewType
 
 from imagefactory.model.lock import Lock
 from imagefactory.model.recipe import (
@@ -16,8 +16,6 @@ from imagefactory.model.recipe import (
     SmokeTest,
     Terms,
 )
-
-Format = Literal["oci", "sif"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +79,33 @@ class BaseDefinition:
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltBase:
-    """A base image that exists: ``layout`` is an OCI image layout, ``digest`` its manifest's.
+class BaseSpec:
+    """All that decides what is in a base image."""
 
-    ``epoch`` is its date, in seconds since 1970; steps of images on it run under that date.
-    """
-
-    name: str
-    digest: str
-    layout: str
-    published: str
-    epoch: int
+    base: BaseDefinition
+    lock: Lock
 
     @property
-    def reference(self) -> str:
-        """The name by digest under which builds know it."""
-        return f"imagefactory/{self.name}@{self.digest}"
+    def name(self) -> str:
+        return self.base.base.name
+
+    @property
+    def title(self) -> str:
+        return self.base.base.title
+
+    @property
+    def published(self) -> str:
+        """The name under which something like it can be had from a registry."""
+        return self.base.base.published
+
+    @property
+    def platform(self) -> str:
+        return self.base.platform
+
+    @property
+    def epoch(self) -> int:
+        """Its date, in seconds since 1970; steps of images on it run under that date."""
+        return self.base.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +113,26 @@ class ImageSpec:
     """All that decides what is in an image. The same spec renders to the same bytes."""
 
     image: ImageDefinition
-    base: BuiltBase
+    base: BaseSpec
     lock: Lock
-    base_lock: Lock
-    platform: str
-    epoch: int
     source: str
 
+    @property
+    def name(self) -> str:
+        return self.image.id
 
-@dataclass(frozen=True, slots=True)
-class BuildContext:
-    """The rendered files of one build, and the digest of all that went into it."""
+    @property
+    def title(self) -> str:
+        return self.image.title
 
-    files: tuple[File, ...]
-    input_digest: str
-    ingredients: Mapping[str, Any]
+    @property
+    def platform(self) -> str:
+        return self.base.platform
+
+    @property
+    def epoch(self) -> int:
+        """The image's date, in seconds since 1970."""
+        return max(self.image.folder.epoch, self.base.epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +146,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A built image: ``reference`` finds it in its engine, ``digest`` is its manifest's."""
+    """What was made of a target, a candidate until its tests have passed.
 
-    id: str
-    format: Format
-    reference: str
+    It is a ``path`` (a file or folder of this machine) or has a ``reference`` (a name in an engine), or both.
+    ``digest`` is its manifest's where it is an OCI image, else the file's, as ``sha256:…``. ``bytes`` is its
+    size as people fetch it.
+    """
+
     digest: str
     bytes: int
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = ()
+    path: str = ""
+    reference: str = ""
 
 
 TestedArtifact = NewType("TestedArtifact", Artifact)

@@ -1,18 +1,18 @@
-"""What to build, and why: definitions in, verdicts out."""
+"""What to make, and why: definitions in, a graph of targets and verdicts out."""
 
-from imagefactory.plan.bases import judge_base, made_base
-from imagefactory.plan.judge import Verdict, cluster_digest, judge, judge_sif, tests_digest
+from imagefactory.plan.judge import Verdict, judge, judge_one
+from imagefactory.plan.resolve import Graph, Resolver, targets_of_base, targets_of_image
 from imagefactory.plan.select import Selection, known_names, select
 
 __all__ = [
+    "Graph",
+    "Resolver",
     "Selection",
     "Verdict",
-    "cluster_digest",
     "judge",
-    "judge_base",
-    "judge_sif",
+    "judge_one",
     "known_names",
-    "made_base",
     "select",
-    "tests_digest",
+    "targets_of_base",
+    "targets_of_image",
 ]

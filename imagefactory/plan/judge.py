@@ -1,101 +1,97 @@
-"""Is an image up to date, and if not, why."""
+"""What is to be done, and why: decided over the whole graph, from digests, before anything is made."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from imagefactory.model.report import Report
-from imagefactory.model.spec import BuildContext, ImageDefinition
-from imagefactory.testing.cluster import CLUSTER_VERSION
-from imagefactory.testing.contract import CONTRACT_VERSION
+from imagefactory.model.target import Target, TargetId, Unlocked
+from imagefactory.plan.resolve import Graph
+from imagefactory.targets.register import called
 
 Action = Literal["build", "test", "nothing"]
+Last = Callable[[TargetId], Report | None]
+Missing = Callable[[Target, Report], str]
 
-# Shown only when nothing else explains the change, for they follow from the others or from the factory.
-_RENDERED = ("Dockerfile", "environment.sh", "home.sh", "entrypoint.sh")
-_CONSEQUENCES = (*_RENDERED, "revision", "date")
-_GENERATED = ("steps/", "download/")
-_FILES = ("install.sh", "files/", *_GENERATED)
+# How ingredients are named decides how a change of one is told.
+MADE_OF = "made of "
+WRITTEN = "file "
+RENDERED = "rendered "
+_FOLLOW = ("inputs", "revision", "date")  # from others, or from the recipe's last commit
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be done for an image, and the reasons, each a short text."""
+    """What is to be done about a target, and the reasons, each a short text."""
 
     action: Action
     reasons: tuple[str, ...]
 
 
 def judge(
-    image: ImageDefinition,
-    context: BuildContext,
-    report: Report | None,
-    exists: Callable[[str, str], bool],
-) -> Verdict:
-    """Compare the last report with what would be built now.
+    graph: Graph,
+    wanted: Collection[TargetId],
+    last: Last,
+    missing: Missing,
+    *,
+    anew: str = "",
+) -> dict[TargetId, Verdict]:
+    """A verdict for each target of a graph. ``last`` gives a target's last report; ``missing`` says why what
+    was kept then can't be used; ``anew`` is a reason to make what is ``wanted`` in any case.
 
-    ``exists`` tells whether an engine still has the image of a name and digest.
+    What only others need is made only where one of them is.
     """
+    verdicts: dict[TargetId, Verdict] = {}
+    for id, target in graph.items():
+        if anew and id in wanted and isinstance(target, Target):
+            verdicts[id] = Verdict("build", (anew,))
+        else:
+            verdicts[id] = judge_one(target, graph, last, missing)
+    needed: set[TargetId] = set()
+    for id in reversed(list(graph)):
+        if verdicts[id].action != "nothing" and not (id in wanted or id in needed):
+            verdicts[id] = Verdict("nothing", ("nothing needs it now",))
+        if verdicts[id].action != "nothing":
+            needed.update(graph[id].needs)
+    return verdicts
+
+
+def judge_one(target: Target | Unlocked, graph: Graph, last: Last, missing: Missing) -> Verdict:
+    """The verdict on one target, as far as it and what it needs say."""
+    if isinstance(target, Unlocked):
+        return Verdict("build", (target.reason,))
+    report = last(target.id)
     if report is None:
-        return Verdict("build", ("it was never built here",))
-    if report.input_digest != context.input_digest:
-        return Verdict("build", tuple(explain(report.ingredients, context.ingredients)))
+        return Verdict("build", ("it was never made here",))
+    if report.input_digest != target.input_digest:
+        return Verdict("build", tuple(explain(report.ingredients, target.ingredients)))
     if report.status == "failed":
         return Verdict("build", ("its tests failed last time",))
-    if not exists(report.reference, report.image_digest):
-        return Verdict("build", (f"the engine no longer has it as {report.reference}",))
-    if report.tests_digest != tests_digest(image):
-        return Verdict("test", ("its tests changed",))
-    return Verdict("nothing", ("nothing changed since it was built and tested",))
-
-
-def judge_sif(image: ImageDefinition, report: Report | None, converter: int, folder: Path) -> Verdict:
-    """What is to be done for the SIF file of an image that is up to date itself, and why.
-
-    ``converter`` is the version of what would make it; ``folder`` is where the file is.
-    """
-    sif = report.sif if report else None
-    if report is None or sif is None:
-        return Verdict("build", ("it was never made here",))
-    if sif.made_from != report.image_digest:
-        return Verdict(
-            "build", (f"the image moved {_digest(sif.made_from)} → {_digest(report.image_digest)}",)
-        )
-    if sif.converter != converter:
-        return Verdict("build", (f"SIF files are made in another way now ({sif.converter} → {converter})",))
-    if sif.status == "failed":
-        return Verdict("build", ("its tests failed last time",))
-    file = folder / sif.file
-    if not file.is_file() or file.stat().st_size != sif.bytes:
-        return Verdict("build", (f"{sif.file} is gone or not whole",))
-    if sif.tests_digest != cluster_digest(image):
+    reason = missing(target, report) or _came_out_otherwise(target, graph, report, last)
+    if reason:
+        return Verdict("build", (reason,))
+    if report.tests_digest != target.tests_digest:
         return Verdict("test", ("its tests changed",))
     return Verdict("nothing", ("nothing changed since it was made and tested",))
 
 
-def cluster_digest(image: ImageDefinition) -> str:
-    """sha256 over everything that decides the outcome of the tests of an image's SIF file."""
-    facts = [CLUSTER_VERSION, tests_digest(image), image.needs.mpi, image.needs.gpu is not None]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def tests_digest(image: ImageDefinition) -> str:
-    """sha256 over everything that decides the outcome of the tests of one image."""
-    tests = [test.model_dump(mode="json") for test in image.tests]
-    files = [[f.path, f.mode, hashlib.sha256(f.data).hexdigest()] for f in image.folder.tests]
-    facts = [CONTRACT_VERSION, tests, files, list(image.commands), dict(image.environment)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _came_out_otherwise(target: Target, graph: Graph, report: Report, last: Last) -> str:
+    """Whether what it was made of was made again since, of the same ingredients, and is another now."""
+    made_of = {TargetId(need.kind, need.id): need.digest for need in report.needs}
+    for id in target.needs:
+        need, now = graph[id], last(id)
+        current = isinstance(need, Target) and now is not None and now.input_digest == need.input_digest
+        if current and now and now.status == "passed" and made_of.get(id, now.digest) != now.digest:
+            return f"{called(id)} came out otherwise: {_short(made_of[id])} → {_short(now.digest)}"
+    return ""
 
 
 def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two sets of ingredients, in words."""
     changed = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
-    telling = [n for n in changed if n not in _CONSEQUENCES and not n.startswith(_GENERATED)]
+    telling = [name for name in changed if name not in _FOLLOW and not name.startswith(RENDERED)]
     if not telling and "revision" in changed:
         return [f"the recipe's last commit is now {_plain(new.get('revision'))}"]
     reasons = [_difference(name, old.get(name), new.get(name)) for name in telling or changed]
@@ -103,11 +99,13 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _difference(name: str, old: Any, new: Any) -> str:
-    if name.startswith("base image "):
-        return f"{name} moved {_digest(old)} → {_digest(new)}" if old and new else f"now on {name}"
-    if name.startswith(_FILES) or name in _RENDERED:
-        verb = "is new" if old is None else "was removed" if new is None else "changed"
-        return f"{name} {verb}"
+    if name.startswith(MADE_OF):
+        what = name.removeprefix(MADE_OF)
+        return f"{what} moved {_short(old)} → {_short(new)}" if old and new else f"now on {what}"
+    for prefix in (WRITTEN, RENDERED):
+        if name.startswith(prefix):
+            verb = "is new" if old is None else "was removed" if new is None else "changed"
+            return f"{name.removeprefix(prefix)} {verb}"
     if isinstance(old, list) and isinstance(new, list):
         return f"{name}: {', '.join(_additions(old, new)) or 'another order'}"
     if isinstance(old, dict) and isinstance(new, dict):
@@ -121,7 +119,7 @@ def _additions(old: list[Any], new: list[Any]) -> Iterator[str]:
     yield from (f"- {item}" for item in old if item not in new)
 
 
-def _digest(digest: str) -> str:
+def _short(digest: str) -> str:
     return f"{digest.removeprefix('sha256:')[:8]}…"
 
 

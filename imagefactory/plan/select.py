@@ -7,11 +7,11 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from imagefactory.bases import base_names
+from imagefactory.definitions.bases import base_names
+from imagefactory.definitions.recipes import load_images, recipe_names
 from imagefactory.errors import BadFiles, BadInput
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.recipes import load_images, recipe_names
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

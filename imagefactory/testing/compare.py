@@ -46,8 +46,11 @@ _NOISE = tuple(
 )
 
 
-def difference(expected: str, found: str, again: Callable[[], str], varies: Sequence[str] = ()) -> str:
-    """What ``found`` says otherwise than ``expected``, in words; nothing where they agree.
+def difference(
+    expected: str, found: str, again: Callable[[], str], varies: Sequence[str] = (), where: str = "Docker"
+) -> str:
+    """What ``found`` says otherwise than ``expected``, which was said by ``where``, in words; nothing where
+    they agree.
 
     ``again`` runs the test that said ``expected`` once more; lines that match ``varies`` may differ.
     """
@@ -64,7 +67,7 @@ def difference(expected: str, found: str, again: Callable[[], str], varies: Sequ
     added = [line for line in (theirs - ours) if _shape(line) not in unsteady]
     parts = []
     if missing:
-        parts.append(f"only Docker's output has {_some(missing)}")
+        parts.append(f"only {where}'s output has {_some(missing)}")
     if added:
         parts.append(f"only this one's has {_some(added)}")
     return "; ".join(parts)

@@ -13,9 +13,7 @@ from imagefactory.testing.subject import Call, Mount, Outcome, Subject
 LAST_LINES = 5
 
 
-def smoke_test(
-    subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...], options: tuple[str, ...] = ()
-) -> tuple[TestReport, str]:
+def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> tuple[TestReport, str]:
     """Run ``test`` and look at what came of it: the report, and all that it wrote, in words.
 
     Raises only what the engine raises.
@@ -28,7 +26,6 @@ def smoke_test(
             time_limit=test.time_limit,
             memory_limit=test.memory_limit,
             write_limit=test.write_limit,
-            options=options,
         )
     )
     measures: dict[str, float] = {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 MIB = 1 << 20
 
@@ -28,8 +28,7 @@ class Call:
 
     It runs on a read-only root without network; its working folder is empty, writable and bounded.
     ``expect`` names files in that folder whose sizes are wanted afterwards; ``environment`` is what its
-    caller sets. On a cluster, ``options`` are words for Apptainer, and ``through`` tells how the command
-    starts: by itself or through the run script; or the image's own test or help is asked for.
+    caller sets.
     """
 
     command: Sequence[str]
@@ -41,8 +40,6 @@ class Call:
     write_limit: int = 16 * MIB
     in_folder: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
-    options: tuple[str, ...] = ()
-    through: Literal["exec", "run", "test", "run-help"] = "exec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +53,13 @@ class Outcome:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One path in one layer, without its leading slash.
-
-    ``head`` holds the first bytes of a regular file, and all of dpkg's status file; ``capable`` says
-    that running the file gives it Linux capabilities.
-    """
-
-    path: str
-    mode: int
-    is_file: bool
-    head: bytes = b""
-    capable: bool = False
-
-
 class Subject(Protocol):
     """An image under test."""
 
     local: bool  # whether the engine sees this machine's folders
 
     def run(self, call: Call) -> Outcome:
-        """Run one command in a fresh container that is gone afterwards."""
+        """Run one command in a fresh start of the image, of which nothing is left afterwards."""
 
     def labels(self) -> Mapping[str, str]:
         """The image's labels."""
-
-    def settings(self) -> str:
-        """The image's whole configuration and history, as text."""
-
-    def knows_base(self) -> bool:
-        """Whether it can be told which layers the base image brought."""
-
-    def entries(self) -> Iterator[Entry]:
-        """Every path of every layer above the base image's, with those that a later layer deletes."""

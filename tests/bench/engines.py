@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from imagefactory.backends.apptainer import ApptainerBackend
-from imagefactory.backends.docker import DockerBackend
 from imagefactory.cli.progress import PlainProgress
-from imagefactory.log import Log
-from imagefactory.run import Stop
+from imagefactory.system.log import Log
+from imagefactory.system.processes import Stop
+from imagefactory.targets.oci import DockerBackend
+from imagefactory.targets.sif import ApptainerBackend
 from tests.bench.measure import Row
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from imagefactory.bases import host_platform, load_base
+from imagefactory.definitions.bases import host_platform, load_base
+from imagefactory.definitions.recipes import load_images, new_recipe
 from imagefactory.locks import base_lock_file, image_request, lock_file, read_locks, write_locks
 from imagefactory.model.lock import AptFile, Lock, StageLock
-from imagefactory.recipes import load_images, new_recipe
-from imagefactory.site import Site
-from imagefactory.workspace import Workspace
+from imagefactory.system.site import Site
+from imagefactory.system.workspace import Workspace
 
 BASE = "debian-12"
 

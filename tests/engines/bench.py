@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("imagefactory"))

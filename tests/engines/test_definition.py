@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from imagefactory.backends.apptainer import ApptainerBackend
+from imagefactory.definitions.recipes import load_images
 from imagefactory.model.spec import Artifact
-from imagefactory.recipes import load_images
-from imagefactory.run import Stop
+from imagefactory.system.processes import Stop
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.sif import ApptainerBackend
 from imagefactory.testing import CONTAINED, smoke_test
 from imagefactory.testing.subject import Mount
-from imagefactory.workspace import Workspace
 from tests.engines.bench import Bench
 from tests.engines.cluster import apptainer
 from tests.upstreams.repository import make_repository

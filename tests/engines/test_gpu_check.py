@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagefactory.backends.docker.render import render
+from imagefactory.targets.oci.render import render
 from tests.unit.samples import everything, spec
 
 FULL = "driver_version,compute_cap,name"

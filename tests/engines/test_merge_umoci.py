@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagefactory.backends.common.merge import write_merged
-from imagefactory.backends.common.oci import OciArchive
+from imagefactory.targets.common.archive import OciArchive
+from imagefactory.targets.common.merge import write_merged
 
 KINDS = {
     "file": tarfile.REGTYPE,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.backends.apptainer.engine import nvidia
+from imagefactory.targets.sif.engine import nvidia
 from tests.engines.bench import NAP, REPOSITORY, Bench, docker, inspect, running, wait_for
 from tests.engines.cluster import ORDINARY, apptainer, as_cluster_user
 
@@ -177,11 +177,11 @@ def test_without_apptainer_a_build_says_what_to_do_before_it_starts(bench: Bench
 
 def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path: Path) -> None:
     """In another folder, at another time, with another umask and language; and Apptainer runs it."""
-    from imagefactory.backends.apptainer import ApptainerBackend
-    from imagefactory.backends.docker import DockerBackend
     from imagefactory.cli.progress import PlainProgress
-    from imagefactory.log import Log
-    from imagefactory.run import Stop
+    from imagefactory.system.log import Log
+    from imagefactory.system.processes import Stop
+    from imagefactory.targets.oci import DockerBackend
+    from imagefactory.targets.sif import ApptainerBackend
 
     bench, image = built
     first = sif_of(*built)
@@ -206,10 +206,10 @@ def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path:
 CONVERT = """
 import sys
 from pathlib import Path
-from imagefactory.backends.apptainer.convert import convert
+from imagefactory.targets.sif.convert import convert
 from imagefactory.cli.progress import PlainProgress
-from imagefactory.log import Log
-from imagefactory.run import Stop
+from imagefactory.system.log import Log
+from imagefactory.system.processes import Stop
 archive, digest, target, id = sys.argv[1:]
 folder = Path(target).parent
 log = Log(id, folder / "log", PlainProgress(verbose=False))
@@ -330,8 +330,8 @@ def test_what_breaks_only_on_clusters_is_found(bench: Bench) -> None:
 
 
 def test_a_file_gets_its_name_at_once_and_replaces_its_version(tmp_path: Path) -> None:
-    from imagefactory.backends.apptainer import ApptainerBackend
     from imagefactory.model.spec import Artifact, TestedArtifact
+    from imagefactory.targets.sif import ApptainerBackend
 
     def keep(version: str, digest: str, *stand_ins: str) -> str:
         candidate = tmp_path / "scratch.sif"

@@ -19,11 +19,11 @@ import pytest
 from imagefactory.errors import BuildFailed, Gone, Interrupted, NetworkFault
 from imagefactory.inputs.fetching import fetch_checked
 from imagefactory.model.expected import Expected
-from imagefactory.model.site import SiteFile
-from imagefactory.run import Stop
-from imagefactory.site import Site
-from imagefactory.store import Store
-from imagefactory.web import Web
+from imagefactory.model.settings import SiteFile
+from imagefactory.system.processes import Stop
+from imagefactory.system.site import Site
+from imagefactory.system.store import Store
+from imagefactory.system.web import Web
 from tests.conftest import REPOSITORY
 from tests.upstreams.server import Proxy, Upstream
 
@@ -447,10 +447,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from imagefactory.inputs.fetching import fetch_checked
-from imagefactory.run import Stop
-from imagefactory.site import Site
-from imagefactory.store import Store
-from imagefactory.web import Expected, Web
+from imagefactory.system.processes import Stop
+from imagefactory.system.site import Site
+from imagefactory.system.store import Store
+from imagefactory.system.web import Expected, Web
 url, sha256, folder = sys.argv[1:]
 site, stop = Site(store=Path(folder)), Stop()
 means = SimpleNamespace(

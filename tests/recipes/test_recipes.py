@@ -10,16 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from imagefactory.drive.specs import make_spec, unmade
 
-from imagefactory.backends.docker.render import render
-from imagefactory.bases import load_base
+from imagefactory.definitions.bases import load_base
+from imagefactory.definitions.recipes import load_images, recipe_names
 from imagefactory.inputs.apt import _ASK
 from imagefactory.locks import base_lock_file, lock_file, read_locks
 from imagefactory.model.spec import BaseDefinition, ImageDefinition, ImageSpec
-from imagefactory.pipeline.specs import make_spec, unmade
-from imagefactory.recipes import load_images, recipe_names
-from imagefactory.records import write_files
-from imagefactory.workspace import Workspace
+from imagefactory.system.records import write_files
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.oci.render import render
 from tests.conftest import REPOSITORY
 from tests.unit.samples import base_lock, everything, made_up_lock, spec
 

@@ -31,7 +31,7 @@ def _no_history(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_git(program: str) -> str | None:
         return None if program == "git" else shutil.which(program)
 
-    monkeypatch.setattr("imagefactory.history.which", without_git)
+    monkeypatch.setattr("imagefactory.system.history.which", without_git)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
 
 
@@ -44,7 +44,7 @@ def _no_site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.setattr("imagefactory.redact._secrets", set())
+    monkeypatch.setattr("imagefactory.system.redact._secrets", set())
 
 
 @pytest.fixture(autouse=True)

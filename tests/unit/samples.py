@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from pathlib import Path
 from typing import Any
 
-from imagefactory.bases import base_names, host_platform, load_base
+from imagefactory.definitions.bases import base_names, host_platform, load_base
+from imagefactory.definitions.recipes import load_images, recipe_names
 from imagefactory.locks import base_lock_file, base_request, image_request, lock_file, write_locks
 from imagefactory.model.lock import AptFile, CondaFile, Lock, PipFile, SourceFile, StageLock
 from imagefactory.model.recipe import (
@@ -26,10 +28,13 @@ from imagefactory.model.recipe import (
     Terms,
 )
 from imagefactory.model.report import Report
-from imagefactory.model.spec import BaseDefinition, BuiltBase, File, ImageDefinition, ImageSpec, RecipeFolder
-from imagefactory.recipes import load_images, recipe_names
-from imagefactory.site import Site
-from imagefactory.workspace import Workspace
+from imagefactory.model.spec import BaseDefinition, BaseSpec, File, ImageDefinition, ImageSpec, RecipeFolder
+from imagefactory.model.target import Target, TargetId
+from imagefactory.plan.resolve import make_target
+from imagefactory.system.site import Site
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.oci.render import render
+from imagefactory.targets.register import Kinds
 
 RECIPE = """\
 name: app
@@ -104,11 +109,6 @@ def image(**changes: Any) -> ImageDefinition:
         tests=(SmokeTest(name="runs", command=("hello",)),),
         folder=folder(),
     )
-    return dataclasses.replace(whole, **changes)
-
-
-def base(**changes: Any) -> BuiltBase:
-    whole = BuiltBase("debian-12", "sha256:" + "d" * 64, "layout", "debian:12-slim", 1_700_000_000)
     return dataclasses.replace(whole, **changes)
 
 
@@ -236,19 +236,32 @@ def _conda_files(conda: Conda) -> list[CondaFile]:
     ]
 
 
+def base_spec(**changes: Any) -> BaseSpec:
+    """A base image that is locked."""
+    return dataclasses.replace(BaseSpec(definition(), base_lock()), **changes)
+
+
 def spec(**changes: Any) -> ImageSpec:
     """A spec, with a made-up lock of its image unless there is another."""
     of_image = changes.get("image") or image()
-    whole = ImageSpec(
-        image=of_image,
-        base=base(),
-        lock=made_up_lock(of_image),
-        base_lock=base_lock(),
-        platform="linux/amd64",
-        epoch=1_700_000_000,
-        source="https://example.org/recipes",
-    )
+    whole = ImageSpec(of_image, base_spec(), made_up_lock(of_image), "https://example.org/recipes")
     return dataclasses.replace(whole, **changes)
+
+
+def target(kind: str = "oci", of: ImageSpec | BaseSpec | None = None, **changes: Any) -> Target:
+    """A target of a kind, with the digests that it really has."""
+    chosen = of or (base_spec() if kind == "base" else spec())
+    kinds = Kinds(Workspace(Path("/nowhere")))
+    base = chosen.base.name if isinstance(chosen, ImageSpec) else ""
+    ids = kinds[kind].needs(chosen.name, base)
+    needs = [target(id.kind, chosen.base if id.kind == "base" else chosen) for id in ids]
+    made = make_target(kinds[kind], TargetId(kind, chosen.name), chosen, needs)
+    return dataclasses.replace(made, **changes)
+
+
+def rendered(of: ImageSpec | None = None) -> tuple[File, ...]:
+    """The files of a Docker build."""
+    return render(target("oci", of))
 
 
 def everything(**changes: Any) -> ImageDefinition:
@@ -283,21 +296,24 @@ def file(path: str = "data.txt", data: bytes = b"data", mode: int = 0o644) -> Fi
     return File(path, mode, data)
 
 
-def report(**changes: Any) -> Report:
-    whole = Report(
-        id="app",
-        title="An application",
-        version="1.0",
-        status="passed",
-        reference="imagefactory/app:1.0",
-        input_digest="e" * 64,
-        tests_digest="f" * 64,
-        image_digest="sha256:" + "1" * 64,
-        bytes=1_234_567,
-        built="2024-05-01T12:00:00Z",
-        steps=(),
-        tests=(),
-        engines={"docker": "27.0"},
-        ingredients={},
-    )
-    return whole.model_copy(update=changes)
+def report(of: Target | None = None, **changes: Any) -> Report:
+    """The report of a target that passed."""
+    whole: dict[str, Any] = {
+        "kind": of.id.kind if of else "oci",
+        "id": of.id.name if of else "app",
+        "title": "An application",
+        "version": "1.0",
+        "status": "passed",
+        "reference": "imagefactory/app:1.0",
+        "input_digest": of.input_digest if of else "e" * 64,
+        "tests_digest": of.tests_digest if of else "f" * 64,
+        "digest": "sha256:" + "1" * 64,
+        "bytes": 1_234_567,
+        "built": "2024-05-01T12:00:00Z",
+        "seconds": 12.5,
+        "steps": (),
+        "tests": (),
+        "engines": {"docker": "27.0"},
+        "ingredients": dict(of.ingredients) if of else {},
+    }
+    return Report(**{**whole, **changes})

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from imagefactory.definitions.recipes import load_images
 from imagefactory.errors import BadFiles
-from imagefactory.recipes import load_images
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 from tests.conftest import INSTALL, REPOSITORY
 from tests.unit.samples import RECIPE, named
 
@@ -74,7 +74,7 @@ def test_a_clash_of_image_names_points_at_both(workspace: Make) -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("bases", "no image can be called bases: build/bases/ holds the base images"),
+        ("bundles", "no image can be called bundles: build/bundles/ holds bundles"),
         ("debian-12", "the image debian-12 would have the name of a base image"),
     ],
 )

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from imagefactory.backends.docker import buildx
-from imagefactory.backends.docker.buildx import Request, _Reader, manifest_bytes, read_digest, step_name
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError, NetworkFault
-from imagefactory.log import Log
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
-from imagefactory.run import Stop
+from imagefactory.system.log import Log
+from imagefactory.system.processes import Stop
+from imagefactory.targets.common import buildx
+from imagefactory.targets.common.buildx import Request, _Reader, manifest_bytes, read_digest, step_name
 
 APT, INSTALL, BASE, ASK = "sha256:apt", "sha256:install", "sha256:base", "sha256:ask"
 NAMES = {

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from imagefactory.deliver.bundle import read_bundle
 from imagefactory.errors import BadInput, BuildFailed
-from imagefactory.history import Standing, standing
-from imagefactory.pipeline.bundle import read_bundle
-from imagefactory.site import Site
-from imagefactory.store import Store
+from imagefactory.system.history import Standing, standing
+from imagefactory.system.site import Site
+from imagefactory.system.store import Store
 from tests.unit.samples import RECIPE
 
 DATA = b"an input\n"
@@ -32,7 +32,7 @@ GOOD: dict[str, bytes] = {
     "recipes/app/install.sh": b"#!/bin/sh\n",
     "base_images/debian-12.yaml": b"name: debian-12\n",
     "pyproject.toml": b"",
-    "build/bases/debian-12/oci/index.json": b"{}",
+    "build/debian-12/layout/index.json": b"{}",
     f"store/{SHA256}": DATA,
 }
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from imagefactory.cli.errors import show_error
+from imagefactory.drive.result import Result
+from imagefactory.drive.session import Session
 from imagefactory.errors import (
     BadInput,
     BuildFailed,
@@ -20,10 +22,9 @@ from imagefactory.errors import (
     NetworkFault,
     TestsFailed,
 )
-from imagefactory.pipeline.result import Result
-from imagefactory.pipeline.session import Session
-from imagefactory.records import record_of
-from imagefactory.workspace import Workspace
+from imagefactory.model.target import TargetId
+from imagefactory.system.records import record_of
+from imagefactory.system.workspace import Workspace
 from tests.unit.samples import RECIPE, lock_all, named, report
 
 Call = Callable[..., tuple[int, str, str]]
@@ -148,13 +149,13 @@ def test_a_new_recipe_needs_a_plain_name(call: Call, root: Workspace, name: str)
 
 
 def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
-    record = record_of(root, "app")
-    record.folder.mkdir(parents=True)
-    record.write(report())
+    record_of(root, TargetId("oci", "app")).write(report())
     listed = json.loads(call("list", "--json")[1])
     assert [image["id"] for image in listed] == ["app", "eso-uves", "eso-muse"]
-    assert listed[0]["report"]["image_digest"] == report().image_digest
-    assert listed[1]["report"] is None
+    assert [each["kind"] for each in listed[0]["targets"]] == ["oci", "sif"]
+    assert listed[0]["targets"][0]["report"]["digest"] == report().digest
+    assert "ingredients" not in listed[0]["targets"][0]["report"]
+    assert listed[0]["targets"][1]["report"] is None
     (shown,) = json.loads(call("show", "app", "--json")[1])
     assert (shown["id"], shown["base"], shown["commands"]) == ("app", "debian-12", ["hello"])
     assert "imagefactory/app:1.0" in call("show", "app")[1]
@@ -162,23 +163,43 @@ def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
 
 
 def test_plan_says_why(call: Call) -> None:
-    assert call("plan", "app")[1] == "app: build, base image debian-12 is not made yet\n"
-    (planned,) = json.loads(call("plan", "app", "--json")[1])
-    assert (planned["id"], planned["action"]) == ("app", "build")
-    assert len(planned["input_digest"]) == 64
+    never = "build, it was never made here"
+    assert call("plan", "app")[1] == f"debian-12: {never}\napp: {never}\napp (SIF): {never}\n"
+    planned = json.loads(call("plan", "app", "--json")[1])
+    assert [(each["kind"], each["id"], each["action"]) for each in planned] == [
+        ("base", "debian-12", "build"),
+        ("oci", "app", "build"),
+        ("sif", "app", "build"),
+    ]
+    assert all(len(each["input_digest"]) == 64 for each in planned)
+
+
+def test_every_image_is_planned_and_a_base_image_once(call: Call) -> None:
+    lines = call("plan")[1].splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        *("debian-12", "app", "app (SIF)"),
+        *("eso-uves", "eso-uves (SIF)", "eso-muse", "eso-muse (SIF)"),
+    ]
+    assert call("plan", "debian-12")[1] == "debian-12: build, it was never made here\n"
 
 
 def test_plan_says_what_is_not_locked(call: Call, root: Workspace) -> None:
     file = root.recipes / "app" / "recipe.yaml"
     file.write_text(RECIPE.replace("apt: [hello]", "apt: [hello, cowsay]"))
+    base = "debian-12: build, it was never made here\n"
+
+    def both(reason: str) -> str:
+        return f"app: build, {reason}\napp (SIF): build, {reason}\n"
+
     changed = "its inputs, or its base image's, changed since they were locked"
-    assert call("plan", "app")[1] == f"app: build, {changed}\n"
+    assert call("plan", "app")[1] == base + both(changed)
     (root.recipes / "app" / "lock.yaml").unlink()
-    assert call("plan", "app")[1] == "app: build, its inputs are not locked yet\n"
+    assert call("plan", "app")[1] == base + both("its inputs are not locked yet")
     (root.bases / "debian-12.lock.yaml").unlink()
-    assert call("plan", "app")[1] == "app: build, base image debian-12 is not locked yet\n"
-    (planned,) = json.loads(call("plan", "app", "--json")[1])
-    assert (planned["action"], planned["input_digest"]) == ("build", None)
+    reason = "base image debian-12 is not locked yet"
+    assert call("plan", "app")[1] == f"debian-12: build, {reason}\n" + both(reason)
+    planned = json.loads(call("plan", "app", "--json")[1])
+    assert {(each["action"], each["input_digest"]) for each in planned} == {("build", None)}
 
 
 def test_render_writes_the_same_files_every_time(call: Call, root: Workspace, tmp_path: Any) -> None:
@@ -217,8 +238,8 @@ class Builds:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.results: list[Result] = []
-        monkeypatch.setattr("imagefactory.pipeline.images.build_images", self.run)
-        monkeypatch.setattr("imagefactory.pipeline.images.test_images", self.run)
+        monkeypatch.setattr("imagefactory.drive.tasks.build_targets", self.run)
+        monkeypatch.setattr("imagefactory.drive.tasks.test_images", self.run)
 
     def run(self, session: Session, selection: Any, *more: Any) -> Any:
         if any(isinstance(result.error, Interrupted) for result in self.results):
@@ -249,7 +270,7 @@ def test_the_worst_failure_decides_the_exit_status(
     call: Call, builds: Builds, errors: list[FactoryError | None], status: int, command: str
 ) -> None:
     builds.results = [
-        Result("app", "failed" if error else "build", 1.0, (), None if error else report(), error)
+        Result("app", "failed" if error else "build", 1.0, (), None if error else report(), error, "oci")
         for error in errors
     ]
     found, out, err = call(command, "app")
@@ -261,13 +282,15 @@ def test_the_worst_failure_decides_the_exit_status(
 
 def test_results_for_a_program(call: Call, builds: Builds) -> None:
     builds.results = [
-        Result("app", "build", 1.5, ("it was never built here",), report()),
+        Result("app", "build", 1.5, ("it was never made here",), report(), kind="oci"),
         Result("eso-muse", "failed", 0.5, error=BuildFailed("it failed", hint="mend it")),
     ]
     status, out, _ = call("build", "app", "eso-muse", "--json")
     good, bad = json.loads(out)
     assert status == 1
-    assert (good["id"], good["error"], good["report"]["bytes"]) == ("app", None, 1_234_567)
+    assert (good["id"], good["kind"], good["error"]) == ("app", "oci", None)
+    assert good["report"]["bytes"] == 1_234_567
+    assert bad["kind"] is None
     assert bad["error"] == {"message": "it failed", "hint": "mend it", "exit_status": 1}
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from imagefactory.locks import lock_file
-from imagefactory.store import Store
-from imagefactory.workspace import Workspace
+from imagefactory.system.store import Store
+from imagefactory.system.workspace import Workspace
 from tests.unit.samples import RECIPE, apt_file, lock_all, named
 
 Call = Callable[..., tuple[int, str, str]]
@@ -34,7 +34,7 @@ def root(workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wor
 @pytest.fixture
 def call(root: Workspace, imagefactory: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The command line, with an engine in which nothing was ever left behind."""
-    monkeypatch.setattr("imagefactory.pipeline.images.sweep", lambda workspace, backend: None)
+    monkeypatch.setattr("imagefactory.drive.tasks.sweep", lambda session: None)
     return lambda *words: imagefactory("--root", root.root, *words)
 
 

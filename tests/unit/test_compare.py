@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imagefactory.backends.apptainer.subject import WORK as SIF_WORK
-from imagefactory.backends.docker.subject import WORK as DOCKER_WORK
+from imagefactory.targets.oci.subject import WORK as DOCKER_WORK
+from imagefactory.targets.sif.subject import WORK as SIF_WORK
 from imagefactory.testing import difference
 
 SAME = [

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.testing import contract_tests
+from imagefactory.targets.oci.contract import contract_tests
+from imagefactory.targets.oci.survey import DPKG_STATUS, Entry, survey
 from imagefactory.testing.contract import REQUIRED_LABELS
-from imagefactory.testing.subject import SOMEBODY, Call, Entry, Outcome
-from imagefactory.testing.survey import DPKG_STATUS, survey
+from imagefactory.testing.subject import SOMEBODY, Call, Outcome
 from tests.unit.samples import STAGE, image
 
 KEY = b"-----BEGIN RSA PRIVATE KEY-----\n" + b"MIIE" * 40

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BadInput
-from imagefactory.history import EARLIEST, FEW, Place, Standing, standing, standings
-from imagefactory.run import Finished
+from imagefactory.system.history import EARLIEST, FEW, Place, Standing, standing, standings
+from imagefactory.system.processes import Finished
 
 COMMIT = "a" * 40
 
@@ -30,8 +30,8 @@ def git(monkeypatch: pytest.MonkeyPatch) -> Git:
                 return Finished(status, f"{COMMIT} 1700000000\n", "")
             return Finished(status, log if "log" in argv else changed, "")
 
-        monkeypatch.setattr("imagefactory.history.run", run)
-        monkeypatch.setattr("imagefactory.history.which", lambda program: program)
+        monkeypatch.setattr("imagefactory.system.history.run", run)
+        monkeypatch.setattr("imagefactory.system.history.which", lambda program: program)
         return asked
 
     return answers

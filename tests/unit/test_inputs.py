@@ -15,10 +15,10 @@ from imagefactory.inputs import KINDS, Origin, Staged, Wanted
 from imagefactory.inputs.debian import archives, parse_uris, site_sources
 from imagefactory.model.lock import Lock, StageLock
 from imagefactory.model.recipe import Inputs
-from imagefactory.model.site import SiteFile
+from imagefactory.model.settings import SiteFile
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.site import Site
-from imagefactory.store import Store
+from imagefactory.system.site import Site
+from imagefactory.system.store import Store
 from tests.unit.samples import (
     CONDA,
     PIP,

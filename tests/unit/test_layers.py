@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from imagefactory.backends.docker.layers import entries
+from imagefactory.targets.oci.layers import entries
 from tests.unit.test_merge import archive, layer_bytes
 
 
 def test_what_the_base_image_brought_is_not_read(tmp_path: Path) -> None:
     base, ours = [("etc/old", b"old")], [("etc/new", b"new")]
     digest = f"sha256:{hashlib.sha256(layer_bytes(base)).hexdigest()}"
-    export = [archive(base, ours).getvalue()]
-    assert [(e.path, e.head) for e in entries(export, frozenset(), tmp_path)] == [
+    file = tmp_path / "image.tar"
+    file.write_bytes(archive(base, ours).getvalue())
+    assert [(e.path, e.head) for e in entries(file, frozenset())] == [
         ("etc/old", b"old"),
         ("etc/new", b"new"),
     ]
-    assert [e.path for e in entries(export, frozenset({digest}), tmp_path)] == ["etc/new"]
+    assert [e.path for e in entries(file, frozenset({digest}))] == ["etc/new"]

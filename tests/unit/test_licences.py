@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from imagefactory.drive.licences import accepted, require_acceptance
 from imagefactory.errors import BadInput
 from imagefactory.model.recipe import Terms
-from imagefactory.model.site import SiteFile
+from imagefactory.model.settings import SiteFile
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.pipeline.licences import accepted, require_acceptance
-from imagefactory.site import Site
+from imagefactory.system.site import Site
 from tests.unit.samples import image
 
 TEXT = "https://example.org/licence-1"

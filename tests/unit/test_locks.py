@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from imagefactory.bases import host_platform, load_base
+from imagefactory.definitions.bases import host_platform, load_base
+from imagefactory.definitions.recipes import load_images
 from imagefactory.errors import BadFiles, BadInput
 from imagefactory.locks import base_request, changes, image_request, lock_file, read_locks, write_locks
+from imagefactory.locks.states import base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock, StageLock
 from imagefactory.model.recipe import Conda, Inputs, Pip, SmokeTest
-from imagefactory.model.site import SiteFile
+from imagefactory.model.settings import SiteFile
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.plan.locks import base_lock_state, image_lock_state
-from imagefactory.recipes import load_images
-from imagefactory.site import Site
-from imagefactory.workspace import Workspace
+from imagefactory.system.site import Site
+from imagefactory.system.workspace import Workspace
 from tests.unit.samples import (
     ARCHIVE,
     CONDA,

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import pytest
 
-from imagefactory.backends.common.merge import write_merged
-from imagefactory.backends.common.oci import OciArchive
 from imagefactory.errors import BuildFailed
+from imagefactory.targets.common.archive import OciArchive
+from imagefactory.targets.common.merge import write_merged
 
 Layer = list[tarfile.TarInfo | tuple[str, bytes]]
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imagefactory.definitions.recipes import load_images
 from imagefactory.errors import BadFiles
-from imagefactory.recipes import load_images
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 from tests.conftest import REPOSITORY
 
 RECIPES = {file.parent.name: file.read_bytes() for file in (REPOSITORY / "recipes").glob("*/recipe.yaml")}

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from imagefactory.cli.progress import LiveProgress, PlainProgress, watch
-from imagefactory.log import Progress
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
-from imagefactory.run import Stop
+from imagefactory.system.log import Progress
+from imagefactory.system.processes import Stop
 
 
 def play(progress: Progress) -> None:

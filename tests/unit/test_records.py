@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BuildFailed, DiskFull, Interrupted
+from imagefactory.model.report import TestReport
 from imagefactory.model.spec import File
-from imagefactory.records import Record, remove_tree, write_file, write_files
-from imagefactory.run import Stop
+from imagefactory.system.files import may_write, remove_tree, write_file, write_files
+from imagefactory.system.processes import Stop
+from imagefactory.system.records import REMEMBERED, Record
 from tests.unit.samples import report
 
 
@@ -23,7 +25,7 @@ def never() -> None:
 
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
-    return Record(tmp_path / "build" / "app")
+    return Record(tmp_path / "build" / "app" / "oci")
 
 
 def test_a_report_comes_back_as_it_was_written(record: Record) -> None:
@@ -33,12 +35,44 @@ def test_a_report_comes_back_as_it_was_written(record: Record) -> None:
     assert record.read() == report()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00", b"[]", b'{"schema_version": 2}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\x00", b"[]", b'{"schema_version": 1}'])
 def test_a_report_that_cannot_be_understood_counts_as_none(record: Record, content: bytes) -> None:
     record.folder.mkdir(parents=True)
     record.report_file.write_bytes(content)
     assert record.read() is None
-    assert record.read_base() is None
+
+
+def test_former_reports_are_remembered_up_to_a_bound(record: Record) -> None:
+    assert record.history().reports == ()
+    for number in range(REMEMBERED + 2):
+        record.write(report(bytes=number))
+    past = record.history().reports
+    assert [each.bytes for each in past] == list(range(2, REMEMBERED + 2))
+    tests = (TestReport(name="runs", kind="smoke", status="failed"),)
+    record.write(report(bytes=1, status="failed", tests=tests), made=False)
+    past = record.history().reports
+    assert (len(past), past[-1].status) == (REMEMBERED, "failed")
+    assert past[-1].tests == {"passed": 0, "failed": 1, "not-run": 0}
+
+
+def test_a_damaged_history_begins_again(record: Record) -> None:
+    record.write(report())
+    record.history_file.write_text("{")
+    record.write(report(bytes=2))
+    assert [each.bytes for each in record.history().reports] == [2]
+
+
+def test_those_who_only_read_share_the_lock(record: Record) -> None:
+    other, stop = Record(record.folder), Stop()
+    with (
+        record.locked(never, stop, shared=True),
+        other.locked(never, stop, shared=True),
+        record.if_free() as free,
+    ):
+        assert not free
+    with record.locked(never, Stop()), pytest.raises(Interrupted):  # noqa: SIM117
+        with other.locked(stop.now, stop, shared=True):
+            never()
 
 
 def test_only_one_holds_the_lock(record: Record) -> None:
@@ -107,6 +141,22 @@ def test_a_folder_holds_exactly_what_was_written(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["context"]  # noqa: PTH208
 
 
+def test_a_marked_folder_is_known_again(tmp_path: Path) -> None:
+    folder = tmp_path / "context"
+    assert may_write(folder)
+    write_files(folder, [File("a", 0o644, b"")], mark=True)
+    assert may_write(folder)
+    (folder / "notes").touch()
+    assert not may_write(folder)
+    write_files(folder, [File("a", 0o644, b"")])
+    assert not may_write(folder)
+    (folder / "a").unlink()
+    assert may_write(folder)
+    folder.rmdir()
+    folder.touch()
+    assert not may_write(folder)
+
+
 def test_a_failed_write_leaves_no_draft(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed):
         write_files(tmp_path / "context", [File("a", 0o644, b""), File("a/b", 0o644, b"")])
@@ -157,7 +207,7 @@ def test_another_user_s_files_are_removed_in_a_user_namespace(
     def refuse(path: Path) -> Any:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("imagefactory.records.shutil.rmtree", refuse)
-    monkeypatch.setattr("imagefactory.records.run", lambda argv, **options: asked.append(argv))
+    monkeypatch.setattr("imagefactory.system.files.shutil.rmtree", refuse)
+    monkeypatch.setattr("imagefactory.system.files.run", lambda argv, **options: asked.append(argv))
     remove_tree(tmp_path)
     assert asked == [["unshare", "--map-root-user", "--map-auto", "rm", "-rf", "--", str(tmp_path)]]

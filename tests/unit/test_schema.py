@@ -28,7 +28,7 @@ def validator(kind: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{kind}.json").read_text()))
 
 
-@pytest.mark.parametrize("kind", ["recipe", "base", "lock", "site", "report"])
+@pytest.mark.parametrize("kind", ["recipe", "base", "lock", "site", "report", "history"])
 def test_the_committed_schema_is_current(
     kind: str, imagefactory: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from imagefactory.errors import BadFiles, BadInput
 from imagefactory.plan import known_names, select
-from imagefactory.workspace import Workspace, find_workspace
+from imagefactory.system.workspace import Workspace, find_workspace
 from tests.unit.samples import RECIPE, named
 
 Make = Callable[..., Workspace]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 import struct
@@ -11,16 +12,20 @@ from typing import Any
 
 import pytest
 
-from imagefactory.backends.apptainer.definition import render_definition
-from imagefactory.backends.apptainer.metadata import files_of, metadata_of_image, summary
-from imagefactory.backends.apptainer.sif import Document, system_offset, write_header
-from imagefactory.backends.apptainer.subject import _outcome
-from imagefactory.backends.common.content import labels
+from imagefactory.errors import BuildFailed
 from imagefactory.model.recipe import Inputs, Needs
-from imagefactory.model.report import Report, SifReport
-from imagefactory.plan import cluster_digest, judge_sif
+from imagefactory.model.target import TargetId
+from imagefactory.system.records import Record
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.common.content import labels
+from imagefactory.targets.kind import Kept
+from imagefactory.targets.sif.definition import render_definition
+from imagefactory.targets.sif.header import Document, system_offset, write_header
+from imagefactory.targets.sif.kind import SifKind
+from imagefactory.targets.sif.metadata import files_of, metadata_of_image, summary
+from imagefactory.targets.sif.subject import _outcome
 from imagefactory.testing.subject import Call
-from tests.unit.samples import ARCHIVE, GPU, STAGE, everything, image, report, spec
+from tests.unit.samples import ARCHIVE, GPU, STAGE, everything, image, report, spec, target
 
 DOCUMENTS = (Document("", "definition", b"Bootstrap: docker\n"), Document("x.json", "json", b"{}"))
 
@@ -167,53 +172,56 @@ def test_values_in_a_definition_are_data(value: str) -> None:
     assert len(text.splitlines()) == len(plain.splitlines())
 
 
-def sif_report(**changes: Any) -> SifReport:
-    facts: dict[str, Any] = {
-        "status": "passed",
-        "file": "app.sif",
-        "made_from": "sha256:" + "e" * 64,
-        "converter": 1,
-        "sha256": "f" * 64,
-        "bytes": 4,
-        "built": "2026-01-01T00:00:00Z",
-        "steps": (),
-        "tests": (),
-        "tests_digest": cluster_digest(image()),
-        "engines": {},
-    }
-    return SifReport(**{**facts, **changes})
-
-
-def whole_report(found: SifReport | None) -> Report:
-    return report().model_copy(update={"image_digest": "sha256:" + "e" * 64, "sif": found})
+def kept(folder: Path, **changes: Any) -> Kept:
+    made = report(target("sif"), file="app.sif", bytes=4, **changes)
+    return Kept(SifKind(Workspace(folder)), target("sif"), made, Record(folder / "app" / "sif"))
 
 
 @pytest.mark.parametrize(
-    ("found", "converter", "expected"),
+    ("changes", "reason"),
     [
-        (sif_report(), 1, ("nothing", "nothing changed since it was made and tested")),
-        (None, 1, ("build", "it was never made here")),
-        (sif_report(made_from="sha256:" + "a" * 64), 1, ("build", "the image moved aaaaaaaa… → eeeeeeee…")),
-        (sif_report(), 2, ("build", "SIF files are made in another way now (1 → 2)")),
-        (sif_report(status="failed", file=""), 1, ("build", "its tests failed last time")),
-        (sif_report(file="other.sif"), 1, ("build", "other.sif is gone or not whole")),
-        (sif_report(bytes=5), 1, ("build", "app.sif is gone or not whole")),
-        (sif_report(tests_digest="0"), 1, ("test", "its tests changed")),
+        ({}, ""),
+        ({"file": "other.sif"}, "other.sif is gone or not whole"),
+        ({"bytes": 5}, "app.sif is gone or not whole"),
     ],
 )
-def test_what_is_to_be_done_for_a_file(
-    tmp_path: Path, found: SifReport | None, converter: int, expected: tuple[str, str]
-) -> None:
-    (tmp_path / "app.sif").write_bytes(b"data")
-    verdict = judge_sif(image(), whole_report(found), converter, tmp_path)
-    assert (verdict.action, *verdict.reasons) == expected
+def test_what_was_kept_must_be_there_and_whole(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.sif").write_bytes(b"data")
+    there = kept(tmp_path)
+    there = dataclasses.replace(there, report=there.report.model_copy(update=changes))
+    assert there.kind.missing(there) == reason
 
 
-def test_needs_of_a_cluster_have_the_file_tested_again(tmp_path: Path) -> None:
-    (tmp_path / "app.sif").write_bytes(b"data")
-    for needs in (Needs(mpi=True), Needs(gpu=GPU)):
-        which = dataclasses.replace(image(), needs=needs)
-        assert judge_sif(which, whole_report(sif_report()), 1, tmp_path).action == "test"
+def test_what_was_kept_must_be_what_was_tested(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.sif").write_bytes(b"data")
+    sha256 = hashlib.sha256(b"data").hexdigest()
+    there = kept(tmp_path, digest=f"sha256:{sha256}")
+    there.kind.verify(there)
+    (tmp_path / "app" / "app.sif").write_bytes(b"atad")
+    with pytest.raises(BuildFailed, match=r"app\.sif is damaged: its sha256 is [0-9a-f]{64}, and another"):
+        there.kind.verify(there)
+
+
+def test_a_file_follows_from_its_image_and_from_how_files_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = target("sif")
+    assert ours.needs == (TargetId("oci", "app"),)
+    assert dict(ours.ingredients) == {
+        "converter": 1,
+        "made of OCI image app": target("oci").input_digest,
+    }
+    monkeypatch.setattr("imagefactory.targets.sif.kind.CONVERTER", 2)
+    assert target("sif").input_digest != ours.input_digest
+    assert target("sif").tests_digest == ours.tests_digest
+
+
+def test_needs_of_a_cluster_have_the_file_tested_again() -> None:
+    digests = {
+        target("sif", spec(image=image(needs=needs))).tests_digest
+        for needs in (Needs(), Needs(mpi=True), Needs(gpu=GPU))
+    }
+    assert len(digests) == 3
 
 
 def test_an_archive_is_downloaded_by_the_definition_alone() -> None:

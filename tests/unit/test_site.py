@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from imagefactory.cli.errors import show_error
-from imagefactory.cli.tables import result
+from imagefactory.cli.values import result
+from imagefactory.drive.result import Result
 from imagefactory.errors import BadFiles, BadInput, BuildFailed
-from imagefactory.log import Log
-from imagefactory.model.site import SiteFile
-from imagefactory.pipeline.result import Result
-from imagefactory.redact import redact
-from imagefactory.site import Site, load_site
-from imagefactory.workspace import Workspace
+from imagefactory.model.settings import SiteFile
+from imagefactory.system.log import Log
+from imagefactory.system.redact import redact
+from imagefactory.system.site import Site, load_site
+from imagefactory.system.workspace import Workspace
 
 Make = Callable[..., Workspace]
 
@@ -303,5 +303,5 @@ def test_a_token_in_the_place_of_a_user_name_is_hidden(root: Workspace) -> None:
 def test_of_overlapping_secrets_nothing_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "a" * 8
     known = [secret + "b" * length for length in range(1, 9)]
-    monkeypatch.setattr("imagefactory.redact._secrets", {secret, *known})
+    monkeypatch.setattr("imagefactory.system.redact._secrets", {secret, *known})
     assert redact(f"<{known[-1]}> <{known[0]}> <{secret}>") == "<***> <***> <***>"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from imagefactory.drive.stock import prune_store, stock, verify_store
 from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.locks import base_lock_file
-from imagefactory.pipeline.stock import prune_store, stock, verify_store
-from imagefactory.store import Store, file_sha256, place_file
+from imagefactory.system.store import Store, file_sha256, place_file
 from tests.unit.samples import RECIPE, apt_file, lock_all
 
 DATA = b"an input\n"

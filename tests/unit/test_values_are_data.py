@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagefactory.backends.docker.render import render
+from imagefactory.definitions.recipes import load_images
 from imagefactory.errors import BadFiles
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.recipes import load_images
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 from tests.conftest import INSTALL, REPOSITORY
-from tests.unit.samples import spec
+from tests.unit.samples import rendered, spec
 
 TAME: dict[str, Any] = {
     "name": "app",
@@ -148,8 +147,8 @@ def load(checkout: Workspace, recipe: dict[str, Any]) -> ImageDefinition:
 
 
 def check_rendered(image: ImageDefinition, tame: ImageDefinition) -> None:
-    files = {file.path: file.data.decode() for file in render(spec(image=image)).files}
-    tame_files = {file.path: file.data.decode() for file in render(spec(image=tame)).files}
+    files = {file.path: file.data.decode() for file in rendered(spec(image=image))}
+    tame_files = {file.path: file.data.decode() for file in rendered(spec(image=tame))}
     assert files.keys() == tame_files.keys()
     _check_dockerfile(files["Dockerfile"], tame_files["Dockerfile"], image)
     _check_environment(files["environment.sh"], image)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from imagefactory.definitions.recipes import load_images
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.recipes import load_images
-from imagefactory.workspace import Workspace
+from imagefactory.system.workspace import Workspace
 from tests.unit.samples import RECIPE
 
 Make = Callable[..., Workspace]

@@ -17,8 +17,8 @@ from imagefactory.inputs.index import index_of
 from imagefactory.inputs.uv import Found, Request, _failure, _preferences, _project, _read
 from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, best_wheel, build_requires
 from imagefactory.model.recipe import PipIndex
-from imagefactory.model.site import SiteFile
-from imagefactory.site import Site
+from imagefactory.model.settings import SiteFile
+from imagefactory.system.site import Site
 from tests.unit.samples import PIP
 
 DEBIAN_12 = Target((3, 11), (2, 36), "x86_64")

@@ -325,7 +325,7 @@ class _Quiet(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = _PATIENCE
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # as its parent has it
         pass
 
     def finish(self) -> None:

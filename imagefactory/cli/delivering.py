@@ -1,0 +1,113 @@
+"""The commands that hand something to others: wrappers, bundle, unbundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagefactory.cli import words
+from imagefactory.cli.naming import named_images
+from imagefactory.cli.session import ask_person, conclude, print_json, unwatched, watched
+from imagefactory.errors import BadInput
+from imagefactory.system.workspace import find_workspace
+
+
+@click.command(short_help="Write launchers and module files for researchers.")
+@words.some_names
+@click.option(
+    "--to",
+    required=True,
+    type=words.new_folder,
+    help="Write below this folder, which may be copied or mounted anywhere.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=words.Kind(),
+    help="Run this kind of image; one that is a file is copied there.  [a file where there is one]",
+)
+@words.as_json
+@click.pass_obj
+def wrappers(root: Path, names: tuple[str, ...], to: Path, kind: str | None, as_json: bool) -> None:
+    """Write a launcher for each command of an image, and a module file.
+
+    With DIR/modulefiles in MODULEPATH, a researcher types module load NAME, then the command. It runs in the
+    container as its caller, with the caller's home, working folder, desktop and GPU.
+    """
+    from imagefactory.deliver.launchers import wrap
+    from imagefactory.targets.kind import Launched
+
+    workspace = find_workspace(root)
+    session = unwatched(workspace)
+    kind = kind or session.kinds.having(Launched)[-1].name
+    written = [
+        wrap(workspace, session.resolver, session.kinds, image, kind, to)
+        for image in named_images(workspace, names)
+    ]
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": item.id,
+                    "folder": str(item.folder),
+                    "module": str(item.module),
+                    "commands": list(item.commands),
+                }
+                for item in written
+            ]
+        )
+        return
+    for item in written:
+        count = len(item.commands)
+        click.echo(f"{item.id}: {count} command{'s' if count != 1 else ''} in {item.folder}/bin")
+    click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {written[0].id}")
+
+
+@click.command(short_help="Write all that builds images into one file.")
+@words.some_names
+@click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
+@words.accept_licence
+@words.verbose
+@click.pass_obj
+def bundle(
+    root: Path, names: tuple[str, ...], to: Path | None, accept_licence: tuple[str, ...], verbose: bool
+) -> None:
+    """Write recipe, lock, inputs, base image and rendered files into one file, from which a machine with
+    no network at all builds the same digest: there run imagefactory unbundle FILE.
+    """
+    from imagefactory.cli.text import size
+    from imagefactory.drive.licences import require_acceptance
+    from imagefactory.drive.tasks import bundle_images
+    from imagefactory.plan import select
+    from imagefactory.system.site import load_site
+
+    workspace = find_workspace(root)
+    selection = select(workspace, names)
+    if selection.bases:
+        raise BadInput(f"{selection.bases[0]} is a base image: it goes with the images on it")
+    require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
+    with watched(workspace, verbose) as session:
+        file, count, results = bundle_images(session, selection, to)
+    if file is None:
+        conclude(results, False, table=False)
+    click.echo(f"{file}: {size(count)}")
+
+
+@click.command(short_help="Make a checkout of a bundle.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", type=words.new_folder, help="Folder to make.  [named as the file]")
+def unbundle(file: Path, to: Path | None) -> None:
+    """Take a bundle's inputs into the store, and make a checkout that builds without any network."""
+    from imagefactory.deliver.bundle import read_bundle
+    from imagefactory.system.site import load_site
+    from imagefactory.system.workspace import Workspace
+
+    target = (to or Path(file.name.removesuffix(".tar").removesuffix(".bundle"))).absolute()
+    images = read_bundle(file, target, load_site(Workspace(Path.cwd())))
+    click.echo(f"{target}: {', '.join(images)}; now run")
+    click.echo(f"  imagefactory --root {target} build {' '.join(images)}")
+
+
+ALL = (bundle, unbundle)
+LAST = (wrappers,)

@@ -1,0 +1,82 @@
+"""The commands that look: list, show, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imagefactory.cli import words
+from imagefactory.cli.naming import last_reports, named_images, readable_images
+from imagefactory.cli.session import print_json, unwatched
+from imagefactory.errors import BadFiles, Problem
+from imagefactory.system.workspace import find_workspace
+
+if TYPE_CHECKING:
+    from imagefactory.model.spec import ImageDefinition
+
+
+@click.command("list")
+@words.names
+@words.as_json
+@click.pass_obj
+def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """List images, and how each was last built."""
+    from imagefactory.cli import targets, values
+
+    workspace = find_workspace(root)
+    images, problems = readable_images(workspace, names)
+    reports = {image.id: last_reports(workspace, image) for image in images}
+    if as_json:
+        print_json([values.summary(image, reports[image.id]) for image in images])
+    else:
+        targets.show_list(images, reports)
+    if problems:
+        raise BadFiles(problems)
+
+
+@click.command()
+@words.name
+@words.as_json
+@click.pass_obj
+def show(root: Path, name: str, as_json: bool) -> None:
+    """Show one image: its recipe, and its last build and tests."""
+    from imagefactory.cli import targets, values
+
+    workspace = find_workspace(root)
+    images = named_images(workspace, (name,))
+    if as_json:
+        print_json([values.details(image, last_reports(workspace, image)) for image in images])
+        return
+    for image in images:
+        targets.show_image(image, last_reports(workspace, image))
+
+
+@click.command()
+@words.names
+@words.as_json
+@click.pass_obj
+def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Say what a build would do, and why. Builds nothing. NAME may be a base image too."""
+    from imagefactory.cli import targets, values
+    from imagefactory.drive.tasks import plan_targets
+    from imagefactory.plan import select
+
+    workspace = find_workspace(root)
+    bases: tuple[str, ...] = ()
+    problems: Sequence[Problem] = ()
+    if names:
+        selection = select(workspace, names)
+        images: Sequence[ImageDefinition] = selection.images
+        bases = selection.bases
+    else:
+        images, problems = readable_images(workspace, names)
+    plans = plan_targets(unwatched(workspace), images, bases)
+    if as_json:
+        print_json([values.planned(item) for item in plans])
+    else:
+        targets.show_plan(plans)
+    if problems:
+        raise BadFiles(problems)

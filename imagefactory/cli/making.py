@@ -1,0 +1,107 @@
+"""The commands that make and test: build, test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imagefactory.cli import words
+from imagefactory.cli.naming import named_images
+from imagefactory.cli.session import ask_person, conclude, watched
+from imagefactory.errors import BadInput, BuildFailed
+from imagefactory.system.workspace import find_workspace
+
+if TYPE_CHECKING:
+    from imagefactory.drive.result import Result
+    from imagefactory.drive.session import Session
+    from imagefactory.model.spec import ImageDefinition
+
+
+@click.command()
+@words.some_names
+@click.option(
+    "--format",
+    "kinds",
+    type=words.Kinds(),
+    default="all",
+    help="Make this kind of image, and what it is made of.",
+    show_default=True,
+)
+@click.option("--no-cache", is_flag=True, help="Use nothing of earlier builds.")
+@click.option("--locked", is_flag=True, help="Refuse what is not locked, instead of locking it.")
+@words.accept_licence
+@click.option("--debug-shell", is_flag=True, help="Open a shell in the step that breaks.")
+@words.verbose
+@words.as_json
+@click.pass_obj
+def build(
+    root: Path,
+    names: tuple[str, ...],
+    kinds: list[str],
+    no_cache: bool,
+    locked: bool,
+    accept_licence: tuple[str, ...],
+    debug_shell: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Build and test what is out of date, and say why. NAME may be a base image too.
+
+    What is not locked is locked first, and what is not in the store is fetched; the build itself has no
+    network. An image gets its name (imagefactory/NAME, build/NAME/NAME-VERSION-DIGEST.sif) only when all of
+    its tests have passed.
+    """
+    from imagefactory.drive.licences import require_acceptance
+    from imagefactory.drive.result import Options
+    from imagefactory.drive.tasks import build_targets
+    from imagefactory.plan import select
+    from imagefactory.system.site import load_site
+
+    workspace = find_workspace(root)
+    selection = select(workspace, names)
+    if debug_shell and (len(selection.images) != 1 or selection.bases):
+        raise BadInput("--debug-shell takes exactly one image")
+    if debug_shell and not sys.stdin.isatty():
+        raise BadInput("--debug-shell needs a terminal")
+    require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
+    options = Options(cache=not no_cache, locked=locked)
+    with watched(workspace, verbose) as session:
+        results = build_targets(session, selection, options, kinds)
+    if debug_shell:
+        _debug(session, selection.images[0], results)
+    conclude(results, as_json)
+
+
+@click.command()
+@words.some_names
+@words.verbose
+@words.as_json
+@click.pass_obj
+def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> None:
+    """Run the tests of built images again, of every kind, without building."""
+    from imagefactory.drive.tasks import test_images
+
+    workspace = find_workspace(root)
+    images = named_images(workspace, names)
+    with watched(workspace, verbose) as session:
+        results = test_images(session, images)
+    conclude(results, as_json)
+
+
+def _debug(session: Session, image: ImageDefinition, results: list[Result]) -> None:
+    """Open a shell where the build of ``image`` broke, if it did."""
+    from imagefactory.cli.errors import show_error
+    from imagefactory.drive.tasks import debug_target
+
+    for item in results:
+        if item.name == image.id and item.kind and isinstance(item.error, BuildFailed) and item.error.step:
+            show_error(item.error)
+            click.echo("opening a shell in that step; 'exit' leaves it, once more leaves buildx", err=True)
+            debug_target(session, item.id, [image])
+            return
+
+
+ALL = (build, test)

@@ -1,0 +1,67 @@
+"""What commands that do something have in common: a session, watched or not, and an end with a status."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from imagefactory.drive.result import Result
+    from imagefactory.drive.session import Session
+    from imagefactory.system.workspace import Workspace
+
+
+def unwatched(workspace: Workspace) -> Session:
+    """A run that only looks and writes files. It connects to engines when it first asks them."""
+    from imagefactory.drive.session import Session
+    from imagefactory.system.log import Silence
+    from imagefactory.system.processes import Stop
+    from imagefactory.system.site import load_site
+    from imagefactory.targets.register import Kinds
+
+    return Session(workspace, load_site(workspace), Kinds(workspace), Silence(), Stop())
+
+
+@contextlib.contextmanager
+def watched(workspace: Workspace, verbose: bool) -> Iterator[Session]:
+    """A run that is watched on the screen, and that an interrupt ends."""
+    from imagefactory.cli.progress import watch
+    from imagefactory.drive.session import Session
+    from imagefactory.system.site import load_site
+    from imagefactory.targets.register import Kinds
+
+    site = load_site(workspace)
+    with watch(verbose=verbose) as (progress, stop):
+        yield Session(workspace, site, Kinds(workspace), progress, stop)
+
+
+def ask_person() -> Callable[[str], bool] | None:
+    """Puts a question to whoever sits at the terminal; None where nobody does."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    return lambda question: click.confirm(question, err=True)
+
+
+def conclude(results: list[Result], as_json: bool, *, table: bool = True) -> None:
+    """The final table, unless there was another, the failures, and the status of the worst of them."""
+    from imagefactory.cli import targets, values
+    from imagefactory.cli.errors import show_error
+
+    if as_json:
+        print_json([values.result(item) for item in results])
+    elif table:
+        targets.show_results(results)
+    errors = [item.error for item in results if item.error]
+    for error in errors:
+        show_error(error)
+    sys.exit(max((error.exit_status for error in errors), default=0))
+
+
+def print_json(value: Any) -> None:
+    """JSON for a program to read."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

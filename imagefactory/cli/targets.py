@@ -1,0 +1,171 @@
+"""Images and their targets on the screen: what there is, what would be done, and what was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from imagefactory.cli.text import COLOURS, console, digest, duration, size, table
+from imagefactory.model.report import Report, TestReport
+from imagefactory.targets.register import line, lines, shown
+
+if TYPE_CHECKING:
+    from imagefactory.drive.result import Result
+    from imagefactory.drive.tasks import Planned
+    from imagefactory.model.recipe import Needs, Terms
+    from imagefactory.model.spec import ImageDefinition
+
+Reports = Mapping[str, Report | None]
+"""By kind, the last report of an image's target."""
+GIB = 1 << 30
+
+
+def show_results(results: Iterable[Result]) -> None:
+    """The end of a run: what became of each target."""
+    results = list(results)
+    screen = console()
+    for item in results:
+        if item.action == "nothing":
+            screen.print(Text(f"{_shown(item)}: nothing to do, {'; '.join(item.reasons)}"))
+    grid = table("image", "kind", "size", "time", "digest", "tests")
+    for item in results:
+        grid.add_row(item.name, item.kind, *_row(item))
+    screen.print(grid)
+    for item in results:
+        if item.report and item.report.file and not item.error and line(item.kind).source == "image":
+            screen.print(Text(f"build/{item.name}/{item.report.file}"), soft_wrap=True)
+
+
+def _row(item: Result) -> tuple[str | Text, ...]:
+    """Size, time, digest and tests of what was made."""
+    if item.action == "skipped":
+        return "", "", "", Text(f"not made, for {item.reasons[0]}", "yellow")
+    took = "up to date" if item.action == "nothing" else duration(item.seconds)
+    report = item.report
+    if report is None:
+        return "", took, "", Text("failed" if item.error else "", "red")
+    words = _counted(report.tests) if report.tests else "made"
+    return size(report.bytes), took, digest(report.digest), Text(words, "red" if item.error else "green")
+
+
+def _shown(item: Result) -> str:
+    return shown(item.id) if item.kind else item.name
+
+
+def _counted(tests: Sequence[TestReport]) -> str:
+    """How many tests passed."""
+    passed = sum(test.status == "passed" for test in tests)
+    words = f"{passed} of {len(tests)} passed"
+    skipped = sum(test.status == "not-run" for test in tests)
+    return f"{words}, {skipped} not run" if skipped else words
+
+
+def show_plan(plans: Iterable[Planned]) -> None:
+    """What would be done, and why."""
+    screen = console()
+    for item in plans:
+        verb = {"build": "build", "test": "test", "nothing": "up to date"}[item.verdict.action]
+        text = Text(f"{shown(item.id)}: ")
+        text.append(verb, COLOURS[item.verdict.action])
+        text.append(f", {', '.join(item.verdict.reasons)}")
+        screen.print(text, soft_wrap=True)
+
+
+def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Reports]) -> None:
+    """All images, and how each was last built."""
+    kinds = lines("image")
+    grid = table("image", "version", "title", "built", *(kind.title for kind in kinds), "tests")
+    for image in images:
+        made = [report for report in reports[image.id].values() if report]
+        tests = [*chain.from_iterable(report.tests for report in made)]
+        status = "failed" if any(report.status == "failed" for report in made) else "passed"
+        grid.add_row(
+            image.id,
+            image.version,
+            image.title,
+            max((report.built[:10] for report in made), default="no"),
+            *(_kept_size(reports[image.id].get(kind.name)) for kind in kinds),
+            Text(_counted(tests) if made else "", COLOURS[status]),
+        )
+    console().print(grid)
+
+
+def _kept_size(report: Report | None) -> str:
+    if report is None:
+        return ""
+    return size(report.bytes) if report.kept else "failed"
+
+
+def show_image(image: ImageDefinition, reports: Reports) -> None:
+    """Everything about one image."""
+    screen = console()
+    facts = {
+        image.id: f"{image.title} {image.version}",
+        "": image.summary,
+        "homepage": image.homepage,
+        "licence": image.licence,
+        "terms": _terms(image.terms),
+        "citation": "\n".join(image.citation),
+        "base image": image.base,
+        "commands": ", ".join(image.commands),
+        "needs": _needs(image.needs),
+        "maintainers": ", ".join(person.name for person in image.maintainers),
+    }
+    screen.print(_grid(facts))
+    made = [report for report in reports.values() if report]
+    if not made:
+        screen.print(Text(f"not built here: imagefactory build {image.id}"))
+        return
+    for report in made:
+        screen.print(_grid(_facts(report)))
+    tests = table("test", "kind", "of", "status", "time", "")
+    for report in made:
+        for test in report.tests:
+            numbers = "\n".join(f"{name} = {value:g}" for name, value in test.measures.items())
+            status = Text(test.status, COLOURS.get(test.status, "yellow"))
+            where = " ".join(filter(None, (report.kind, test.options)))
+            note = Text(test.reason or numbers)
+            tests.add_row(test.name, test.kind, where, status, duration(test.seconds), note)
+    screen.print(tests)
+
+
+def _facts(report: Report) -> dict[str, str]:
+    """What was made, in words."""
+    file = f"build/{report.id}/{report.file}" if report.file else ""
+    return {
+        line(report.kind).title: report.reference or file or "not kept, for it failed its tests",
+        "digest": report.digest,
+        "input digest": report.input_digest,
+        "size": size(report.bytes),
+        "built": report.built,
+        "engines": ", ".join(f"{name} {version}" for name, version in report.engines.items()),
+    }
+
+
+def _grid(facts: Mapping[str, str]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, min_width=12)
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value:
+            grid.add_row(Text(name, "bold"), Text(value))
+    return grid
+
+
+def _terms(terms: Terms) -> str:
+    """Who may have the image, in words; nothing where anybody may."""
+    words = {"public": "", "accept-first": "to be accepted first", "private": "not to be published"}
+    return ", ".join(filter(None, (words[terms.policy], terms.url, terms.note)))
+
+
+def _needs(needs: Needs) -> str:
+    """What the application needs of a machine, in words."""
+    words = [f"{needs.memory / GIB:g} GiB of memory", f"{needs.disk / GIB:g} GiB of disk"]
+    if needs.gpu:
+        words.append(f"an NVIDIA GPU with driver {needs.gpu.driver} or newer")
+    words += ["a desktop"] if needs.desktop else []
+    return ", ".join(words)

@@ -1,0 +1,99 @@
+"""What tables show, as plain values for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from imagefactory.system.redact import redact
+
+if TYPE_CHECKING:
+    from imagefactory.drive.result import Result
+    from imagefactory.drive.stock import Stock
+    from imagefactory.drive.tasks import Planned
+    from imagefactory.errors import FactoryError
+    from imagefactory.model.report import Report
+    from imagefactory.model.spec import ImageDefinition
+
+Reports = Mapping[str, "Report | None"]
+
+
+def summary(image: ImageDefinition, reports: Reports) -> dict[str, Any]:
+    """One line of ``list``."""
+    return {
+        "id": image.id,
+        "recipe": image.recipe,
+        "variant": image.variant,
+        "title": image.title,
+        "version": image.version,
+        "licence": image.licence,
+        "targets": _targets(reports, {"ingredients"}),
+    }
+
+
+def details(image: ImageDefinition, reports: Reports) -> dict[str, Any]:
+    """All of ``show``."""
+    return {
+        **summary(image, reports),
+        "summary": image.summary,
+        "homepage": image.homepage,
+        "citation": list(image.citation),
+        "base": image.base,
+        "commands": list(image.commands),
+        "environment": dict(image.environment),
+        "needs": image.needs.model_dump(mode="json"),
+        "terms": image.terms.model_dump(mode="json"),
+        "targets": _targets(reports, set()),
+    }
+
+
+def _targets(reports: Reports, left_out: set[str]) -> list[dict[str, Any]]:
+    return [
+        {"kind": kind, "report": report.model_dump(mode="json", exclude=left_out) if report else None}
+        for kind, report in reports.items()
+    ]
+
+
+def planned(item: Planned) -> dict[str, Any]:
+    """One line of ``plan``."""
+    return {
+        "id": item.id.name,
+        "kind": item.id.kind,
+        "action": item.verdict.action,
+        "reasons": list(item.verdict.reasons),
+        "input_digest": item.input_digest,
+    }
+
+
+def result(item: Result) -> dict[str, Any]:
+    """What became of one target, or of an image's inputs, which are of no kind."""
+    return {
+        "id": item.name,
+        "kind": item.kind or None,
+        "action": item.action,
+        "reasons": list(item.reasons),
+        "seconds": round(item.seconds, 3),
+        "error": _error(item.error),
+        "report": item.report.model_dump(mode="json") if item.report else None,
+    }
+
+
+def stock(stock: Stock) -> dict[str, Any]:
+    """What the store holds."""
+    return {
+        "folder": str(stock.folder),
+        "files": [
+            {"sha256": stored.sha256, "bytes": stored.bytes, "used": stored.used, "name": name, "for": users}
+            for stored, name, users in stock.files
+        ],
+    }
+
+
+def _error(error: FactoryError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {
+        "message": redact(error.message),
+        "hint": redact(error.hint),
+        "exit_status": error.exit_status,
+    }

@@ -1,0 +1,118 @@
+"""The commands for those who write recipes: new, check, render, schema."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from pathlib import Path
+
+import click
+
+from imagefactory.cli import words
+from imagefactory.cli.naming import named_images
+from imagefactory.cli.session import print_json, unwatched
+from imagefactory.errors import BadFiles, BadInput, NotLocked
+from imagefactory.system.workspace import find_workspace
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def new(root: Path, name: str) -> None:
+    """Write a new recipe folder that builds and passes at once."""
+    from imagefactory.definitions.recipes import new_recipe
+    from imagefactory.plan import known_names
+
+    workspace = find_workspace(root)
+    if name in known_names(workspace):
+        raise BadInput(f"there is an image, recipe or base image called '{name}' already")
+    folder = new_recipe(workspace, name)
+    click.echo(f"wrote {workspace.shown(folder)}/; now edit recipe.yaml, then run")
+    click.echo(f"  imagefactory build {name}")
+
+
+@click.command(short_help="Report every problem of every recipe.")
+@words.names
+@words.as_json
+@click.pass_obj
+def check(root: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Check recipes and base images; report every problem of every file."""
+    from imagefactory.cli.check import check_all
+
+    workspace = find_workspace(root)
+    problems, count = check_all(workspace, names)
+    if as_json:
+        print_json(
+            [{"path": p.path, "line": p.line, "column": p.column, "message": p.message} for p in problems]
+        )
+        sys.exit(2 if problems else 0)
+    if problems:
+        raise BadFiles(problems)
+    click.echo(f"{count} image{'s' if count != 1 else ''}: no problems")
+
+
+@click.command(short_help="Write the Dockerfile and the .def of an image, and what they need.")
+@words.names
+@click.option("--all", "everything", is_flag=True, help="Render every image.")
+@click.option("--to", type=words.new_folder, help="Write below this folder.")
+@click.pass_obj
+def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None) -> None:
+    """Write an image's Dockerfile, its Apptainer definition file, and what they need to build by themselves.
+
+    They go to build/NAME/context, or to a folder NAME below the one given with --to. Needs no
+    engine. With --all, images whose inputs are not locked are left out.
+    """
+    from imagefactory.system.files import may_write, write_files
+
+    if bool(names) == everything:
+        raise BadInput("name the images to render, or give --all")
+    workspace = find_workspace(root)
+    session = unwatched(workspace)
+    for image in named_images(workspace, names):
+        try:
+            files = session.resolver.render(image)
+        except NotLocked as error:
+            if not everything:
+                raise
+            click.echo(f"left out: {error.message}", err=True)
+            continue
+        home = session.home(image.id)
+        folder = to / image.id if to else home.context
+        if not may_write(folder):
+            raise BadInput(f"{folder} holds something else", hint="give an empty folder with --to")
+        waiting = functools.partial(click.echo, f"{image.id}: waiting for another build of it", err=True)
+        with contextlib.nullcontext() if to else home.locked(waiting, session.stop):
+            write_files(folder, files, mark=True)
+        session.resolver.forget(image.id)
+        click.echo(folder if to else workspace.shown(folder))
+
+
+@click.command(short_help="Print the JSON Schema of a kind of file.")
+@click.argument(
+    "kind", type=click.Choice(["recipe", "base", "lock", "site", "report", "history"]), default="recipe"
+)
+def schema(kind: str) -> None:
+    """Print the JSON Schema of recipe.yaml, base images' files, lock.yaml, site.yaml, report.json or
+    history.json.
+    """
+    from imagefactory.cli.schema import schema_of
+
+    print_json(schema_of(kind))
+
+
+@click.command(short_help="Print a shell's completion script.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell, such as: source <(imagefactory completion bash)"""
+    from click.shell_completion import get_completion_class
+
+    chosen = get_completion_class(shell)
+    assert chosen is not None
+    click.echo(chosen(ctx.find_root().command, {}, "imagefactory", "_IMAGEFACTORY_COMPLETE").source())
+
+
+FIRST = (new, check)
+LAST = (render,)
+LEAST = (schema, completion)

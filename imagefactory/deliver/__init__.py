@@ -1,0 +1,1 @@
+"""What people take away: launchers and module files, bundles."""

@@ -1,0 +1,47 @@
+"""What was asked of a run, and what became of each thing in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from imagefactory.errors import FactoryError
+from imagefactory.model.report import Report
+from imagefactory.model.target import TargetId
+
+Did = Literal["lock", "fetch", "build", "test", "nothing", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``cache``: whether earlier builds may serve. ``locked``: refuse what is not locked."""
+
+    cache: bool = True
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a target, or of the inputs of an image (then without ``kind``).
+
+    ``seconds`` is wall-clock time.
+    """
+
+    name: str
+    action: Did
+    seconds: float
+    reasons: tuple[str, ...] = ()
+    report: Report | None = None
+    error: FactoryError | None = None
+    kind: str = ""
+
+    @property
+    def id(self) -> TargetId:
+        """The target."""
+        return TargetId(self.kind, self.name)
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601, to the second. Only reports hold it: no image depends on it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

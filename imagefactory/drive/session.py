@@ -1,0 +1,81 @@
+"""What every step of a run works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagefactory.inputs import Means
+from imagefactory.model.report import Report
+from imagefactory.model.target import Target, TargetId
+from imagefactory.plan import Resolver
+from imagefactory.system.log import Log, Progress
+from imagefactory.system.processes import Stop
+from imagefactory.system.records import Home, Record, home_of, record_of
+from imagefactory.system.site import Site
+from imagefactory.system.store import Store
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.kind import Kept
+from imagefactory.targets.register import Kinds, called
+
+if TYPE_CHECKING:
+    from imagefactory.system.web import Web
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of the factory: where, with what, who watches, and what ends it."""
+
+    workspace: Workspace
+    site: Site
+    kinds: Kinds
+    progress: Progress
+    stop: Stop
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """What this run knows of images and their targets."""
+        return Resolver(self.workspace, self.site, self.kinds)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of this site."""
+        return Store(self.site.store)
+
+    @cached_property
+    def web(self) -> Web:
+        """One client for all downloads."""
+        from imagefactory.system.web import Web  # starts slowly, and most runs download nothing
+
+        return Web(self.site, self.stop)
+
+    def means(
+        self, log: Log, scratch: Path, platform: str, on_bytes: Callable[[int], None] = lambda count: None
+    ) -> Means:
+        """What a kind of input, or of target, works with."""
+        return Means(self.site, self.store, self.web, log, self.stop, scratch, platform, on_bytes)
+
+    def record(self, id: TargetId) -> Record:
+        """The record of a target."""
+        return record_of(self.workspace, id)
+
+    def home(self, name: str) -> Home:
+        """The folder of an image or base image."""
+        return home_of(self.workspace, name)
+
+    def last(self, id: TargetId) -> Report | None:
+        """The last report of a target."""
+        return self.record(id).read()
+
+    def missing(self, target: Target, report: Report) -> str:
+        """Why what was kept of a target can't be used; empty where it can."""
+        if not report.kept:
+            return f"{called(target.id)} was not kept"
+        return self.kinds.of(target).missing(self.kept(target, report))
+
+    def kept(self, target: Target, report: Report) -> Kept:
+        """A target that was made, as others use it."""
+        return Kept(self.kinds.of(target), target, report, self.record(target.id))

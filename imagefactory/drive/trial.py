@@ -1,0 +1,81 @@
+"""The tests of one target: the recipe's own, in all ways that its kind knows, then its kind's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from imagefactory.model.recipe import SmokeTest
+from imagefactory.model.report import TestReport
+from imagefactory.model.spec import Artifact, ImageSpec
+from imagefactory.system.files import write_files
+from imagefactory.targets.kind import Job, Kept, Kind, Tested, Way
+from imagefactory.targets.register import line
+from imagefactory.testing import difference, not_true, smoke_test
+from imagefactory.testing.subject import Mount
+
+TESTS_AT = "/tests"
+
+
+def run_tests(kind: Kind, job: Job, artifact: Artifact) -> list[TestReport]:
+    """Test what was made; no reports for a kind that others test."""
+    if not isinstance(kind, Tested):
+        return []
+    job.log.phase("testing")
+    with kind.open(job, artifact) as subject:
+        reports = list(_smoke_tests(job, kind.ways(subject)))
+        for report in kind.tests(job, subject):
+            job.log.test_done(report)
+            reports.append(report)
+    return reports
+
+
+def _smoke_tests(job: Job, ways: Sequence[Way]) -> Iterator[TestReport]:
+    spec = job.target.spec
+    assert isinstance(spec, ImageSpec)
+    # A copy that anyone may read, whatever the modes here.
+    mounts = (Mount(write_files(job.scratch / "tests", spec.image.folder.tests), TESTS_AT),)
+    for test in spec.image.tests:
+        for way in ways:
+            job.log.step(f"test {test.name}")
+            report = _smoke_test(job, test, way, mounts).model_copy(update={"options": way.options})
+            job.log.test_done(report)
+            yield report
+
+
+def _smoke_test(job: Job, test: SmokeTest, way: Way, mounts: tuple[Mount, ...]) -> TestReport:
+    stand_ins = job.target.spec.lock.stand_ins
+    if stand_ins:
+        return not_true(test, stand_ins)
+    report, text = smoke_test(way.subject, test, mounts)
+    job.record.write_output(test.name, text, way.name)
+    if report.status == "passed":
+        reason = "; ".join(filter(None, (_compared(job, kept, test, mounts, text) for kept in _others(job))))
+        if reason:
+            return report.model_copy(update={"status": "failed", "reason": reason})
+    return report
+
+
+def _others(job: Job) -> list[Kept]:
+    """What this is made of and was tested with the same tests: both must say the same."""
+    return [
+        kept
+        for kept in job.needs.values()
+        if isinstance(kept.kind, Tested) and kept.target.id.name == job.target.id.name
+    ]
+
+
+def _compared(job: Job, other: Kept, test: SmokeTest, mounts: tuple[Mount, ...], text: str) -> str:
+    """What a test wrote otherwise than in what this is made of."""
+
+    def again() -> str:
+        assert isinstance(other.kind, Tested)
+        theirs = replace(job, target=other.target, needs={}, record=other.record)
+        with other.kind.open(theirs, other.artifact()) as subject:
+            return smoke_test(subject, test, mounts)[1]
+
+    kept = other.record.read_output(test.name)
+    expected = again() if kept is None else kept
+    where = line(other.target.id.kind).title
+    reason = difference(expected, text, again, test.varies, f"the {where}")
+    return f"differs from the {where}: {reason}" if reason else ""

@@ -1,0 +1,235 @@
+"""A worker gets an order for one target and answers with a result. It shares nothing with whoever orders: an
+order and a result can be sent to another machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from imagefactory.drive.fetching import ensure_fetched
+from imagefactory.drive.guard import guarded
+from imagefactory.drive.licences import accepted
+from imagefactory.drive.result import Result, now
+from imagefactory.drive.session import Session
+from imagefactory.drive.trial import run_tests
+from imagefactory.errors import BadInput, BuildFailed, TestsFailed
+from imagefactory.model.report import NeedReport, Report, StepReport, TestReport
+from imagefactory.model.spec import Artifact, ImageSpec, TestedArtifact
+from imagefactory.model.target import Target, TargetId
+from imagefactory.plan import judge_one
+from imagefactory.plan.judge import Action
+from imagefactory.system.log import Log
+from imagefactory.targets.kind import Debugged, Job, Kept
+from imagefactory.targets.register import called, shown
+
+
+@dataclass(frozen=True)
+class Order:
+    """``target`` is to be made, or tested as it is, for ``reasons``, and ``needs`` are what it is made of.
+
+    Not ``forced``, it is left alone if it turns out that somebody did it meanwhile. ``cache`` says whether
+    earlier builds may serve, ``handover`` whether others are made of it afterwards.
+    """
+
+    target: Target
+    needs: tuple[Target, ...]
+    action: Action
+    reasons: tuple[str, ...]
+    forced: bool = False
+    cache: bool = True
+    handover: bool = False
+
+
+def carry_out(order: Order, session: Session) -> Result:
+    """Make and test a target, or test it. A failure is a result too."""
+    id, record = order.target.id, session.record(order.target.id)
+    # Nobody makes anew meanwhile what this one is compared with.
+    reads = [session.record(need.id) for need in order.needs if need.id.name == id.name]
+
+    def work() -> Result:
+        now = order if order.forced else _looked_at_again(order, session)
+        if now.action == "nothing":  # somebody else did it meanwhile
+            return Result(id.name, "nothing", 0.0, now.reasons, record.read(), kind=id.kind)
+        return _made(now, session) if now.action == "build" else _tested(now, session)
+
+    failed = Result(id.name, "failed", 0.0, kind=id.kind)
+    return guarded(session, shown(id), record, work, failed, reads=reads)
+
+
+def debug(order: Order, kind: Debugged, session: Session) -> None:
+    """Open a shell, on the caller's terminal, where making the target breaks."""
+    record = session.record(order.target.id)
+    log_file = record.folder / "debug.log"
+    with (
+        record.locked(lambda: None, session.stop),
+        contextlib.closing(Log(shown(order.target.id), log_file, session.progress)) as log,
+        record.scratch_folder() as scratch,
+    ):
+        kind.debug(_job(order, session, log, scratch))
+
+
+def _looked_at_again(order: Order, session: Session) -> Order:
+    graph = {each.id: each for each in (*order.needs, order.target)}
+    verdict = judge_one(order.target, graph, session.last, session.missing)
+    return replace(order, action=verdict.action, reasons=verdict.reasons)
+
+
+def _made(order: Order, session: Session) -> Result:
+    target, record = order.target, session.record(order.target.id)
+    kind, name = session.kinds.of(target), shown(target.id)
+    inputs = kind.inputs(target)
+    if inputs is not None:
+        fetched = ensure_fetched(session, target.id.name, target.spec, inputs)
+        if fetched.error:
+            raise fetched.error
+    start = time.monotonic()
+    engines = dict(kind.engines())
+    with (
+        contextlib.closing(Log(name, record.log_file, session.progress)) as log,
+        record.scratch_folder() as scratch,
+    ):
+        log.phase(f"building: {', '.join(order.reasons)}")
+        job = _job(order, session, log, scratch)
+        artifact = kind.make(job)
+        try:
+            tests = run_tests(kind, job, artifact)
+            report = _report(order, session, artifact, tests, engines, time.monotonic() - start)
+            if report.status == "passed":
+                kept = kind.keep(job, TestedArtifact(artifact))
+                file = str(Path(kept.path).relative_to(record.shelf)) if kept.path else ""
+                report = report.model_copy(update={"reference": kept.reference, "file": file})
+            record.write(report)
+        finally:
+            kind.discard(artifact)
+    return _finished(session, target.id, "build", order.reasons, report, time.monotonic() - start)
+
+
+def _tested(order: Order, session: Session) -> Result:
+    target, record = order.target, session.record(order.target.id)
+    kind, name = session.kinds.of(target), shown(target.id)
+    old = record.read()
+    reason = "it was never made here" if old is None else session.missing(target, old)
+    if old is None or reason:
+        raise BadInput(f"{name} can't be tested: {reason}", hint=f"run imagefactory build {target.id.name}")
+    start = time.monotonic()
+    kind.engines()
+    kept = session.kept(target, old)
+    kind.verify(kept)
+    with (
+        contextlib.closing(Log(name, record.log_file, session.progress)) as log,
+        record.scratch_folder() as scratch,
+    ):
+        log.phase(f"testing again: {', '.join(order.reasons)}")
+        tests = run_tests(kind, _job(order, session, log, scratch), kept.artifact())
+    # A test that could not run is owed: the old digest has the next build ask for it again.
+    owed = any(test.status == "not-run" for test in tests)
+    report = old.model_copy(
+        update={
+            "status": _status(tests),
+            "tests": tuple(tests),
+            "tests_digest": old.tests_digest if owed else target.tests_digest,
+        }
+    )
+    record.write(report, made=False)
+    return _finished(session, target.id, "test", order.reasons, report, time.monotonic() - start)
+
+
+def _job(order: Order, session: Session, log: Log, scratch: Path) -> Job:
+    target = order.target
+    return Job(
+        target=target,
+        needs={need.id.kind: kept for need in order.needs if (kept := _kept(order, need, session))},
+        record=session.record(target.id),
+        means=session.means(log, scratch, target.spec.platform),
+        cache=order.cache,
+        handover=order.handover,
+    )
+
+
+def _kept(order: Order, need: Target, session: Session) -> Kept | None:
+    """What the target is made of, as it was kept.
+
+    Raises BuildFailed where it is not there; for a test it need not be.
+    """
+    report = session.last(need.id)
+    good = report is not None and report.input_digest == need.input_digest and report.status == "passed"
+    if report and good and not session.missing(need, report):
+        return session.kept(need, report)
+    if order.action == "build":
+        raise BuildFailed(
+            f"{shown(order.target.id)}: {called(need.id)}, which it is made of, is not there",
+            hint=f"another build may have taken its place: run imagefactory build {need.id.name}",
+        )
+    return None
+
+
+def _report(
+    order: Order,
+    session: Session,
+    artifact: Artifact,
+    tests: Iterable[TestReport],
+    engines: dict[str, str],
+    seconds: float,
+) -> Report:
+    target, tests = order.target, tuple(tests)
+    spec = target.spec
+    image = spec.image if isinstance(spec, ImageSpec) else None
+    return Report(
+        kind=target.id.kind,
+        id=target.id.name,
+        title=spec.title,
+        version=image.version if image else "",
+        status=_status(tests),
+        input_digest=target.input_digest,
+        tests_digest=target.tests_digest,
+        digest=artifact.digest,
+        bytes=artifact.bytes,
+        built=now(),
+        seconds=round(seconds, 3),
+        steps=tuple(StepReport(name=s.name, seconds=s.seconds, cached=s.cached) for s in artifact.steps),
+        tests=tests,
+        engines=engines,
+        needs=tuple(_needed(need, session) for need in order.needs),
+        commands=image.commands if image else (),
+        environment=dict(image.environment) if image else {},
+        path=image.path if image else (),
+        stand_ins=spec.lock.stand_ins,
+        licence_accepted=accepted(image, session.site) if image else None,
+        ingredients=dict(target.ingredients),
+    )
+
+
+def _needed(need: Target, session: Session) -> NeedReport:
+    report = session.last(need.id)
+    assert report
+    return NeedReport(
+        kind=need.id.kind, id=need.id.name, input_digest=report.input_digest, digest=report.digest
+    )
+
+
+def _status(tests: Iterable[TestReport]) -> Literal["passed", "failed"]:
+    return "failed" if any(test.status == "failed" for test in tests) else "passed"
+
+
+def _finished(
+    session: Session,
+    id: TargetId,
+    action: Literal["build", "test"],
+    reasons: tuple[str, ...],
+    report: Report,
+    seconds: float,
+) -> Result:
+    """The result of what was made or tested: a failure where one of its tests failed."""
+    failed = [test for test in report.tests if test.status == "failed"]
+    session.progress.done(shown(id), not failed, "tests failed" if failed else "done")
+    if not failed:
+        return Result(id.name, action, seconds, reasons, report, kind=id.kind)
+    lines = [f"{shown(id)}: {test.title}: {test.reason}" for test in failed]
+    log = session.workspace.shown(session.record(id).log_file)
+    error = TestsFailed("\n".join(lines), hint=f"the log is {log}")
+    return Result(id.name, "failed", seconds, reasons, report, error, kind=id.kind)

@@ -1,0 +1,183 @@
+"""Definitions and locks to targets: each is resolved once in a run, and again only where a lock changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from imagefactory.definitions.bases import load_base
+from imagefactory.errors import NotLocked
+from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
+from imagefactory.model.spec import BaseDefinition, BaseSpec, File, ImageDefinition, ImageSpec
+from imagefactory.model.target import Spec, Target, TargetId, Unlocked
+from imagefactory.system.site import Site
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.kind import Kind, Tested
+from imagefactory.targets.register import Kinds, called, line, lines
+
+Graph = Mapping[TargetId, Target | Unlocked]
+"""Targets by their identifiers, after those that they need."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedBase:
+    """A base image with its lock; ``spec`` where that is good."""
+
+    definition: BaseDefinition
+    state: LockState
+    spec: BaseSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """An image with its base image and its lock; ``spec`` where both locks are good."""
+
+    definition: ImageDefinition
+    base: ResolvedBase
+    state: LockState
+    spec: ImageSpec | None
+
+
+class Resolver:
+    """What one run knows of images, base images and their targets."""
+
+    def __init__(self, workspace: Workspace, site: Site, kinds: Kinds) -> None:
+        self._workspace = workspace
+        self._site = site
+        self._kinds = kinds
+        self._bases: dict[str, ResolvedBase] = {}
+        self._images: dict[str, ResolvedImage] = {}
+        self._targets: dict[TargetId, Target | Unlocked] = {}
+
+    def base(self, name: str) -> ResolvedBase:
+        """A base image. Raises BadFiles."""
+        if name not in self._bases:
+            definition = load_base(self._workspace, name)
+            state = base_lock_state(self._workspace, definition, self._site)
+            spec = BaseSpec(definition, state.good) if state.good else None
+            self._bases[name] = ResolvedBase(definition, state, spec)
+        return self._bases[name]
+
+    def image(self, definition: ImageDefinition) -> ResolvedImage:
+        """An image. Raises BadFiles."""
+        known = self._images.get(definition.id)
+        if known is None:
+            base = self.base(definition.base)
+            state = image_lock_state(self._workspace, definition, base.definition, self._site)
+            spec = None
+            if base.spec and state.good:
+                spec = ImageSpec(definition, base.spec, state.good, self._source or definition.homepage)
+            known = self._images[definition.id] = ResolvedImage(definition, base, state, spec)
+        return known
+
+    def forget(self, *names: str) -> None:
+        """Have images, or base images with all that is built on them, resolved again: a lock changed."""
+        for name in names:
+            gone = {name} if self._bases.pop(name, None) is None else {name, *self._built_on(name)}
+            for each in gone:
+                self._images.pop(each, None)
+            for id in [id for id in self._targets if id.name in gone]:
+                del self._targets[id]
+
+    def graph(self, images: Iterable[ImageDefinition], wanted: Iterable[TargetId]) -> Graph:
+        """The ``wanted`` targets, which are of these ``images`` or of base images, and all that they need."""
+        known = {image.id: image for image in images}
+        graph: dict[TargetId, Target | Unlocked] = {}
+
+        def add(id: TargetId) -> None:
+            if id in graph:
+                return
+            image = known[id.name] if line(id.kind).source == "image" else None
+            needs = self._kinds[id.kind].needs(id.name, image.base if image else "")
+            for need in needs:
+                add(need)
+            graph[id] = self._target(id, needs, image, graph)
+
+        for id in wanted:
+            add(id)
+        return graph
+
+    def render(self, image: ImageDefinition) -> tuple[File, ...]:
+        """The files that build an image without the factory, in every form that can be built so.
+
+        Raises NotLocked where its inputs are not locked.
+        """
+        ids = targets_of_image(image)
+        graph = self.graph([image], ids)
+        files: list[File] = []
+        for id in ids:
+            target = graph[id]
+            if isinstance(target, Unlocked):
+                raise NotLocked(f"{image.id}: {target.reason}", hint=f"run imagefactory lock {image.id}")
+            needs = {need.kind: graph[need] for need in target.needs}
+            locked = {kind: need for kind, need in needs.items() if isinstance(need, Target)}
+            files += self._kinds[id.kind].render(target, locked)
+        return tuple(files)
+
+    def _target(
+        self, id: TargetId, needs: tuple[TargetId, ...], image: ImageDefinition | None, graph: Graph
+    ) -> Target | Unlocked:
+        known = self._targets.get(id)
+        if known is None:
+            resolved = self.image(image) if image else self.base(id.name)
+            if resolved.spec is None:
+                known = Unlocked(id, needs, resolved.state.reason)
+            else:
+                known = make_target(self._kinds[id.kind], id, resolved.spec, [graph[need] for need in needs])
+            self._targets[id] = known
+        return known
+
+    def _built_on(self, base: str) -> list[str]:
+        return [name for name, image in self._images.items() if image.definition.base == base]
+
+    @cached_property
+    def _source(self) -> str:
+        return self._workspace.source
+
+
+def targets_of_image(image: ImageDefinition, kinds: Iterable[str] | None = None) -> list[TargetId]:
+    """An image's target of each kind that images have, or of those ``kinds``."""
+    names = [each.name for each in lines("image")] if kinds is None else kinds
+    return [TargetId(name, image.id) for name in names]
+
+
+def targets_of_base(name: str) -> list[TargetId]:
+    """A base image's target of each kind that base images have."""
+    return [TargetId(each.name, name) for each in lines("base")]
+
+
+def make_target(kind: Kind, id: TargetId, spec: Spec, needs: Iterable[Target | Unlocked]) -> Target:
+    """A target of a kind: what decides what it is, and what it needs, digested."""
+    needs = tuple(needs)
+    said = kind.describe(spec)
+    made_of = {f"made of {called(need.id)}": need.input_digest for need in needs if isinstance(need, Target)}
+    ingredients = {**said.ingredients, **made_of}
+    return Target(
+        id=id,
+        needs=tuple(need.id for need in needs),
+        spec=spec,
+        ingredients=ingredients,
+        input_digest=_sha256(ingredients),
+        tests_digest=_sha256(
+            [*_test_facts(spec), list(kind.test_facts(spec) if isinstance(kind, Tested) else ())]
+        ),
+        contents=said.contents,
+    )
+
+
+def _test_facts(spec: Spec) -> list[Any]:
+    """What decides the outcome of the recipe's own tests, and of what all images are tested for."""
+    if isinstance(spec, BaseSpec):
+        return []
+    image = spec.image
+    tests = [test.model_dump(mode="json") for test in image.tests]
+    files = [[f.path, f.mode, hashlib.sha256(f.data).hexdigest()] for f in image.folder.tests]
+    return [tests, files, list(image.commands), dict(image.environment)]
+
+
+def _sha256(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,6 +1,0 @@
-"""Recipe folders in, image definitions out."""
-
-from imagefactory.recipes.load import load_images, recipe_names
-from imagefactory.recipes.new import new_recipe
-
-__all__ = ["load_images", "new_recipe", "recipe_names"]

@@ -1,0 +1,133 @@
+"""A base image from locked packages: mmdebstrap on a repository of exactly those, then an OCI layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import urllib.parse
+from pathlib import Path
+
+from imagefactory.errors import BuildFailed, disk_error
+from imagefactory.inputs import Means, default_sources, mmdebstrap
+from imagefactory.inputs.apt import Apt
+from imagefactory.model.lock import Lock
+from imagefactory.model.spec import Artifact, BaseSpec, Step
+from imagefactory.system.files import remove_tree
+from imagefactory.system.processes import run
+from imagefactory.system.store import Store, place_file
+from imagefactory.system.templates import quoted
+from imagefactory.targets.common import buildx
+
+_DOCKERFILE = """\
+FROM scratch
+ADD rootfs.tar /
+ENV LANG=C.UTF-8
+LABEL org.opencontainers.image.title={title}
+CMD ["bash"]
+"""
+# What tells of this machine and this moment, and would make another base image elsewhere. mmdebstrap
+# leaves the first two for its own use (mmdebstrap(1), "REPRODUCIBILITY"); apt's folders belong to
+# whichever user apt could work as; and it would leave behind the options that only this build needs.
+# apt's sources are the distribution's own again, not the repository that the packages came from.
+_CLEAN = (
+    'cd "$1" && rm -rf etc/hostname etc/resolv.conf etc/apt/apt.conf.d/99mmdebstrap var/log/* '
+    "var/cache/ldconfig/* var/lib/apt/lists/* var/cache/apt/archives/* var/cache/apt/*.bin "
+    "etc/apt/sources.list etc/apt/sources.list.d/* && printf '%s' '{sources}' >etc/apt/sources.list"
+)
+_NOT_FOR_APT = frozenset('":')  # apt reads the first as a quote, the second as the end of a path
+
+
+def make_base(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
+    """Make the base image, from the store alone, as a new OCI layout at ``layout``.
+
+    Raises BuildFailed, or a kind of it.
+    """
+    base, scratch = spec.base.base, means.scratch
+    for character in _NOT_FOR_APT & set(str(scratch)):
+        raise BuildFailed(
+            f"base image {base.name}: apt cannot work below {scratch}, for its path holds a {character}",
+            hint="move the checkout to another path",
+        )
+    context = scratch / "context"
+    context.mkdir()
+    steps = [_bootstrap(spec, context / "rootfs.tar", means)]
+    (context / "Dockerfile").write_text(_DOCKERFILE.format(title=quoted(base.title)), encoding="utf-8")
+    name = f"imagefactory/{base.name}:latest"
+    request = buildx.Request(context, name, spec.epoch, layout, spec.platform, kind="layout")
+    steps += buildx.build(request, means.log, means.stop)
+    digest = buildx.read_digest((layout / "index.json").read_bytes())
+    manifest = (layout / "blobs" / digest.replace(":", "/")).read_bytes()
+    return Artifact(digest, buildx.manifest_bytes(manifest), tuple(steps), path=str(layout))
+
+
+def put_layout(draft: Path, layout: Path) -> None:
+    """Move an OCI layout's image into another layout, which keeps its last image's blobs beside it."""
+    if not (layout / "index.json").is_file():
+        remove_tree(layout)
+        draft.rename(layout)
+        return
+    keep = {blob.name for blob in (draft / "blobs" / "sha256").iterdir()} | _blobs(layout)
+    for blob in (draft / "blobs" / "sha256").iterdir():
+        blob.replace(layout / "blobs" / "sha256" / blob.name)
+    (draft / "index.json").replace(layout / "index.json")
+    for blob in (layout / "blobs" / "sha256").iterdir():
+        if blob.name not in keep:
+            blob.unlink()
+
+
+def _blobs(layout: Path) -> set[str]:
+    """The sha256 of every blob that the image of an OCI layout is made of."""
+    digest = buildx.read_digest((layout / "index.json").read_bytes())
+    manifest = layout / "blobs" / digest.replace(":", "/")
+    if not manifest.is_file():
+        return set()
+    described = json.loads(manifest.read_bytes())
+    digests = [digest, *(part["digest"] for part in (described["config"], *described["layers"]))]
+    return {digest.removeprefix("sha256:") for digest in digests}
+
+
+def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
+    base, lock = spec.base.base, spec.lock
+    name = f"bootstrap {base.distribution} {base.suite}"
+    means.log.step(name)
+    start = time.monotonic()
+    repository = means.scratch / "repository"
+    _make_repository(lock, base.suite, repository, means.store)
+    sources = means.scratch / "sources.list"
+    sources.write_text(f"deb [trusted=yes] copy:{urllib.parse.quote(str(repository))} ./\n")
+    lines = "".join(f"{line}\n" for line in default_sources(base.suite))
+    # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
+    words = [
+        *("--format=tar", "--skip=output/dev,cleanup/apt"),
+        f"--include={','.join(file.name for file in lock.image.apt)}",
+        f"--customize-hook={_CLEAN.format(sources=lines)}",
+        *(base.suite, str(rootfs), str(sources)),
+    ]
+    mmdebstrap(base, words, means, epoch=spec.epoch)
+    remove_tree(repository)
+    step = Step(name, round(time.monotonic() - start, 3))
+    means.log.step_done(step)
+    return step
+
+
+def _make_repository(lock: Lock, suite: str, folder: Path, store: Store) -> None:
+    """A repository of the locked packages and no others (https://wiki.debian.org/DebianRepository/Format)."""
+    entries = []
+    try:
+        folder.mkdir()
+        folder.chmod(0o755)
+        for file in lock.image.apt:
+            place = folder / Apt().stage(file).path.rpartition("/")[2]
+            place_file(store, file.sha256, place)
+            control = run(["dpkg-deb", "--field", str(place)]).stdout.strip()
+            entries.append(
+                f"{control}\nFilename: ./{place.name}\nSize: {file.bytes}\nSHA256: {file.sha256}\n"
+            )
+        index = "\n".join(entries).encode()
+        (folder / "Packages").write_bytes(index)
+        # mmdebstrap looks for essential packages in the suite of that name alone.
+        listed = f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
+        (folder / "Release").write_text(f"Suite: {suite}\nCodename: {suite}\n{listed}", encoding="utf-8")
+    except OSError as error:
+        raise disk_error(error, folder) from None

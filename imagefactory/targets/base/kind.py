@@ -1,0 +1,117 @@
+"""Base images: what every image is built on, made of a distribution's packages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from imagefactory.errors import BuildFailed
+from imagefactory.inputs import Means, mmdebstrap_version
+from imagefactory.model.lock import Lock
+from imagefactory.model.report import Report
+from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
+from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.system.store import file_sha256
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.base.ask import ask_base
+from imagefactory.targets.base.bootstrap import make_base, put_layout
+from imagefactory.targets.kind import Job, Kept
+
+if TYPE_CHECKING:
+    from imagefactory.targets.common.engine import Engine
+
+RENDERER = 3
+"""Raised when the same file would be made into another base image."""
+LAYOUT = "layout"
+_TIMES_ITS_PACKAGES = 15  # the disk that a root tree takes, as itself, as an archive and as a layer
+_MEMORY = 512 << 20
+
+
+class BaseKind:
+    """Base images, each an OCI image layout."""
+
+    name: ClassVar[str] = "base"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @cached_property
+    def _engine(self) -> Engine:
+        from imagefactory.targets.common.engine import Engine  # the SDK starts slowly
+
+        return Engine(self._workspace.key)
+
+    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+        """Nothing."""
+        return ()
+
+    def describe(self, spec: BaseSpec) -> Description:
+        """Its file, its date, its platform, its packages, and how bases are made."""
+        return Description(
+            {
+                **spec.base.base.model_dump(mode="json", exclude={"name"}),
+                "apt packages": {file.name: file.version for file in spec.lock.image.apt},
+                "inputs": spec.lock.digest,
+                "platform": spec.platform,
+                "date": spec.epoch,
+                "renderer": RENDERER,
+            }
+        )
+
+    def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
+        """None: elsewhere the published image of its distribution takes its place."""
+        return ()
+
+    def inputs(self, target: Target) -> Lock | None:
+        """Its packages."""
+        return target.spec.lock
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Disk for its root tree."""
+        packages = sum(file.bytes for _, file in target.spec.lock.files())
+        return Room(memory=_MEMORY, disk={str(self._workspace.build): _TIMES_ITS_PACKAGES * packages})
+
+    def engines(self) -> Mapping[str, str]:
+        """Versions of Docker, buildx and mmdebstrap. Raises EngineError."""
+        return {**self._engine.versions(), "mmdebstrap": mmdebstrap_version()}
+
+    def make(self, job: Job) -> Artifact:
+        """An OCI layout in the scratch folder. Raises BuildFailed, or a kind of it."""
+        assert isinstance(job.target.spec, BaseSpec)
+        return make_base(job.target.spec, job.scratch / LAYOUT, job.means)
+
+    def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
+        """Have it take the last one's place, whose blobs stay there, for builds that read them now."""
+        layout = job.record.shelf / LAYOUT
+        put_layout(Path(artifact.path), layout)
+        return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(layout))
+
+    def missing(self, kept: Kept) -> str:
+        """Whether its manifest is there."""
+        return "" if _blob(kept.path, kept.report.digest).is_file() else "it is gone"
+
+    def verify(self, kept: Kept) -> None:
+        """Read every blob of it again. Raises BuildFailed."""
+        manifest = _blob(kept.path, kept.report.digest)
+        described = json.loads(manifest.read_bytes())
+        parts = (part["digest"] for part in (described["config"], *described["layers"]))
+        for digest in (kept.report.digest, *parts):
+            if f"sha256:{file_sha256(_blob(kept.path, digest))}" != digest:
+                raise BuildFailed(
+                    f"{kept.path} is damaged: the blob {digest} is not what was made",
+                    hint=f"remove the folder, then run imagefactory build {kept.report.id}",
+                )
+
+    def discard(self, artifact: Artifact) -> None:
+        """A candidate goes with the scratch folder."""
+
+    def ask(self, kept: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means) -> Path:
+        """Run ``ask.sh`` of ``files`` in it, with network; a folder with what it answers."""
+        return ask_base(kept, files, secrets, means)
+
+
+def _blob(layout: Path, digest: str) -> Path:
+    return layout / "blobs" / digest.replace(":", "/")

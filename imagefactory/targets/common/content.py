@@ -1,0 +1,99 @@
+"""What every image holds, whatever its kind: its environment, how commands start in it, and its labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from imagefactory.model.environment import uses_home
+from imagefactory.model.spec import File, ImageSpec
+from imagefactory.system.templates import fill, text_of
+from imagefactory.targets.common.steps import downloads, install_steps, source_downloads
+
+INPUT_DIGEST_LABEL = "io.imagefactory.input-digest"
+ID_LABEL = "io.imagefactory.id"
+COMMANDS_LABEL = "io.imagefactory.commands"
+STAND_INS_LABEL = "io.imagefactory.stand-ins"
+
+
+def scripts(spec: ImageSpec) -> tuple[str, ...]:
+    """The names of the scripts in ``/etc/imagefactory``."""
+    always = ("environment.sh", "home.sh", "entrypoint.sh")
+    return (*always, "gpu.sh") if spec.image.needs.gpu else always
+
+
+def content_files(spec: ImageSpec) -> list[File]:
+    """The scripts of ``/etc/imagefactory``, those that install, and what installs: the recipe's own files."""
+    image = spec.image
+    values = {"image": image, "gpu": image.needs.gpu}
+    found = [File(name, 0o644, fill(__package__, f"{name}.j2", values).encode()) for name in scripts(spec)]
+    found += [File(f"steps/{name}.sh", 0o644, text.encode()) for name, text in install_steps(spec)]
+    if has_packages(spec):
+        found.append(File("download/inputs.json", 0o644, as_json(downloads(spec))))
+    if sources := source_downloads(spec):
+        found.append(File("download/sources.json", 0o644, as_json({"sources": sources})))
+    if has_packages(spec) or sources:
+        found.append(File("download/download.py", 0o644, text_of(__package__, "download.py").encode()))
+    found.append(File("recipe/install.sh", 0o644, image.folder.install))
+    return [*found, *(File(f"recipe/files/{f.path}", f.mode, f.data) for f in image.folder.files)]
+
+
+def has_packages(spec: ImageSpec) -> bool:
+    """Whether any package is installed on the base image."""
+    return any(stage.apt or stage.pip or stage.conda for _, stage in spec.lock.stages())
+
+
+def build_values(spec: ImageSpec) -> dict[str, Any]:
+    """What templates of whole builds are filled with."""
+    image, build = spec.image, spec.image.build
+    sources = {**image.inputs.sources, **(build.inputs.sources if build else {})}
+    return {
+        "image": image,
+        "base": spec.base,
+        "epoch": spec.epoch,
+        "lock": spec.lock,
+        "sources": sources,
+        "downloads": has_packages(spec),
+        "inputs": bool(has_packages(spec) or sources),
+        "gpu": image.needs.gpu,
+        "scripts": scripts(spec),
+        "environment": fixed_environment(spec),
+    }
+
+
+def fixed_environment(spec: ImageSpec) -> dict[str, str]:
+    """The variables whose values are known before anybody runs the image: all that don't use HOME."""
+    return {name: value for name, value in spec.image.environment.items() if not uses_home(value)}
+
+
+def labels(spec: ImageSpec, input_digest: str) -> Mapping[str, str]:
+    """https://github.com/opencontainers/image-spec/blob/main/annotations.md"""
+    image = spec.image
+    people = (f"{m.name} <{m.email}>" if m.email else m.name for m in image.maintainers)
+    values = {
+        "title": image.title,
+        "description": image.summary,
+        "version": image.version,
+        "licenses": image.licence,
+        "authors": ", ".join(people),
+        "url": image.homepage,
+        "source": spec.source,
+        "revision": image.folder.revision,
+        "created": datetime.fromtimestamp(spec.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    oci = {f"org.opencontainers.image.{name}": value for name, value in values.items() if value}
+    ours = {ID_LABEL: image.id, INPUT_DIGEST_LABEL: input_digest, COMMANDS_LABEL: " ".join(image.commands)}
+    if spec.lock.stand_ins:
+        ours[STAND_INS_LABEL] = ", ".join(spec.lock.stand_ins)
+    return {**oci, **ours}
+
+
+def as_json(tables: Mapping[str, Sequence[Any]]) -> bytes:
+    """Stable JSON, with a line for each entry of each table: a new version is one changed line."""
+    texts = []
+    for name, entries in sorted(tables.items()):
+        lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in entries)
+        texts.append(f"{json.dumps(name)}: [\n{lines}\n]")
+    return ("{" + ",\n".join(texts) + "}\n").encode()

@@ -1,0 +1,208 @@
+"""What a kind of target can do. Outside a kind's own room nothing else is known of it.
+
+The register (``register.py``) has a line for each kind; whatever walks, shows or keeps targets asks there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from imagefactory.inputs import Means
+from imagefactory.model.lock import Lock
+from imagefactory.model.report import Report, TestReport
+from imagefactory.model.spec import Artifact, File, TestedArtifact
+from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.system.log import Log
+from imagefactory.system.processes import Stop
+from imagefactory.system.records import Record
+from imagefactory.testing.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of running tests: ``name`` is short, ``options`` are the engine's words for it."""
+
+    subject: Subject
+    name: str = ""
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A target that was made and kept: its report, and its record, beside which ``report.file`` stands."""
+
+    kind: Kind
+    target: Target
+    report: Report
+    record: Record
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that it is; meaningless where it is only in an engine."""
+        return self.record.shelf / self.report.file
+
+    def archive(self, file: Path) -> Path:
+        """An archive of it, to make others of: the one that making it left, or one that is written to
+        ``file``. Raises BuildFailed, or a kind of it.
+        """
+        if self.record.handover.is_file():
+            return self.record.handover
+        assert isinstance(self.kind, Exported)
+        self.kind.export(self, file)
+        return file
+
+    def artifact(self) -> Artifact:
+        """It as an artifact, to be opened for tests."""
+        report = self.report
+        path = str(self.path) if report.file else ""
+        return Artifact(report.digest, report.bytes, path=path, reference=report.reference)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One target to be made or tested, and what for it there is.
+
+    ``needs`` holds by kind what it is made of. With ``cache`` earlier builds may serve. With ``handover``
+    others will be made of it in this run.
+    """
+
+    target: Target
+    needs: Mapping[str, Kept]
+    record: Record
+    means: Means
+    cache: bool = True
+    handover: bool = False
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that is gone when the job ends."""
+        return self.means.scratch
+
+    @property
+    def log(self) -> Log:
+        return self.means.log
+
+    @property
+    def stop(self) -> Stop:
+        return self.means.stop
+
+
+class Kind(Protocol):
+    """One kind of target."""
+
+    name: ClassVar[str]
+
+    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+        """What the target of the image (or base image) ``name`` is made of; ``base`` is its base image."""
+
+    def describe(self, spec: Any) -> Description:
+        """What decides what a target of this kind is, apart from what it needs. Pure."""
+
+    def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
+        """The files that build it without the factory; none where nothing can. Pure."""
+
+    def inputs(self, target: Target) -> Lock | None:
+        """What of the store it is made of; None for a kind that takes nothing from there. Pure."""
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """What making and testing it takes; ``last`` is the report of the one before."""
+
+    def engines(self) -> Mapping[str, str]:
+        """Name and version of each engine used. Raises EngineError if one is missing."""
+
+    def make(self, job: Job) -> Artifact:
+        """Make a candidate. Raises BuildFailed, or a kind of it; then nothing of it is left."""
+
+    def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
+        """Give a tested candidate its name. What had it before goes."""
+
+    def missing(self, kept: Kept) -> str:
+        """Why what was kept can't be used, in words, such as "it is gone"; empty where it can. Fast."""
+
+    def verify(self, kept: Kept) -> None:
+        """Raises BuildFailed where what was kept is not what was tested. Reads all of it."""
+
+    def discard(self, artifact: Artifact) -> None:
+        """Remove a candidate, unless it was kept."""
+
+
+@runtime_checkable
+class Tested(Protocol):
+    """A kind whose targets are tested."""
+
+    def test_facts(self, spec: Any) -> Sequence[Any]:
+        """What decides the outcome of its tests, apart from the target itself. Plain values. Pure."""
+
+    def open(self, job: Job, artifact: Artifact) -> AbstractContextManager[Subject]:
+        """It as something to run tests on; whatever runs it ends with the block."""
+
+    def tests(self, job: Job, subject: Any) -> Iterator[TestReport]:
+        """Run what every target of this kind is tested for, beside the recipe's own tests.
+
+        ``subject`` is what ``open`` gave.
+        """
+
+    def ways(self, subject: Any) -> Sequence[Way]:
+        """The ways in which the recipe's own tests are run; the usual one first, which has no name."""
+
+
+@runtime_checkable
+class Swept(Protocol):
+    """A kind that may leave something in an engine when it is killed."""
+
+    def left_behind(self) -> Mapping[str, Iterable[str]]:
+        """By image: what a build or test has in an engine now, or left there when it died."""
+
+    def sweep(self, leftovers: Iterable[str]) -> None:
+        """Remove what ``left_behind`` named."""
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """A kind of base image that answers what installing something on it would bring."""
+
+    def ask(self, kept: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means) -> Path:
+        """Run ``ask.sh`` of ``files`` in it, with network; a folder with what it answers.
+
+        Raises BuildFailed, or a kind of it.
+        """
+
+
+@runtime_checkable
+class Exported(Protocol):
+    """A kind that others are made of."""
+
+    def export(self, kept: Kept, file: Path) -> None:
+        """Write what was kept to ``file``, an archive."""
+
+
+@runtime_checkable
+class Debugged(Protocol):
+    """A kind whose builds can be looked into where they break."""
+
+    def debug(self, job: Job) -> None:
+        """Open a shell, on the caller's terminal, where making the target breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How launchers start a tested image: the ``script`` that follows what all launchers have in common.
+
+    ``engines`` are commands that no launcher may be called; ``file`` is copied beside the launchers.
+    """
+
+    script: str
+    engines: frozenset[str]
+    file: Path | None = None
+
+
+@runtime_checkable
+class Launched(Protocol):
+    """A kind that researchers run through launchers."""
+
+    def launch(self, kept: Kept, values: Mapping[str, Any]) -> Launch:
+        """How; ``values`` are what launchers' templates are filled with."""

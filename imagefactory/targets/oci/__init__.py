@@ -1,0 +1,1 @@
+"""OCI images: rendered as a Dockerfile, built by BuildKit, tested in the Docker Engine."""

@@ -1,0 +1,105 @@
+"""What every OCI image keeps beside what all images keep: an unprivileged user, and nothing in its layers
+that should not be there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagefactory.model.report import TestReport
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.targets.oci.survey import our_secrets, survey
+from imagefactory.testing.contract import (
+    QUIET,
+    WRITES,
+    Check,
+    common_tests,
+    not_run,
+    report_of,
+    says_nothing,
+)
+from imagefactory.testing.subject import Call
+
+if TYPE_CHECKING:
+    from imagefactory.targets.oci.subject import OciSubject
+
+CONTRACT_VERSION = 1
+"""Raised when a test is added or made stricter, so that images are tested again."""
+
+_CREDENTIAL = re.compile(
+    r"(?i)\b\w*(?:password|passwd|secret|api_?key|access_?key|token)=[^\s\"',]{4,}"
+    r"|[a-z][a-z0-9+.-]*://[^/\s:@\"]+:[^/\s:@\"]+@"
+)
+
+
+def contract_tests(
+    subject: OciSubject, image: ImageDefinition, base_packages: Collection[str], scratch: Path
+) -> Iterator[TestReport]:
+    """Run every contract test, one after the other. Raises only what the engine raises.
+
+    ``base_packages`` names the apt packages that the base image brought.
+    """
+    yield from common_tests(subject, image, scratch)
+    yield report_of("read-only-root", lambda: _read_only_root(subject))
+    yield report_of("not-root", lambda: _not_root(subject))
+    yield from _layers(subject, image, base_packages)
+
+
+def _layers(
+    subject: OciSubject, image: ImageDefinition, base_packages: Collection[str]
+) -> Iterator[TestReport]:
+    if not subject.knows_base():
+        for name in ("no-secrets", "no-leftovers", "no-new-setuid"):
+            yield not_run(name, f"the base image that it was built on is gone: build {image.id} again")
+        return
+    seen = survey(subject.entries(), base_packages)
+    checks: dict[str, Check] = {
+        "no-secrets": lambda: _some(_secrets(subject.settings()) + seen.secrets),
+        "no-leftovers": lambda: _some(seen.leftovers + _build_only(seen.packages, image)),
+        "no-new-setuid": lambda: _some(seen.setuid),
+    }
+    for name, check in checks.items():
+        yield report_of(name, check)
+
+
+def _read_only_root(subject: OciSubject) -> str:
+    volumes = re.search(r'"Volumes": ?\{"([^"]*)"', subject.settings())
+    if volumes:
+        return f"{volumes[1]} is a volume: the engine would write to it whatever the user says"
+    outcome = subject.run(Call(command=("sh", "-c", WRITES), user=(0, 0), environment=QUIET))
+    return says_nothing("does not start, or can be written to, on a read-only root")(outcome)
+
+
+def _not_root(subject: OciSubject) -> str:
+    user = re.search(r'"User": ?"([^"]*)"', subject.settings())
+    if user and user[1] and user[1].split(":")[0] not in ("0", "root"):
+        return ""
+    return "runs as root unless told otherwise"
+
+
+def _secrets(settings: str) -> list[str]:
+    as_json = {name: json.dumps(value.decode())[1:-1] for name, value in our_secrets().items()}
+    seen = [
+        f"the value of this machine's {name} in the configuration"
+        for name, value in as_json.items()
+        if value in settings
+    ]
+    if _CREDENTIAL.search(settings):
+        seen.append("a credential in the image's configuration or history")
+    return seen
+
+
+def _build_only(packages: frozenset[str], image: ImageDefinition) -> list[str]:
+    if image.build is None:
+        return []
+    only = set(image.build.inputs.apt) - set(image.inputs.apt)
+    return [f"build-only package {name}" for name in sorted(only & packages)]
+
+
+def _some(seen: Sequence[str]) -> str:
+    shown = ", ".join(seen[:5])
+    return shown + (f" and {len(seen) - 5} more" if len(seen) > 5 else "")

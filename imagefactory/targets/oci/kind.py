@@ -1,0 +1,208 @@
+"""OCI images: what the graph knows of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from imagefactory.errors import BadInput, BuildFailed, EngineError
+from imagefactory.model.lock import Lock
+from imagefactory.model.report import Report, TestReport
+from imagefactory.model.spec import Artifact, File, ImageSpec, TestedArtifact
+from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.system.files import remove_tree, write_files
+from imagefactory.system.templates import fill
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.common import buildx
+from imagefactory.targets.common.content import INPUT_DIGEST_LABEL
+from imagefactory.targets.kind import Job, Kept, Launch, Way
+from imagefactory.targets.oci.contract import CONTRACT_VERSION, contract_tests
+from imagefactory.targets.oci.render import describe, render
+from imagefactory.targets.oci.stage import stage_inputs
+
+if TYPE_CHECKING:
+    from imagefactory.targets.common.engine import Engine
+    from imagefactory.targets.oci.subject import OciSubject
+
+REPOSITORY = "imagefactory"
+_BASE = "base"
+# Measured on images of packages: unpacked they take some three times the bytes that they are fetched as.
+_UNPACKED = 3
+
+
+class OciKind:
+    """OCI images, each built on a base image and kept in the Docker Engine."""
+
+    name: ClassVar[str] = "oci"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @cached_property
+    def _engine(self) -> Engine:
+        from imagefactory.targets.common.engine import Engine  # the SDK starts slowly
+
+        return Engine(self._workspace.key)
+
+    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+        """Its base image."""
+        return (TargetId(_BASE, base),)
+
+    def describe(self, spec: ImageSpec) -> Description:
+        """The recipe, the locked inputs, and the rendered files."""
+        return describe(spec)
+
+    def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
+        """The contract."""
+        return (CONTRACT_VERSION,)
+
+    def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
+        """The Dockerfile and the files beside it."""
+        return render(target)
+
+    def inputs(self, target: Target) -> Lock | None:
+        """Everything that is locked."""
+        return target.spec.lock
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Disk for its archive here, and for its inputs and layers in the engine."""
+        assert isinstance(target.spec, ImageSpec)
+        inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        size = max(inputs, last.bytes if last else 0)
+        # As it is built, which a last build has left in the cache, and as it is run.
+        copies = 1 if last else 2
+        places = {str(self._workspace.build): size + inputs, self._engine.folder: copies * _UNPACKED * size}
+        return Room(memory=target.spec.image.needs.memory, disk=places)
+
+    def engines(self) -> Mapping[str, str]:
+        """Versions of Docker and buildx. Raises EngineError."""
+        return self._engine.versions()
+
+    def make(self, job: Job) -> Artifact:
+        """Build a candidate from the store alone and load it into the engine.
+
+        Raises BuildFailed; then nothing is left in the engine. Its archive stays in the scratch folder.
+        """
+        target = job.target
+        name = self._engine.candidate(target.id.name, target.input_digest)
+        archive = job.scratch / "image.tar"
+        request = _request(job, name, archive)
+        steps = buildx.build(request, job.log, job.stop)
+        remove_tree(job.scratch / "sources")
+        self._engine.load(archive)
+        facts = self._engine.image(name)
+        if facts is None:
+            raise EngineError(f"{target.id.name}: the Docker Engine did not keep the built image")
+        labels = facts["Config"].get("Labels") or {}
+        if labels.get(INPUT_DIGEST_LABEL) != target.input_digest:
+            self._engine.untag(name)
+            raise BuildFailed(f"{target.id.name}: the built image carries another input digest")
+        return Artifact(facts["Id"], int(facts["Size"]), steps, path=str(archive), reference=name)
+
+    def debug(self, job: Job) -> None:
+        """Open a shell, on the caller's terminal, where the build breaks."""
+        buildx.debug(_request(job, "debug", Path("unused")))
+
+    @contextlib.contextmanager
+    def open(self, job: Job, artifact: Artifact) -> Iterator[OciSubject]:
+        """The image as something to run tests on; its containers end with the block."""
+        from imagefactory.targets.oci.subject import OciSubject, Origin
+
+        base = job.needs.get(_BASE)
+        origin = Origin(
+            layout=base.path if base else None,
+            digest=base.report.digest if base else "",
+            archive=Path(artifact.path) if artifact.path else None,
+        )
+        subject = OciSubject(
+            self._engine, job.target.id.name, artifact.reference, origin, job.scratch, job.stop
+        )
+        try:
+            yield subject
+        finally:
+            subject.close()
+
+    def ways(self, subject: OciSubject) -> Sequence[Way]:
+        """The usual one alone."""
+        return (Way(subject),)
+
+    def tests(self, job: Job, subject: OciSubject) -> Iterator[TestReport]:
+        """The contract that every image keeps."""
+        spec = job.target.spec
+        assert isinstance(spec, ImageSpec)
+        of_base = {file.name for file in spec.base.lock.image.apt}
+        return contract_tests(subject, spec.image, of_base, job.scratch)
+
+    def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
+        """Name the image ``imagefactory/<id>`` with its version and ``latest``; one that holds stand-ins gets
+        the tag ``stand-in`` alone.
+        """
+        spec = job.target.spec
+        assert isinstance(spec, ImageSpec)
+        repository = f"{REPOSITORY}/{spec.name}"
+        version = spec.image.version.replace("+", "_").replace("~", "_")  # a tag may hold less than a version
+        tags = ("stand-in",) if spec.lock.stand_ins else (version, "latest")
+        for tag in tags:
+            self._engine.tag(artifact.reference, repository, tag)
+        self.discard(artifact)
+        if job.handover:
+            Path(artifact.path).replace(job.record.handover)
+        return Artifact(artifact.digest, artifact.bytes, artifact.steps, reference=f"{repository}:{tags[0]}")
+
+    def missing(self, kept: Kept) -> str:
+        """Whether the engine has the image of that name with that digest."""
+        reference = kept.report.reference
+        facts = self._engine.image(reference) if reference else None
+        there = facts is not None and facts["Id"] == kept.report.digest
+        return "" if there else f"the engine no longer has it as {reference}"
+
+    def verify(self, kept: Kept) -> None:
+        """The engine keeps images by their digests. Raises BadInput where it has none."""
+        if self.missing(kept):
+            raise BadInput(
+                f"the Docker Engine no longer has {kept.report.reference}",
+                hint=f"run imagefactory build {kept.report.id}",
+            )
+
+    def export(self, kept: Kept, file: Path) -> None:
+        """Write it to ``file``, an OCI archive, for other kinds to be made of."""
+        self._engine.save(kept.report.reference, file)
+
+    def launch(self, kept: Kept, values: Mapping[str, Any]) -> Launch:
+        """Run it in Docker."""
+        script = fill(__package__, "launcher.sh.j2", {**values, "reference": kept.report.reference})
+        return Launch(script, frozenset({"docker"}))
+
+    def discard(self, artifact: Artifact) -> None:
+        """Take the candidate's name away; the image goes unless it was kept."""
+        if artifact.reference.startswith(f"{REPOSITORY}/candidate:"):
+            self._engine.untag(artifact.reference)
+
+    def left_behind(self) -> Mapping[str, Iterable[str]]:
+        """By image: containers and candidates that a build or test has now, or left there."""
+        return self._engine.left_behind()
+
+    def sweep(self, leftovers: Iterable[str]) -> None:
+        """Remove what ``left_behind`` named."""
+        self._engine.remove(leftovers)
+
+
+def _request(job: Job, name: str, archive: Path) -> buildx.Request:
+    """The build, its files and its inputs laid out in the scratch folder."""
+    spec, base = job.target.spec, job.needs[_BASE]
+    assert isinstance(spec, ImageSpec)
+    reference = buildx.base_reference(base.report)
+    return buildx.Request(
+        context=write_files(job.scratch / "context", render(job.target)),
+        name=name,
+        epoch=spec.epoch,
+        target=archive,
+        platform=spec.platform,
+        arguments={"BASE": reference, "BASE_DIGEST": base.report.digest},
+        layouts={reference: str(base.path)},
+        folders={"sources": stage_inputs(spec, job.scratch / "sources", job.means.store)},
+        cache=job.cache,
+    )

@@ -1,0 +1,121 @@
+"""One pass over everything an image's layers hold: what should not be there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from imagefactory.system.redact import known_secrets
+
+SETUID_BITS = 0o6000
+DPKG_STATUS = "var/lib/dpkg/status"
+
+# With the key behind it: programs that read keys hold the first line alone.
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\r?\n[A-Za-z0-9+/=\r\n :,-]{64}")
+_SECRET_FILES = re.compile(
+    r"(^|/)(\.netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|\.aws/credentials"
+    r"|\.docker/config\.json|\.ssh/id_[a-z0-9]+|clouds\.yaml|ssh_host_[a-z0-9]+_key)$"
+)
+_SECRET_NAMES = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential)")
+_EXAMPLES = re.compile(r"(^|/)(tests?|docs?|examples?)/")
+_LEFTOVERS = (
+    (re.compile(r"^var/lib/apt/lists/(?!(partial|lock|auxfiles)$)."), "apt list"),
+    (re.compile(r"^var/cache/apt/.*\.(deb|bin)$"), "apt cache"),
+    (re.compile(r"^(root|home/[^/]+)/\.cache/."), "cache"),
+    (re.compile(r"^var/log/."), "log"),
+    (re.compile(r"^(tmp|var/tmp)/."), "temporary file"),
+    (re.compile(r"(^|/)pkgs/[^/]+\.(conda|tar\.bz2)$"), "conda's cache"),
+    (re.compile(r"^(recipe|sources|build)(/|$)"), "build input"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path in one layer, without its leading slash.
+
+    ``head`` holds the first bytes of a regular file, and all of dpkg's status file; ``capable`` says
+    that running the file gives it Linux capabilities.
+    """
+
+    path: str
+    mode: int
+    is_file: bool
+    head: bytes = b""
+    capable: bool = False
+
+
+def our_secrets() -> dict[str, bytes]:
+    """Values of this machine's environment and site settings that must be in no image, by name."""
+    found = {
+        name: value.encode()
+        for name, value in os.environ.items()
+        if _SECRET_NAMES.search(name) and _could_be_secret(value)
+    }
+    passwords = (secret for secret in known_secrets() if _could_be_secret(secret))
+    return {**found, **{f"password {n}": value.encode() for n, value in enumerate(sorted(passwords), 1)}}
+
+
+def _could_be_secret(value: str) -> bool:
+    """Not a path, nor a word such as ``disabled`` that stands in many files."""
+    return len(value) >= 8 and not value.startswith("/") and not (value.isalpha() and len(value) < 16)
+
+
+@dataclass
+class Survey:
+    """What one pass found; each list holds one short text per find."""
+
+    secrets: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    setuid: list[str] = field(default_factory=list)
+    packages: frozenset[str] = frozenset()  # that the base did not have, and no other package needs
+
+
+def survey(entries: Iterable[Entry], base_packages: Collection[str] = ()) -> Survey:
+    """Look once at every entry that the base image did not bring; it had ``base_packages``."""
+    found = Survey()
+    secrets = our_secrets()
+    for entry in entries:
+        if entry.path.rpartition("/")[2].startswith(".wh."):
+            continue  # marks a deletion (OCI image-spec, layer.md)
+        if entry.path == DPKG_STATUS:
+            packages = _packages(entry.head)
+            needed = frozenset(other for name in packages for other in packages[name] - {name})
+            found.packages = frozenset(packages).difference(base_packages, needed)
+        if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
+            found.setuid.append(f"{entry.path} ({entry.mode:o})")
+        found.secrets += _secrets(entry, secrets)
+        found.leftovers += _leftovers(entry)
+    return found
+
+
+def _secrets(entry: Entry, ours: dict[str, bytes]) -> Iterator[str]:
+    if not entry.is_file:
+        return
+    if not _EXAMPLES.search(entry.path):
+        if _SECRET_FILES.search(entry.path):
+            yield f"file {entry.path}"
+        if _PRIVATE_KEY.search(entry.head):
+            yield f"private key in {entry.path}"
+    for name, value in ours.items():
+        if value in entry.head:
+            yield f"the value of this machine's {name} in {entry.path}"
+
+
+def _leftovers(entry: Entry) -> Iterator[str]:
+    if entry.is_file or "/" not in entry.path:
+        for rule, what in _LEFTOVERS:
+            if rule.search(entry.path):
+                yield f"{what} {entry.path}"
+
+
+def _packages(status: bytes) -> dict[str, frozenset[str]]:
+    """The installed packages in dpkg's status file (deb-control(5)), and what each depends on."""
+    found = {}
+    for block in status.decode("utf-8", "replace").split("\n\n"):
+        fields = dict(re.findall(r"^([A-Za-z-]+): *(.*)$", block, re.MULTILINE))
+        if fields.get("Status") == "install ok installed":
+            needs = " ".join(fields.get(kind, "") for kind in ("Depends", "Pre-Depends", "Recommends"))
+            found[fields.get("Package", "")] = frozenset(re.findall(r"[a-z0-9][a-z0-9+.-]+", needs))
+    return found

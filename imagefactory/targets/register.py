@@ -1,0 +1,100 @@
+"""The register of kinds of targets, a line each. Their rooms are entered only when one is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+from imagefactory.model.target import Target, TargetId, Unlocked
+
+if TYPE_CHECKING:
+    from imagefactory.system.workspace import Workspace
+    from imagefactory.targets.kind import Kind
+
+Source = Literal["base", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One kind: its name; whether each base image or each image has a target of it; what it is called; how
+    it is told from others behind a name, such as "(SIF)"; what it is for; and the class, as module:name,
+    which is made with a workspace.
+    """
+
+    name: str
+    source: Source
+    title: str
+    suffix: str
+    purpose: str
+    place: str
+
+
+_LINES = [
+    Line("base", "base", "base image", "", "to build on", "imagefactory.targets.base.kind:BaseKind"),
+    Line("oci", "image", "OCI image", "", "for Docker", "imagefactory.targets.oci.kind:OciKind"),
+    Line("sif", "image", "SIF file", "(SIF)", "for clusters", "imagefactory.targets.sif.kind:SifKind"),
+]
+
+
+def lines(source: Source | None = None) -> list[Line]:
+    """The lines of the register, those needed by others first: of all kinds, or of those with a source."""
+    return [line for line in _LINES if source in (None, line.source)]
+
+
+def line(kind: str) -> Line:
+    """The line of a kind. Raises KeyError for none."""
+    for found in _LINES:
+        if found.name == kind:
+            return found
+    raise KeyError(kind)
+
+
+def add(new: Line) -> None:
+    """Add a kind, from wherever it comes, behind those that are there."""
+    _LINES.append(new)
+
+
+def remove(kind: str) -> None:
+    """Take a kind out."""
+    _LINES.remove(line(kind))
+
+
+def shown(id: TargetId) -> str:
+    """A target as people read it in a line of progress, such as ``fsl (SIF)``."""
+    return f"{id.name} {line(id.kind).suffix}".rstrip()
+
+
+def called(id: TargetId) -> str:
+    """A target as people read it in a sentence, such as ``SIF file fsl``."""
+    return f"{line(id.kind).title} {id.name}"
+
+
+class Kinds(Mapping[str, "Kind"]):
+    """The kinds at work in one checkout, each made when it is first asked for."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._made: dict[str, Kind] = {}
+
+    def __getitem__(self, name: str) -> Kind:
+        if name not in self._made:
+            module, _, word = line(name).place.partition(":")
+            self._made[name] = getattr(import_module(module), word)(self._workspace)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (line.name for line in _LINES)
+
+    def __len__(self) -> int:
+        return len(_LINES)
+
+    def of(self, target: Target | Unlocked) -> Kind:
+        """The kind of a target."""
+        return self[target.id.kind]
+
+    def having(self, capability: type, among: Iterable[str] | None = None) -> list[Kind]:
+        """The kinds that have a capability, one of the protocols in ``kind.py``."""
+        found = (self[name] for name in (self if among is None else among))
+        return [kind for kind in found if isinstance(kind, capability)]

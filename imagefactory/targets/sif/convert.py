@@ -1,0 +1,165 @@
+"""A tested OCI image to a SIF file, in one pass: the same image always gives the same bytes.
+
+Layers are read from the top down out of the engine's export and go through a pipe into mksquashfs, which
+writes the file system at its place in the file; nothing is unpacked. The header follows at the end.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from imagefactory.errors import BuildFailed, DiskFull
+from imagefactory.model.spec import File
+from imagefactory.system.log import TAIL_LINES, Log
+from imagefactory.system.processes import Stop, feed
+from imagefactory.targets.common.archive import OciArchive
+from imagefactory.targets.common.merge import folder_entry, write_merged
+from imagefactory.targets.sif.header import ARCHITECTURES, Document, system_offset, write_header
+from imagefactory.targets.sif.metadata import (
+    PLACE,
+    Metadata,
+    files_of,
+    metadata_of_image,
+    summary,
+)
+
+CONVERTER = 1
+"""Raised when the same OCI image would give another SIF file."""
+
+# zstd at this level gives smaller files than gzip at its best, in a tenth of its time; at a higher one
+# compression takes longer than all the rest. Larger blocks help it more than they cost whoever reads a part.
+_COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "5", "-b", "256K")
+_ROOT = ("-root-uid", "0", "-root-gid", "0")  # whoever makes it
+_EMPTY = ("dev", "proc", "sys")
+_ORIGIN = """\
+# Made by imagefactory of this image, after its tests had passed.
+Bootstrap: docker
+From: imagefactory/{id}@{digest}
+"""
+_OURS = (PLACE, "scif", "environment", "singularity")
+_LINKS = {"environment": f"{PLACE}/env/90-environment.sh", "singularity": f"{PLACE}/runscript"}
+
+
+def convert(archive: Path, digest: str, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
+    """Write or replace ``target``, a SIF file, from an OCI archive of the image with that digest.
+
+    Raises BuildFailed (or a kind of it) with mksquashfs' last words, or Interrupted; nothing is left then.
+    """
+    with OciArchive(archive) as image:
+        if not image.is_image(digest):
+            raise BuildFailed(
+                f"{log.id}: the engine's image of that name is no longer the tested one",
+                hint=f"another build has taken its name: run imagefactory build {log.id} again",
+            )
+        config = image.config
+        if config["architecture"] not in ARCHITECTURES:
+            raise BuildFailed(f"{log.id}: no SIF file can be made for {config['architecture']}")
+        data = metadata_of_image(config)
+        definition = _ORIGIN.format(id=log.id, digest=digest)
+        documents = (
+            Document("", "definition", definition.encode()),
+            Document("inspect-metadata.json", "json", summary(data, definition)),
+        )
+        epoch = int(datetime.fromisoformat(config["created"]).timestamp())
+        target.unlink(missing_ok=True)  # mksquashfs would add to what is there
+        try:
+            _write_system(
+                image, data, definition, target, scratch, system_offset(documents), epoch, log, stop
+            )
+            write_header(target, documents, config["architecture"], digest, epoch)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _write_system(
+    image: OciArchive,
+    data: Metadata,
+    definition: str,
+    target: Path,
+    scratch: Path,
+    offset: int,
+    epoch: int,
+    log: Log,
+    stop: Stop,
+) -> None:
+    options = (
+        "-tar",
+        "-quiet",
+        "-no-progress",
+        "-exit-on-error",
+        "-root-mode",
+        "755",
+        *_ROOT,
+        "-o",
+        str(offset),
+    )
+    tail: list[str] = []
+
+    def hear(line: str) -> None:
+        tail.append(line)
+        log.line(line)
+
+    status = feed(
+        # The table of owners begins with whoever runs it.
+        [
+            *(() if os.getuid() == 0 else ("unshare", "--map-root-user", "--")),
+            "mksquashfs",
+            "-",
+            str(target),
+            *options,
+            *_COMPRESSION,
+        ],
+        lambda pipe: write_merged(image, pipe, _extra(files_of(data, definition)), _skipped, scratch),
+        hear,
+        stop=stop,
+        # Not only the file system's own date: no file is given a later one.
+        environment={"SOURCE_DATE_EPOCH": str(epoch)},
+    )
+    if status:
+        full = any("no space left" in line.lower() for line in tail)
+        kind = DiskFull if full else BuildFailed
+        hint = f"free some space in {target.parent}, then run the same command again" if full else ""
+        how = f"no space is left in {target.parent}" if full else f"mksquashfs ended with status {status}"
+        raise kind(
+            f"{log.id}: the SIF file could not be written: {how}",
+            hint=hint,
+            step="write the SIF file",
+            tail=tail[-TAIL_LINES:],
+            log=log.path,
+        )
+
+
+def _skipped(path: str) -> bool:
+    """What is not taken out of the layers: devices. Raises BuildFailed at the place of our own files."""
+    top = path.split("/", 1)[0]
+    if top in _OURS:
+        raise BuildFailed(
+            f"the image has /{path}, where a SIF file has files of its own",
+            hint=f"install it elsewhere: /{', /'.join(_OURS)} are Apptainer's",
+            step="write the SIF file",
+        )
+    return top in (*_EMPTY, ".dockerenv")
+
+
+def _extra(files: list[File]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+    folders = {*_EMPTY, f"{PLACE}/libs"}
+    for file in files:
+        parts = file.path.split("/")[:-1]
+        folders |= {"/".join(parts[: n + 1]) for n in range(len(parts))}
+    for folder in sorted(folders):
+        yield folder_entry(folder, 0o755), None
+    for file in files:
+        entry = tarfile.TarInfo(file.path)
+        entry.mode, entry.size = file.mode, len(file.data)
+        yield entry, io.BytesIO(file.data)
+    for name, to in _LINKS.items():
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname, link.mode = tarfile.SYMTYPE, to, 0o777
+        yield link, None

@@ -1,0 +1,156 @@
+"""SIF files: what the graph knows of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from imagefactory.errors import BuildFailed, disk_error
+from imagefactory.model.lock import Lock
+from imagefactory.model.report import Report, TestReport
+from imagefactory.model.spec import Artifact, File, ImageSpec, Step, TestedArtifact
+from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.system.store import file_sha256
+from imagefactory.system.templates import fill
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.kind import Job, Kept, Launch, Way
+from imagefactory.targets.sif import engine
+from imagefactory.targets.sif.cluster import CLUSTER_VERSION, CONTAINED, cluster_tests
+from imagefactory.targets.sif.convert import CONVERTER, convert
+from imagefactory.targets.sif.definition import render_definition
+
+if TYPE_CHECKING:
+    from imagefactory.targets.sif.subject import SifSubject
+
+_IMAGE = "oci"
+_STEP = "write the SIF file"
+
+
+class SifKind:
+    """SIF files, each made of a tested OCI image."""
+
+    name: ClassVar[str] = "sif"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+        """The OCI image."""
+        return (TargetId(_IMAGE, name),)
+
+    def describe(self, spec: ImageSpec) -> Description:
+        """How such files are made: everything else follows from the OCI image."""
+        return Description({"converter": CONVERTER})
+
+    def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
+        """The contract, and what is tested of it."""
+        return (CLUSTER_VERSION, spec.image.needs.mpi, spec.image.needs.gpu is not None)
+
+    def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
+        """The definition file, which uses the files that are rendered for the OCI image."""
+        assert isinstance(target.spec, ImageSpec)
+        return (render_definition(target.spec, needs[_IMAGE].input_digest),)
+
+    def inputs(self, target: Target) -> Lock | None:
+        """None: the OCI image has them."""
+        return None
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Disk for the file and an archive of the image, whose layers are about as large."""
+        assert isinstance(target.spec, ImageSpec)
+        size = last.bytes if last else sum(file.bytes for _, file in target.spec.lock.files())
+        return Room(
+            cores=2,  # all of them, but for a short time
+            memory=target.spec.image.needs.memory,
+            disk={str(self._workspace.build): 2 * size},
+        )
+
+    def engines(self) -> Mapping[str, str]:
+        """Versions of Apptainer (or SingularityCE) and mksquashfs. Raises EngineError."""
+        return engine.versions()
+
+    def make(self, job: Job) -> Artifact:
+        """A candidate in the scratch folder. Raises BuildFailed; then nothing of it is left."""
+        start = time.monotonic()
+        image = job.needs[_IMAGE]
+        archive = image.archive(job.scratch / "image.tar")
+        candidate = job.scratch / "candidate.sif"
+        job.log.step(_STEP)
+        try:
+            convert(archive, image.report.digest, candidate, job.scratch, job.log, job.stop)
+            with candidate.open("rb") as file:
+                os.fsync(file.fileno())
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            candidate.chmod(0o755)  # it can be run as it is, where binfmt or run-singularity know it
+        except OSError as error:
+            raise disk_error(error, candidate) from None
+        step = Step(_STEP, round(time.monotonic() - start, 3))
+        job.log.step_done(step)
+        return Artifact(f"sha256:{sha256}", candidate.stat().st_size, (step,), path=str(candidate))
+
+    @contextlib.contextmanager
+    def open(self, job: Job, artifact: Artifact) -> Iterator[SifSubject]:
+        """The file as something to run tests on; what runs ends with each command."""
+        from imagefactory.targets.sif.subject import SifSubject  # spython starts slowly
+
+        assert isinstance(job.target.spec, ImageSpec)
+        image = job.target.spec.image
+        nvidia = image.needs.gpu is not None and engine.nvidia()
+        yield SifSubject(Path(artifact.path), tuple(image.environment), job.scratch, job.stop, nvidia)
+
+    def ways(self, subject: SifSubject) -> Sequence[Way]:
+        """With nothing shut out, and with everything shut out that Apptainer can."""
+        return (
+            Way(subject),
+            Way(subject.given(CONTAINED), "contained", " ".join(CONTAINED)),
+        )
+
+    def tests(self, job: Job, subject: SifSubject) -> Iterator[TestReport]:
+        """What every SIF file keeps on a cluster."""
+        assert isinstance(job.target.spec, ImageSpec)
+        return cluster_tests(subject, job.target.spec.image, job.scratch)
+
+    def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
+        """Give the file its name, at once; an older file of the same version goes.
+
+        The digest in its name is the OCI image's input digest, which stands in its labels too.
+        """
+        spec, folder = job.target.spec, job.record.shelf
+        assert isinstance(spec, ImageSpec)
+        stem = f"{spec.name}-{'stand-in' if spec.lock.stand_ins else spec.image.version}"
+        file = folder / f"{stem}-{job.needs[_IMAGE].report.input_digest[:12]}.sif"
+        try:
+            Path(artifact.path).replace(file)
+        except OSError as error:
+            raise disk_error(error, file) from None
+        for old in folder.glob(f"{stem}-{'[0-9a-f]' * 12}.sif"):
+            if old != file:
+                old.unlink(missing_ok=True)
+        return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
+
+    def missing(self, kept: Kept) -> str:
+        """Whether the file is there, and as large as it was."""
+        whole = kept.path.is_file() and kept.path.stat().st_size == kept.report.bytes
+        return "" if whole else f"{kept.report.file} is gone or not whole"
+
+    def verify(self, kept: Kept) -> None:
+        """Raises BuildFailed where the file is not the one that was tested."""
+        sha256 = file_sha256(kept.path)
+        if f"sha256:{sha256}" != kept.report.digest:
+            raise BuildFailed(
+                f"{kept.path} is damaged: its sha256 is {sha256}, and another was tested",
+                hint=f"remove it, then run imagefactory build {kept.report.id}",
+            )
+
+    def launch(self, kept: Kept, values: Mapping[str, Any]) -> Launch:
+        """Run it with Apptainer or SingularityCE, from beside the launchers."""
+        script = fill(__package__, "launcher.sh.j2", {**values, "sif": kept.path.name})
+        return Launch(script, frozenset({"apptainer", "singularity"}), kept.path)
+
+    def discard(self, artifact: Artifact) -> None:
+        """A candidate goes with the scratch folder."""

@@ -1,0 +1,177 @@
+"""A SIF file under test: each command runs as an ordinary user of a cluster runs it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Literal
+
+from imagefactory.errors import EngineError
+from imagefactory.system.files import make_folder
+from imagefactory.system.processes import Stop, stream
+from imagefactory.targets.sif.cluster import FOREIGN
+from imagefactory.targets.sif.engine import runtime_path
+from imagefactory.targets.sif.inspect import inspect
+from imagefactory.testing.subject import MIB, Call, Outcome
+
+ROOM = "/mnt"
+WORK = f"{ROOM}/work"
+ROOM_BYTES = 64 * MIB  # of the home folder and of /tmp, each
+MAX_OUTPUT_BYTES = 8 * MIB  # the last of a command's output, as far as tests look at it
+GRACE_SECONDS = 60.0
+_DROP = ("--inh-caps=-all", "--ambient-caps=-all", "--")
+
+
+Action = Literal["exec", "run", "test", "run-help"]
+"""How a command starts: by itself or through the run script; or the image's own test or help is asked for."""
+
+
+class SifSubject:
+    """Runs commands in a SIF file, without privileges, within the bounds of a call.
+
+    ``outside`` names variables that stand in the caller's environment with values of another machine's
+    software, as after ``module load``. Memory is not bounded here: the same content ran within its bound in
+    Docker before.
+    """
+
+    local = True
+
+    def __init__(self, sif: Path, outside: Sequence[str], scratch: Path, stop: Stop, nvidia: bool) -> None:
+        self._room = scratch / "room"
+        self._sif = sif
+        self._outside = (*dict.fromkeys((*FOREIGN, *outside)),)
+        self._stop = stop
+        self.nvidia = nvidia  # whether it runs with a GPU
+        self._runtime = str(runtime_path())
+
+    @cached_property
+    def _facts(self) -> Mapping[str, Any]:
+        return inspect(self._sif)
+
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels."""
+        labels: Mapping[str, str] = self._facts["labels"]
+        return labels
+
+    def run(self, call: Call) -> Outcome:
+        """Run one command and return how it ended. Raises EngineError, or Interrupted on a stop."""
+        return self.start(call)
+
+    def given(self, options: Sequence[str]) -> GivenOptions:
+        """The same file, run with more words for Apptainer."""
+        return GivenOptions(self, tuple(options))
+
+    def start(self, call: Call, options: Sequence[str] = (), through: Action = "exec") -> Outcome:
+        """Run one command, or another action of Apptainer's. Raises EngineError, or Interrupted on a stop."""
+        self._stop.check()
+        user = call.user if os.getuid() == 0 else (os.getuid(), os.getgid())
+        lines: list[str] = []
+        start = time.monotonic()
+        make_folder(self._room)
+        with as_file(files(__package__) / "templates" / "sandbox.sh") as sandbox:
+            status = stream(
+                [*_namespaces(), "sh", str(sandbox), *self._command(call, user, options, through)],
+                lines.append,
+                stop=self._stop,
+                environment=self._bounds(call, user),
+                newline="\n",
+            )
+        return _outcome(call, status, lines, time.monotonic() - start)
+
+    def _command(self, call: Call, user: tuple[int, int], given: Sequence[str], through: Action) -> list[str]:
+        """The words that the sandbox runs: as that user, with that user's environment, and not for long."""
+        drop = [f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups"] if os.getuid() == 0 else []
+        outside = [f"{name}=/somewhere/outside" for name in self._outside]
+        options = [*given]
+        for place, mount in enumerate(call.mounts):
+            how = "rw" if mount.writable else "ro"
+            options.append(f"--bind={ROOM}/binds/{place}:{mount.target}:{how}")
+        if given:  # some of them leave the working folder outside
+            options += [f"--bind={WORK}:{WORK}", f"--pwd={WORK}"]
+        options += [f"--env={name}={value}" for name, value in call.environment.items()]
+        options += ["--nv"] * self.nvidia
+        return [
+            *("setpriv", *drop, *_DROP),
+            *("env", "-i", f"HOME={ROOM}/home", "USER=researcher", "LOGNAME=researcher", "TERM=dumb"),
+            *("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", *outside),
+            *("timeout", "-k", "5", str(call.time_limit)),
+            *(self._runtime, "--silent", through, *options, f"{ROOM}/image.sif", *call.command),
+        ]
+
+    def _bounds(self, call: Call, user: tuple[int, int]) -> dict[str, str]:
+        return {
+            "ROOM": str(self._room),
+            "IMAGE": str(self._sif),
+            "CALLER": f"{user[0]}:{user[1]}",
+            "WORK_BYTES": str(call.write_limit),
+            "ROOM_BYTES": str(ROOM_BYTES),
+            "OUTPUT_BYTES": str(MAX_OUTPUT_BYTES),
+            "FOLDER": str(call.in_folder or ""),
+            "BINDS": "".join(f"{n}:{mount.source}\n" for n, mount in enumerate(call.mounts)),
+            "EXPECT": "".join(f"{file}\n" for file in call.expect),
+        }
+
+
+@dataclass
+class GivenOptions:
+    """A SIF file under test, run with ``options`` of Apptainer."""
+
+    subject: SifSubject
+    options: tuple[str, ...]
+    local: bool = True
+
+    def run(self, call: Call) -> Outcome:
+        """Run one command and return how it ended. Raises EngineError, or Interrupted on a stop."""
+        return self.subject.start(call, self.options)
+
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels."""
+        return self.subject.labels()
+
+
+def _namespaces() -> list[str]:
+    # unshare does not mind SIGTERM; killed, it takes all that runs in its namespaces with it.
+    end_with_us = ["setpriv", "--pdeathsig", "KILL", "--"]
+    mine = [] if os.getuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
+    return [
+        *end_with_us,
+        "unshare",
+        *mine,
+        "--mount",
+        "--net",
+        "--uts",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
+
+
+def _outcome(call: Call, status: int, lines: Sequence[str], seconds: float) -> Outcome:
+    if status or len(lines) < 2:
+        raise EngineError(
+            "tests of SIF files can't run on this machine: " + " | ".join(lines[-5:]),
+            hint="they need user namespaces and /dev/fuse: see docs/how-to/set-up-other-systems.md",
+        )
+    ended, *free = lines[0].split()
+    bounds = (
+        ("to its working folder ", call.write_limit, call.in_folder is None),
+        ("to /tmp ", ROOM_BYTES, True),
+        ("to its home folder ", ROOM_BYTES, True),
+        ("", call.write_limit, True),  # what it printed
+    )
+    stopped = [
+        f"wrote more {where}than its limit of {limit >> 20} MiB"
+        for (where, limit, bounded), blocks in zip(bounds, free, strict=True)
+        if bounded and blocks == "0"
+    ]
+    if int(ended) and seconds >= call.time_limit:
+        stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
+    found = zip(call.expect, lines[1].split(), strict=True)
+    sizes = {file: int(size) for file, size in found if size.isdecimal()}
+    return Outcome(int(ended), "\n".join(lines[2:]), seconds, "; ".join(stopped), sizes)

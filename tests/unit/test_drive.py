@@ -1,0 +1,260 @@
+"""The driver and its workers, on kinds of targets that need no engine."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from imagefactory.drive.result import Options, Result
+from imagefactory.drive.session import Session
+from imagefactory.drive.tasks import build_targets, plan_targets
+from imagefactory.drive.tasks import test_images as run_tests_of
+from imagefactory.errors import BuildFailed, DiskFull, EngineError, Interrupted
+from imagefactory.model.target import Room, TargetId
+from imagefactory.plan import Selection
+from imagefactory.system.log import Silence
+from imagefactory.system.processes import Stop
+from imagefactory.system.site import Site
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets import register
+from imagefactory.targets.kind import Job
+from imagefactory.targets.register import Kinds
+from tests.unit import toys
+from tests.unit.samples import RECIPE, lock_all, named
+
+GIB = 1 << 30
+KINDS = ("toy", "second", "third")
+
+
+@pytest.fixture(autouse=True)
+def behaviour(monkeypatch: pytest.MonkeyPatch) -> toys.Behaviour:
+    """Toys alone are in the register, and do as the test says."""
+    monkeypatch.setattr(register, "_LINES", [register.line("base"), *toys.LINES])
+    monkeypatch.setattr(toys, "behaviour", toys.Behaviour())
+    return toys.behaviour
+
+
+@pytest.fixture
+def root(workspace: Callable[..., Workspace]) -> Workspace:
+    """Four recipes that are locked."""
+    for name in ("b", "c", "d"):
+        workspace(named(RECIPE, name), name)
+    found = workspace(named(RECIPE, "a"), "a")
+    lock_all(found)
+    return found
+
+
+@pytest.fixture
+def session(root: Workspace, monkeypatch: pytest.MonkeyPatch) -> Session:
+    monkeypatch.setattr("imagefactory.drive.tasks.sweep", lambda session: None)
+    return Session(root, Site(store=root.root / "store"), Kinds(root), Silence(), Stop())
+
+
+def images(session: Session, *names: str) -> Selection:
+    from imagefactory.definitions.recipes import load_images
+
+    return Selection(tuple(load_images(session.workspace, names or ["a", "b", "c", "d"])))
+
+
+def build(session: Session, *names: str, kinds: tuple[str, ...] = KINDS, **options: Any) -> list[Result]:
+    fresh = Session(session.workspace, session.site, session.kinds, session.progress, session.stop)
+    return build_targets(fresh, images(session, *names), Options(**options), kinds)
+
+
+def told(results: list[Result]) -> dict[str, str]:
+    return {str(item.id): item.action for item in results}
+
+
+def test_each_is_made_after_what_it_needs(session: Session, behaviour: toys.Behaviour) -> None:
+    assert told(build(session, "a")) == {"toy/a": "build", "second/a": "build", "third/a": "build"}
+    assert behaviour.order == ["toy/a", "second/a", "third/a"]
+    report = session.last(TargetId("third", "a"))
+    assert report is not None
+    assert (report.status, report.file, report.published) == ("passed", "a.third", ())
+    assert [(need.kind, need.id) for need in report.needs] == [("second", "a")]
+    assert [test.name for test in report.tests] == ["runs", "whole"]
+    assert set(told(build(session, "a")).values()) == {"nothing"}
+
+
+def test_only_what_was_asked_for_and_what_it_needs_is_made(session: Session) -> None:
+    assert told(build(session, "a", kinds=("second",))) == {"toy/a": "build", "second/a": "build"}
+    assert told(build(session, "a", kinds=("second",))) == {"second/a": "nothing"}
+
+
+def test_one_image_is_made_while_another_is_tested(session: Session, behaviour: toys.Behaviour) -> None:
+    """Two that wait for each other can only end if both run."""
+    barrier = threading.Barrier(2)
+
+    def meet(job: Job) -> bytes:
+        # The second kind of one image and the first of another.
+        if str(job.target.id) in ("second/a", "toy/b"):
+            barrier.wait(30)
+        return b"data"
+
+    behaviour.makes = meet
+    assert "failed" not in told(build(session, "a", "b")).values()
+
+
+def test_a_failure_stops_only_what_needs_it(session: Session, behaviour: toys.Behaviour) -> None:
+    behaviour.fails = {"second/a": "it is not whole"}
+
+    def makes(job: Job) -> bytes:
+        if str(job.target.id) == "toy/b":
+            raise BuildFailed("it breaks")
+        if str(job.target.id) == "toy/c":
+            raise ZeroDivisionError
+        return b"data"
+
+    behaviour.makes = makes
+    results = build(session)
+    assert told(results) == {
+        "toy/a": "build",
+        "second/a": "failed",
+        "third/a": "skipped",
+        "toy/b": "failed",
+        "second/b": "skipped",
+        "third/b": "skipped",
+        "toy/c": "failed",
+        "second/c": "skipped",
+        "third/c": "skipped",
+        "toy/d": "build",
+        "second/d": "build",
+        "third/d": "build",
+    }
+    messages = {str(item.id): item.error.message for item in results if item.error}
+    assert messages["second/a"] == "a (second): contract test whole: it is not whole"
+    assert messages["toy/c"] == "c (toy): unexpected ZeroDivisionError: "
+    assert next(item.reasons for item in results if str(item.id) == "third/b") == ("b (second) failed",)
+    # What failed was not kept, and is made again when it can be.
+    assert not (session.workspace.build / "a" / "a.second").exists()
+    behaviour.fails, behaviour.makes = {}, lambda job: b"data"
+    assert told(build(session, "a")) == {"toy/a": "nothing", "second/a": "build", "third/a": "build"}
+
+
+def test_what_comes_out_otherwise_is_followed(session: Session, behaviour: toys.Behaviour) -> None:
+    """Made again of the same ingredients, it is another: what was made of it is made again as well."""
+    build(session, "a")
+    (session.workspace.build / "a" / "a.toy").unlink()
+    behaviour.makes = lambda job: b"data"
+    assert told(build(session, "a")) == {"toy/a": "build", "second/a": "nothing", "third/a": "nothing"}
+    (session.workspace.build / "a" / "a.toy").unlink()
+    behaviour.makes = lambda job: b"other" if str(job.target.id) == "toy/a" else b"data"
+    results = build(session, "a")
+    assert told(results) == {"toy/a": "build", "second/a": "build", "third/a": "nothing"}
+    assert results[1].reasons == ("toy a came out otherwise: 64617461… → 6f746865…",)
+
+
+def test_what_others_need_is_handed_over_and_gone_at_the_end(
+    session: Session, behaviour: toys.Behaviour
+) -> None:
+    seen: list[bool] = []
+
+    def makes(job: Job) -> bytes:
+        seen.extend(kept.record.handover.exists() for kept in job.needs.values())
+        return b"data"
+
+    behaviour.makes = makes
+    build(session, "a", "b")
+    assert seen == [True] * 4
+    assert not list(session.workspace.build.rglob(".handover*"))
+
+
+def test_as_many_run_as_there_is_room_for(session: Session, behaviour: toys.Behaviour) -> None:
+    behaviour.makes = lambda job: time.sleep(0.05) or b"data"  # type: ignore[func-returns-value]
+    memory = Room(memory=1 << 60)  # of no machine: such run alone
+    behaviour.rooms = {f"toy/{name}": memory for name in "abcd"}
+    assert "failed" not in told(build(session, kinds=("toy",))).values()
+    assert behaviour.most_at_once == 1
+
+
+def test_too_small_a_disk_is_told_before_anything_starts(
+    session: Session, behaviour: toys.Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(100 * GIB, 92 * GIB, 8 * GIB))
+    folder = session.workspace.root
+    behaviour.rooms = {"toy/a": Room(disk={str(folder / "x"): 10 * GIB, str(folder / "y"): 2 * GIB})}
+    results = build(session, "a", "b")
+    assert told(results)["toy/a"] == "failed"
+    assert told(results)["third/b"] == "build"
+    assert isinstance(results[0].error, DiskFull)
+    assert results[0].error.message == f"a (toy) needs 12 GiB of disk below {folder}, 8 GiB are free"
+    assert "toy/a" not in behaviour.order
+
+
+def test_an_interrupt_ends_all_and_loses_nothing(session: Session, behaviour: toys.Behaviour) -> None:
+    def makes(job: Job) -> bytes:
+        if str(job.target.id) == "second/a":
+            session.stop.now()
+        job.stop.check()
+        return b"data"
+
+    behaviour.makes = makes
+    with pytest.raises(Interrupted):
+        build(session, "a")
+    assert behaviour.order == ["toy/a", "second/a"]
+    assert not list(session.workspace.build.rglob("scratch"))
+    assert session.last(TargetId("toy", "a"))
+    assert session.last(TargetId("second", "a")) is None
+
+
+def test_a_missing_engine_is_told_before_anything_is_made(
+    session: Session, behaviour: toys.Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(self: toys.Third) -> dict[str, str]:
+        raise EngineError("third is not installed")
+
+    monkeypatch.setattr(toys.Third, "engines", missing)
+    with pytest.raises(EngineError):
+        build(session, "a")
+    assert behaviour.order == []
+
+
+def test_tests_run_again_on_what_is_there(session: Session, behaviour: toys.Behaviour) -> None:
+    build(session, "a", "b")
+    (session.workspace.build / "b" / "b.third").unlink()
+    behaviour.fails = {"second/a": "it broke"}
+    results = run_tests_of(session, images(session, "a", "b", "c").images)
+    assert told(results) == {
+        "/c": "failed",
+        "toy/a": "test",
+        "second/a": "failed",
+        "third/a": "skipped",
+        "toy/b": "test",
+        "second/b": "test",
+        "third/b": "failed",
+    }
+    messages = [item.error.message for item in results if item.error]
+    assert messages == [
+        "c: it is not built, so it cannot be tested",
+        "a (second): contract test whole: it broke",
+        "b (third) can't be tested: it is gone",
+    ]
+    report = session.last(TargetId("second", "a"))
+    assert report is not None
+    assert report.status == "failed"
+    assert len(session.record(TargetId("second", "a")).history().reports) == 1
+
+
+def test_a_plan_says_what_a_build_then_does(session: Session) -> None:
+    selected = images(session, "a", "b")
+    plans = {str(item.id): item.verdict.action for item in plan_targets(session, selected.images, ())}
+    assert plans == {f"{kind}/{name}": "build" for name in "ab" for kind in KINDS}
+    assert told(build(session, "a", "b")) == plans
+    again = plan_targets(session, selected.images, ["debian-12"])
+    assert str(again[0].id) == "base/debian-12"
+    assert {item.verdict.action for item in again[1:]} == {"nothing"}
+
+
+def test_the_rendered_files_of_all_kinds_are_kept_for_people(session: Session) -> None:
+    build(session, "a", kinds=("toy",))
+    context = session.home("a").context
+    assert sorted(path.name for path in context.iterdir()) == [
+        *(".imagefactory", "second.txt", "third.txt", "toy.txt")
+    ]
