@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import chain
@@ -20,7 +20,7 @@ from imagefactory.drive.worker import Order, debug
 from imagefactory.errors import BadInput, Interrupted
 from imagefactory.locks.states import LockState
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.model.target import Target, TargetId
+from imagefactory.model.target import Target, TargetId, Unlocked
 from imagefactory.plan import (
     Graph,
     Resolver,
@@ -77,13 +77,34 @@ def build_targets(
     everything that ran has ended.
     """
     sweep(session)
-    results, broken = _lock_all(session, selection, locked=options.locked)
-    images = [image for image in selection.images if image.id not in broken]
-    wanted = [id for name in selection.bases if name not in broken for id in targets_of_base(name)]
-    wanted += [id for image in images for id in targets_of_image(image, kinds)]
-    graph = session.resolver.graph(images, wanted)
     anew = "" if options.cache else "--no-cache was given"
-    return results + _bring_up_to_date(session, graph, wanted, anew, images)
+    graph, wanted = _graph_of(session, selection, kinds)
+    results: list[Result] = []
+    if any(isinstance(target, Unlocked) for target in graph.values()):
+        if not options.locked:
+            _look_for_engines(session, judge(graph, wanted, session.last, session.missing, anew=anew))
+        results, broken = _lock_all(session, selection, locked=options.locked)
+        selection = Selection(
+            tuple(image for image in selection.images if image.id not in broken),
+            tuple(name for name in selection.bases if name not in broken),
+        )
+        graph, wanted = _graph_of(session, selection, kinds)
+    return results + _bring_up_to_date(session, graph, wanted, anew, selection.images)
+
+
+def _graph_of(
+    session: Session, selection: Selection, kinds: Collection[str] | None
+) -> tuple[Graph, list[TargetId]]:
+    """What was asked for, and the graph of it and of all that it needs."""
+    wanted = [id for name in selection.bases for id in targets_of_base(name)]
+    wanted += [id for image in selection.images for id in targets_of_image(image, kinds)]
+    return session.resolver.graph(selection.images, wanted), wanted
+
+
+def _look_for_engines(session: Session, verdicts: Mapping[TargetId, Verdict]) -> None:
+    """Missing ones are better told before an hour's build than after it. Raises EngineError."""
+    for name in dict.fromkeys(id.kind for id, verdict in verdicts.items() if verdict.action != "nothing"):
+        session.kinds[name].engines()
 
 
 def lock_images(session: Session, selection: Selection, *, upgrade: bool) -> list[Result]:
@@ -198,9 +219,7 @@ def _bring_up_to_date(
     files are kept for people to look at.
     """
     verdicts = judge(graph, wanted, session.last, session.missing, anew=anew)
-    used = {id.kind for id, verdict in verdicts.items() if verdict.action != "nothing"}
-    for name in used:
-        session.kinds[name].engines()  # missing ones are better told before an hour's build than after it
+    _look_for_engines(session, verdicts)
     built = {id.name for id, verdict in verdicts.items() if verdict.action == "build"}
     for image in images:
         if image.id in built:

@@ -56,7 +56,7 @@ def _pairs(workspace: Path) -> list[tuple[str, str, Callable[[], None], Callable
         """All of it: the engine's export, the conversion, the sha256."""
         archive = workspace / "image.tar"
         DockerBackend("bench").export(f"imagefactory/{PIPELINE}", archive)
-        digest = json.loads((ROOT / "build" / PIPELINE / "report.json").read_text())["image_digest"]
+        digest = json.loads((ROOT / "build" / PIPELINE / "report.json").read_text())["digest"]
         log = Log(PIPELINE, workspace / "log", PlainProgress(verbose=False))
         made = ApptainerBackend().make(PIPELINE, archive, digest, workspace, log, Stop())
         _sizes["imagefactory"] = made.bytes

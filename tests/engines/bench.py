@@ -138,9 +138,12 @@ class Bench:
     def folder(self, id: str) -> Path:
         return self.root / "recipes" / id
 
-    def report(self, id: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.build / id / "report.json").read_text())
-        return found
+    def report(self, id: str, kind: str = "oci") -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self.report_file(id, kind).read_text())
+        return report
+
+    def report_file(self, id: str, kind: str = "oci") -> Path:
+        return self.build / id / kind / "report.json"
 
     def failed_tests(self, id: str) -> dict[str, str]:
         """The tests that failed, with the reason."""
@@ -150,15 +153,15 @@ class Bench:
         """The steps of the last build, and whether each came from the cache."""
         return {step["name"]: step["cached"] for step in self.report(id)["steps"]}
 
-    def log(self, id: str) -> str:
-        return (self.build / id / "build.log").read_text()
+    def log(self, id: str, kind: str = "oci") -> str:
+        return (self.build / id / kind / "build.log").read_text()
 
     def leftovers(self) -> list[str]:
         """All that a run must not leave behind."""
         containers = docker("ps", "-aq", "--filter", f"label=io.imagefactory.workspace={self.key}")
         candidates = [name for name in images("imagefactory/candidate") if f":{self.key}." in name]
-        files = [*self.build.glob("*/scratch"), *self.build.glob("bases/*/scratch")]
-        files += [f for f in self.build.rglob(".*") if not f.name.startswith(".git")]
+        files = [*self.build.glob("*/scratch"), *self.build.glob("*/*/scratch")]
+        files += [f for f in self.build.rglob(".*") if f.name not in (".gitignore", ".imagefactory")]
         mounts = [m for m in Path("/proc/mounts").read_text().splitlines() if f" {self.root}/" in m]
         return [*containers.split(), *candidates, *map(str, files), *mounts, *self.processes()]
 
@@ -248,6 +251,7 @@ def remove_images(prefix: str) -> None:
 def copy_base(origin: Bench, target: Bench) -> None:
     """Give a checkout the base image that another has locked and made."""
     shutil.copy(origin.root / "base_images" / "debian-12.lock.yaml", target.root / "base_images")
-    folder = target.build / "bases" / "debian-12"
-    shutil.copytree(origin.build / "bases" / "debian-12" / "oci", folder / "oci")
-    shutil.copy(origin.build / "bases" / "debian-12" / "report.json", folder)
+    theirs, ours = origin.build / "debian-12", target.build / "debian-12"
+    shutil.copytree(theirs / "layout", ours / "layout")
+    (ours / "base").mkdir()
+    shutil.copy(theirs / "base" / "report.json", ours / "base")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ def build(bench: Bench, image: str, *words: str) -> dict[str, Any]:
 
 def test_an_edit_of_install_sh_builds_only_from_there(bench: Bench) -> None:
     image = bench.recipe("edit", "hello >/usr/share/greeting", **APT)
-    assert build(bench, image)["reasons"] == ["it was never built here"]
+    assert build(bench, image)["reasons"] == ["it was never made here"]
     before = inspect(f"imagefactory/{image}")["Id"]
     script = bench.folder(image) / "install.sh"
     script.write_text(script.read_text() + "echo one more line\n")
@@ -45,7 +44,7 @@ def test_an_edit_of_a_test_only_tests_again(bench: Bench) -> None:
     assert (result["action"], result["reasons"]) == ("test", ["its tests changed"])
     after = bench.report(image)
     assert [t["name"] for t in after["tests"] if t["kind"] == "smoke"] == ["other"]
-    assert (after["image_digest"], after["steps"]) == (before["image_digest"], before["steps"])
+    assert (after["digest"], after["steps"]) == (before["digest"], before["steps"])
     assert build(bench, image)["action"] == "nothing"
 
 
@@ -73,14 +72,18 @@ def test_a_base_image_that_moved_is_named(bench: Bench) -> None:
     old = base_digest(bench)
     file = bench.root / "base_images" / "debian-12.yaml"
     file.write_text(file.read_text() + "packages: [hello]\n")
-    assert (
-        f"{image}: build, base image debian-12 changed since it was locked\n" in bench.run("plan", image).out
-    )
-    base, result = bench.run("build", image, "--json").json()
-    assert (base["id"], base["action"]) == ("debian-12", "build")
-    new = base_digest(bench)
-    assert old != new
-    assert result["reasons"] == [f"base image debian-12 moved {old[7:15]}… → {new[7:15]}…"]
+    reason = "base image debian-12 changed since it was locked"
+    assert bench.run("plan", image).out.splitlines() == [
+        *(f"{name}: build, {reason}" for name in ("debian-12", image, f"{image} (SIF)"))
+    ]
+    bench.run("lock", "debian-12", image)
+    new = bench.run("plan", "debian-12", "--json").json()[0]["input_digest"]
+    moved = f"base image debian-12 moved {old[:8]}… → {new[:8]}…"
+    lines = bench.run("plan", image).out.splitlines()
+    assert f"{image}: build, {moved}" in lines
+    assert f"{image} (SIF): build, it was never made here" in lines
+    (result,) = bench.run("build", image, "--json").json()
+    assert (result["action"], result["reasons"]) == ("build", [moved])
     assert docker("run", "--rm", f"imagefactory/{image}", "hello") == "Hello, world!\n"
     without_base_image(bench, image)
 
@@ -95,15 +98,14 @@ def without_base_image(bench: Bench, image: str) -> None:
 
 
 def base_digest(bench: Bench) -> str:
-    """The digest of the base image, as its report tells."""
-    report = json.loads((bench.build / "bases" / "debian-12" / "report.json").read_text())
-    digest: str = report["image_digest"]
+    """The input digest of the base image, as its report tells."""
+    digest: str = bench.report("debian-12", "base")["input_digest"]
     return digest
 
 
 def remove_base(bench: Bench) -> None:
     """Take the base image away."""
-    folder: Path = bench.build / "bases" / "debian-12"
+    folder: Path = bench.build / "debian-12"
     folder.rename(bench.root / f"was-{len(list(bench.root.iterdir()))}")
 
 

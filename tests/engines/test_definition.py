@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from imagefactory.definitions.recipes import load_images
-from imagefactory.model.spec import Artifact
 from imagefactory.system.processes import Stop
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.sif import ApptainerBackend
-from imagefactory.testing import CONTAINED, smoke_test
+from imagefactory.targets.sif.cluster import CONTAINED
+from imagefactory.targets.sif.subject import SifSubject
+from imagefactory.testing import smoke_test
 from imagefactory.testing.subject import Mount
 from tests.engines.bench import Bench
 from tests.engines.cluster import apptainer
@@ -33,7 +33,7 @@ PROGRAM = '#include <stdio.h>\nint main(void) { puts("compiled here"); return 0;
 def base(first: Bench, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The words that have a definition file start from the base image that the factory made."""
     archive = tmp_path_factory.mktemp("base") / "base.tar"
-    layout = first.build / "bases" / "debian-12" / "oci"
+    layout = first.build / "debian-12" / "layout"
     words = ["tar", "-C", str(layout), "-cf", str(archive), "oci-layout", "index.json", "blobs"]
     subprocess.run(words, check=True)
     return ["--build-arg", "BOOTSTRAP=oci-archive", "--build-arg", f"BASE={archive}"]
@@ -53,13 +53,12 @@ def build_by_itself(bench: Bench, image: str, base: list[str], tmp_path: Path) -
 def smoke_tests(bench: Bench, image: str, sif: Path, tmp_path: Path) -> list[tuple[str, str]]:
     """The recipe's own tests on that file, as the factory runs them on its own."""
     (definition,) = load_images(Workspace(bench.root), [image])
-    artifact = Artifact(image, "sif", str(sif), "", 0, ())
-    subject = ApptainerBackend().subject(artifact, definition, tmp_path, Stop())
+    subject = SifSubject(sif, tuple(definition.environment), tmp_path, Stop(), nvidia=False)
     mounts = (Mount(bench.folder(image) / "tests", "/tests"),)
     found = []
     for test in definition.tests:
-        for options in ((), CONTAINED):
-            report, _ = smoke_test(subject, test, mounts, options)
+        for way in (subject, subject.given(CONTAINED)):
+            report, _ = smoke_test(way, test, mounts)
             found.append((report.status, report.reason))
     return found
 

@@ -49,20 +49,20 @@ def test_an_interrupt_leaves_nothing_behind(bench: Bench, moment: str, number: s
     bench.assert_clean()
     wait_for(lambda: not running(words), 5)
     assert not exists(f"imagefactory/{image}")
-    assert not (bench.build / image / "report.json").exists()
+    assert not bench.report_file(image).exists()
 
 
 def test_an_interrupt_while_a_base_image_is_made(bench: Bench) -> None:
     image = bench.recipe("interrupted-base")
-    before = (bench.build / "bases" / "debian-12" / "report.json").read_bytes()
-    process = bench.start("build", "debian-12", image)
-    wait_for(lambda: bool(list(bench.build.glob("bases/*/scratch/mmdebstrap-*/*/usr/bin"))))
+    before = bench.report_file("debian-12", "base").read_bytes()
+    process = bench.start("build", "debian-12", image, "--no-cache")
+    wait_for(lambda: bool(list(bench.build.glob("*/base/scratch/mmdebstrap-*/*/usr/bin"))))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.splitlines()[-1] == "interrupted"
     bench.assert_clean()
-    assert (bench.build / "bases" / "debian-12" / "report.json").read_bytes() == before
+    assert bench.report_file("debian-12", "base").read_bytes() == before
     bench.run("build", image)
 
 
@@ -85,12 +85,12 @@ def test_who_waits_for_another_build_can_be_interrupted(bench: Bench) -> None:
 def test_what_a_killed_build_left_goes_with_the_next(bench: Bench, moment: str) -> None:
     if moment == "base":
         image = bench.recipe("killed-base")
-        process = bench.start("build", "debian-12", image)
-        wait_for(lambda: bool(list(bench.build.glob("bases/*/scratch/mmdebstrap-*/*/usr/bin"))))
+        process = bench.start("build", "debian-12", image, "--no-cache")
+        wait_for(lambda: bool(list(bench.build.glob("*/base/scratch/mmdebstrap-*/*/usr/bin"))))
     elif moment == "between":
         image = bench.recipe("killed-between", "head -c 60000000 /dev/urandom >/opt/noise")
         process = bench.start("build", image)
-        wait_for(lambda: bool(list(bench.build.glob("*/scratch/image.tar"))))
+        wait_for(lambda: bool(list(bench.build.glob("*/oci/scratch/image.tar"))))
     else:
         image, words = slow_recipe(bench, moment)
         process = bench.start("build", image)
@@ -115,7 +115,7 @@ def test_a_failing_step_is_named_and_shown(bench: Bench) -> None:
     good, digest = bench.report(image), inspect(f"imagefactory/{image}")["Id"]
     bench.recipe("failing", "for i in $(seq 100); do echo line $i; done\necho no such luck\nexit 17")
     ended = bench.run("build", image, status=1)
-    log = bench.build / image / "build.log"
+    log = bench.build / image / "oci" / "build.log"
     assert f"error: {image}: step 'install.sh' ended with status 17" in ended.errors
     assert "  | no such luck" in ended.err.splitlines()
     assert "  | line 100" in ended.err
@@ -213,7 +213,7 @@ def test_programs_that_are_missing(bench: Bench, tmp_path: Path) -> None:
         for name in {"docker", "mmdebstrap", "git", "setpriv"} - {missing}:
             found = next(p for d in os.get_exec_path() if (p := Path(d) / name).exists())
             (folder / name).symlink_to(found)
-        ended = bench.run("build", "debian-12", image, status=3, PATH=str(folder))
+        ended = bench.run("build", "debian-12", image, "--no-cache", status=3, PATH=str(folder))
         assert set(ended.errors) == {line}
 
 
@@ -225,7 +225,7 @@ def test_two_builds_of_one_image_share_the_result(bench: Bench) -> None:
     waited = [err for _, err in ended if "waiting for another build of it" in err]
     idle = [out for out, _ in ended if f"{image}: nothing to do" in out]
     assert (len(waited), len(idle)) == (1, 1)
-    assert inspect(f"imagefactory/{image}")["Id"] == bench.report(image)["image_digest"]
+    assert inspect(f"imagefactory/{image}")["Id"] == bench.report(image)["digest"]
 
 
 def test_one_image_in_two_checkouts_at_once(make_bench: Callable[[str], Bench]) -> None:
@@ -237,7 +237,7 @@ def test_one_image_in_two_checkouts_at_once(make_bench: Callable[[str], Bench]) 
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         assert bench.report(image)["status"] == bench.report(other)["status"] == "passed"
-    digests = {bench.report(image)["image_digest"] for bench in benches}
+    digests = {bench.report(image)["digest"] for bench in benches}
     assert digests == {inspect(f"imagefactory/{image}")["Id"]}
     # Each finds its image, although the other gave it its name too.
     assert all("nothing to do" in bench.run("build", image).out for bench in benches)

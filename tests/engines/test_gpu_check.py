@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imagefactory.targets.oci.render import render
-from tests.unit.samples import everything, spec
+from tests.unit.samples import everything, rendered, spec
 
 FULL = "driver_version,compute_cap,name"
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -51,7 +50,7 @@ def run(tmp_path: Path) -> Run:
         found = shutil.which(name)
         assert found
         (folder / name).symlink_to(found)
-    files = {file.path: file.data.decode() for file in render(spec(image=everything())).files}
+    files = {file.path: file.data.decode() for file in rendered(spec(image=everything()))}
     for name in ("entrypoint.sh", "home.sh", "environment.sh", "gpu.sh"):
         text = files[name].replace("/etc/imagefactory/", f"{tmp_path}/")
         (tmp_path / name).write_text(text)

@@ -44,10 +44,10 @@ def test_with_the_network_cut(bench: Bench, daemon: Daemon) -> None:  # noqa: F8
     """Neither the factory nor the engine has any network: both are in namespaces without one."""
     image = everything(bench, "cut")
     bench.run("fetch", image)
-    base = bench.build / "bases" / "debian-12" / "oci" / "index.json"
+    base = bench.build / "debian-12" / "layout" / "index.json"
     before = base.read_bytes()
     bench.as_user = CUT
-    bench.run("build", "debian-12", image, DOCKER_HOST=daemon.host, timeout=300)
+    bench.run("build", "debian-12", image, "--no-cache", DOCKER_HOST=daemon.host, timeout=300)
     assert bench.report(image)["status"] == "passed"
     assert base.read_bytes() == before
     # What is not in the store is missed, and said.
@@ -64,7 +64,7 @@ def test_a_bundle_builds_the_same_image_without_network(
     bench = make_bench("here")
     image = everything(bench, "bundled")
     bench.run("build", image)
-    digest, inputs = bench.report(image)["image_digest"], bench.report(image)["input_digest"]
+    digest, inputs = bench.report(image)["digest"], bench.report(image)["input_digest"]
     file = tmp_path / "carried.bundle.tar"
     bench.run("bundle", image, "--to", str(file))
     elsewhere = {"IMAGEFACTORY_STORE": str(tmp_path / "empty"), "DOCKER_HOST": daemon.host}
@@ -73,7 +73,7 @@ def test_a_bundle_builds_the_same_image_without_network(
     there = Bench(tmp_path / "there", as_user=CUT)
     there.run("build", image, timeout=300, **elsewhere)
     assert there.report(image)["input_digest"] == inputs
-    assert there.report(image)["image_digest"] == digest
+    assert there.report(image)["digest"] == digest
     there.assert_clean()
 
 

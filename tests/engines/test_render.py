@@ -25,7 +25,7 @@ def base(first: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The base image, loaded into the engine under a name of its own."""
     name = f"imagefactory/{PREFIX}-base:1"
     layout = tmp_path_factory.mktemp("base") / "oci"
-    shutil.copytree(first.build / "bases" / "debian-12" / "oci", layout)
+    shutil.copytree(first.build / "debian-12" / "layout", layout)
     index = json.loads((layout / "index.json").read_text())
     index["manifests"][0]["annotations"] = {"io.containerd.image.name": f"docker.io/{name}"}
     (layout / "index.json").write_text(json.dumps(index))

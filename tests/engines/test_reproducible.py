@@ -30,7 +30,7 @@ def test_builds_without_cache_are_identical(make_bench: Callable[[str], Bench]) 
         steps = bench.steps(MUSE)
         assert not steps["install apt packages"]
         assert not steps["install.sh"]
-        digests.add(bench.report(MUSE)["image_digest"])
+        digests.add(bench.report(MUSE)["digest"])
     assert len(digests) == 1
     measures = {k: v for t in here.report(MUSE)["tests"] for k, v in t["measures"].items()}
     noise = [value for name, value in measures.items() if "read-out noise" in name]

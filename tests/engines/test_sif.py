@@ -67,11 +67,9 @@ def built(module_bench: Bench) -> tuple[Bench, str]:
 
 def test_all_tests_pass_on_the_file_too(built: tuple[Bench, str]) -> None:
     bench, image = built
-    report = bench.report(image)
-    sif = report["sif"]
+    sif = bench.report(image, "sif")
     assert sif["status"] == "passed"
     assert {test["status"] for test in sif["tests"]} == {"passed"}
-    assert {test["format"] for test in sif["tests"]} == {"sif"}
     contained = "--containall --cleanenv --no-home"
     smoke = {(t["name"], t["options"]) for t in sif["tests"] if t["kind"] == "smoke"}
     assert smoke == {(name, options) for name in ("greets", "writes") for options in ("", contained)}
@@ -87,15 +85,16 @@ def test_all_tests_pass_on_the_file_too(built: tuple[Bench, str]) -> None:
 
 def test_its_name_carries_version_and_input_digest(built: tuple[Bench, str]) -> None:
     bench, image = built
-    report, file = bench.report(image), sif_of(*built)
-    assert file.name == f"{image}-1.0-{report['input_digest'][:12]}.sif" == report["sif"]["file"]
-    assert report["sif"]["made_from"] == report["image_digest"]
-    assert report["sif"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert report["sif"]["bytes"] == file.stat().st_size
-    assert set(report["sif"]["engines"]) in ({"apptainer", "mksquashfs"}, {"singularity", "mksquashfs"})
+    of, report, file = bench.report(image), bench.report(image, "sif"), sif_of(*built)
+    assert file.name == f"{image}-1.0-{of['input_digest'][:12]}.sif" == report["file"]
+    (need,) = report["needs"]
+    assert (need["kind"], need["id"], need["digest"]) == ("oci", image, of["digest"])
+    assert report["digest"] == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    assert report["bytes"] == file.stat().st_size
+    assert set(report["engines"]) in ({"apptainer", "mksquashfs"}, {"singularity", "mksquashfs"})
     shown = bench.run("show", image).out
     assert file.name in shown
-    assert report["sif"]["sha256"] in shown
+    assert report["digest"] in shown
 
 
 def test_a_second_build_does_nothing(built: tuple[Bench, str]) -> None:
@@ -106,7 +105,7 @@ def test_a_second_build_does_nothing(built: tuple[Bench, str]) -> None:
     after = sif_of(*built).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     oci, sif = bench.run("build", image, "--format", "all", "--json").json()
-    assert [(r["format"], r["action"]) for r in (oci, sif)] == [("oci", "nothing"), ("sif", "nothing")]
+    assert [(r["kind"], r["action"]) for r in (oci, sif)] == [("oci", "nothing"), ("sif", "nothing")]
 
 
 def test_apptainer_reads_what_it_says(built: tuple[Bench, str]) -> None:
@@ -158,7 +157,7 @@ def test_the_compatibility_name_serves_as_well(
     (programs / "singularity").symlink_to(found)
     ended = bench.run("test", image, PATH=str(programs), timeout=300)
     assert "failed" not in ended.out
-    assert set(bench.report(image)["sif"]["engines"]) & {"apptainer", "singularity"}
+    assert set(bench.report(image, "sif")["engines"]) & {"apptainer", "singularity"}
 
 
 def test_without_apptainer_a_build_says_what_to_do_before_it_starts(bench: Bench, tmp_path: Path) -> None:
@@ -172,47 +171,45 @@ def test_without_apptainer_a_build_says_what_to_do_before_it_starts(bench: Bench
     ended = bench.run("build", image, "--format", "all", status=3, PATH=str(programs))
     assert ended.errors == ["error: neither apptainer nor singularity is installed"]
     assert "--format oci" in ended.err
-    assert not (bench.build / image / "report.json").exists()
+    assert not bench.report_file(image).exists()
 
 
 def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path: Path) -> None:
     """In another folder, at another time, with another umask and language; and Apptainer runs it."""
-    from imagefactory.cli.progress import PlainProgress
-    from imagefactory.system.log import Log
+    from imagefactory.system.log import Log, Silence
     from imagefactory.system.processes import Stop
-    from imagefactory.targets.oci import DockerBackend
-    from imagefactory.targets.sif import ApptainerBackend
+    from imagefactory.targets.sif.convert import convert
 
     bench, image = built
     first = sif_of(*built)
-    scratch = tmp_path / "elsewhere, with spaces"
-    scratch.mkdir()
-    report = bench.report(image)
-    DockerBackend("x").export(f"imagefactory/{image}", scratch / "image.tar")
+    folder = tmp_path / "elsewhere, with spaces"
+    folder.mkdir()
+    archive, again = folder / "image.tar", folder / "again.sif"
+    docker("save", "--output", str(archive), f"imagefactory/{image}")
     old = os.umask(0o077)
     try:
-        log = Log(image, tmp_path / "log", PlainProgress(verbose=False))
-        made = ApptainerBackend().make(
-            image, scratch / "image.tar", report["image_digest"], scratch, log, Stop()
-        )
+        log = Log(image, tmp_path / "log", Silence())
+        convert(archive, bench.report(image)["digest"], again, folder, log, Stop())
     finally:
         os.umask(old)
-    assert Path(made.reference).read_bytes() == first.read_bytes()
-    assert first.stat().st_mtime != Path(made.reference).stat().st_mtime
-    os.chmod(tmp_path, 0o755)  # noqa: PTH101
-    assert "hello" in apptainer("exec", *ORDINARY, made.reference, "greet")
+        log.close()
+    assert again.read_bytes() == first.read_bytes()
+    assert first.stat().st_mtime != again.stat().st_mtime
+    for path in (tmp_path, folder):
+        path.chmod(0o755)
+    again.chmod(0o755)
+    assert "hello" in apptainer("exec", *ORDINARY, str(again), "greet")
 
 
 CONVERT = """
 import sys
 from pathlib import Path
 from imagefactory.targets.sif.convert import convert
-from imagefactory.cli.progress import PlainProgress
-from imagefactory.system.log import Log
+from imagefactory.system.log import Log, Silence
 from imagefactory.system.processes import Stop
 archive, digest, target, id = sys.argv[1:]
 folder = Path(target).parent
-log = Log(id, folder / "log", PlainProgress(verbose=False))
+log = Log(id, folder / "log", Silence())
 convert(Path(archive), digest, Path(target), folder, log, Stop())
 """
 
@@ -224,7 +221,7 @@ def test_who_makes_it_makes_no_difference(built: tuple[Bench, str]) -> None:
         archive = user.shared / "image.tar"
         docker("save", "--output", str(archive), f"imagefactory/{image}")
         archive.chmod(0o644)
-        words = (str(archive), bench.report(image)["image_digest"], str(user.home / "x.sif"), image)
+        words = (str(archive), bench.report(image)["digest"], str(user.home / "x.sif"), image)
         user.command(sys.executable, "-c", CONVERT, *words, PYTHONPATH=str(REPOSITORY))
         assert (user.home / "x.sif").read_bytes() == sif_of(*built).read_bytes()
 
@@ -293,15 +290,14 @@ def test_a_difference_from_docker_is_a_failure(bench: Bench) -> None:
     command = ["sh", "-c", "if [ -d /.singularity.d ]; then echo cluster; else echo docker; fi"]
     image = bench.recipe("differs", tests=[{"name": "place", "command": command}])
     ended = bench.run("build", image, "--format", "sif", status=1)
-    assert "smoke test place (SIF)" in ended.text
-    assert (
-        "differs from Docker: only Docker's output has 'docker'; only this one's has 'cluster'" in ended.err
-    )
-    report = bench.report(image)
-    assert report["status"] == "passed"
-    assert (report["sif"]["status"], report["sif"]["file"]) == ("failed", "")
+    assert f"{image} (SIF): smoke test place failed" in ended.err
+    differs = "differs from the OCI image: only the OCI image's output has 'docker'"
+    assert f"{differs}; only this one's has 'cluster'" in ended.err
+    assert bench.report(image)["status"] == "passed"
+    report = bench.report(image, "sif")
+    assert (report["status"], report["file"]) == ("failed", "")
     assert not list((bench.build / image).glob("*.sif"))
-    texts = {f: (bench.build / image / "outputs" / f / "place.txt").read_text() for f in ("oci", "sif")}
+    texts = {f: (bench.build / image / f / "outputs" / "place.txt").read_text() for f in ("oci", "sif")}
     assert texts == {"oci": "docker\n[exit status 0]\n", "sif": "cluster\n[exit status 0]\n"}
     varies = [{"name": "place", "command": command, "varies": ["^(docker|cluster)$"]}]
     bench.recipe("differs", tests=varies)
@@ -329,31 +325,6 @@ def test_what_breaks_only_on_clusters_is_found(bench: Bench) -> None:
             assert user.run("exec", *options, file, "sh", "-c", script).out == "fine\n", options
 
 
-def test_a_file_gets_its_name_at_once_and_replaces_its_version(tmp_path: Path) -> None:
-    from imagefactory.model.spec import Artifact, TestedArtifact
-    from imagefactory.targets.sif import ApptainerBackend
-
-    def keep(version: str, digest: str, *stand_ins: str) -> str:
-        candidate = tmp_path / "scratch.sif"
-        candidate.write_text(digest)
-        artifact = TestedArtifact(Artifact("app", "sif", str(candidate), "f" * 64, 1, ()))
-        return ApptainerBackend().keep(artifact, tmp_path, version, digest * 64, stand_ins).name
-
-    assert keep("1.0", "a") == "app-1.0-aaaaaaaaaaaa.sif"
-    assert keep("1.0", "b") == "app-1.0-bbbbbbbbbbbb.sif"
-    assert keep("1.0", "b") == "app-1.0-bbbbbbbbbbbb.sif"
-    assert keep("1.0-1", "c") == "app-1.0-1-cccccccccccc.sif"
-    assert keep("1.1", "d") == "app-1.1-dddddddddddd.sif"
-    # What holds stand-ins never takes the name of a version.
-    assert keep("1.1", "e", "app") == "app-stand-in-eeeeeeeeeeee.sif"
-    assert sorted(path.name for path in tmp_path.glob("*.sif")) == [
-        "app-1.0-1-cccccccccccc.sif",
-        "app-1.0-bbbbbbbbbbbb.sif",
-        "app-1.1-dddddddddddd.sif",
-        "app-stand-in-eeeeeeeeeeee.sif",
-    ]
-
-
 def test_a_file_that_was_damaged_is_made_again(built: tuple[Bench, str]) -> None:
     bench, image = built
     file = sif_of(*built)
@@ -369,7 +340,7 @@ def test_a_kill_leaves_no_file_under_its_name(bench: Bench, number: signal.Signa
     image = bench.recipe("killed-sif", "head -c 90000000 /dev/urandom >/opt/noise")
     bench.run("build", image)
     process = bench.start("build", image, "--format", "sif")
-    wait_for(lambda: bool(list(bench.build.glob("*/scratch/candidate.sif"))))
+    wait_for(lambda: bool(list(bench.build.glob("*/sif/scratch/candidate.sif"))))
     process.send_signal(number)
     process.communicate(timeout=60)
     assert not list((bench.build / image).glob("*.sif"))
@@ -415,7 +386,8 @@ def test_the_squashing_program_has_the_last_word(bench: Bench, tmp_path: Path) -
     path = f"{programs}:{os.environ['PATH']}"
     ended = bench.run("build", image, "--format", "sif", status=1, PATH=path)
     assert (
-        f"error: {image}: the SIF file could not be written: mksquashfs ended with status 7" in ended.errors
+        f"error: {image} (SIF): the SIF file could not be written: mksquashfs ended with status 7"
+        in ended.errors
     )
     assert "  | out of luck" in ended.err.splitlines()
     fake.write_text(fake.read_text().replace("out of luck", "Write failed because No space left on device"))
@@ -467,7 +439,7 @@ def test_two_ranks_of_an_mpi_program(bench: Bench) -> None:
     (bench.folder(image) / "files").mkdir()
     (bench.folder(image) / "files" / "ranks.c").write_text(MPI)
     bench.run("build", image, "--format", "sif", timeout=600)
-    found = {(t["name"], t["options"]): t["status"] for t in bench.report(image)["sif"]["tests"]}
+    found = {(t["name"], t["options"]): t["status"] for t in bench.report(image, "sif")["tests"]}
     contained = "--containall --cleanenv --no-home"
     for options in ("", contained):
         assert found["two-ranks", options] == found["sum", options] == "passed"
@@ -486,7 +458,7 @@ def test_a_gpu_that_is_not_there_is_told(bench: Bench) -> None:
     gpu = {"cuda": "12.4", "driver": "525.60.13", "capability": ["8.0"]}
     image = bench.recipe("gpu", needs={"gpu": gpu})
     bench.run("build", image, "--format", "sif")
-    (test,) = (t for t in bench.report(image)["sif"]["tests"] if t["name"] == "gpu")
+    (test,) = (t for t in bench.report(image, "sif")["tests"] if t["name"] == "gpu")
     assert test["options"] == "--nv"
     if nvidia():
         assert test["status"] == "passed"

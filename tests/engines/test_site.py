@@ -106,7 +106,11 @@ def test_they_serve_and_leave_no_trace(bench: Bench, tmp_path: Path) -> None:
     traces = [PASSWORD, USER, *hosts, str(certificates)]
     traces += [authority.cert_pem.bytes().decode().splitlines()[5]]
     places = [(f"imagefactory/{image}", *found) for found in contents(f"imagefactory/{image}")]
-    texts = [*bench.build.glob(f"{image}/*.*"), *(bench.build / image / "context").rglob("*")]
+    texts = [
+        *bench.build.glob(f"{image}/*.*"),
+        *bench.build.glob(f"{image}/*/*.*"),
+        *(bench.build / image / "context").rglob("*"),
+    ]
     texts += [bench.folder(image) / "lock.yaml", bench.root / "base_images" / "debian-12.lock.yaml"]
     places += [("file", str(path), path.read_bytes()) for path in texts if path.is_file()]
     places += [("screen", "all", ended.text.encode())]

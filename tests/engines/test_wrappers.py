@@ -43,15 +43,17 @@ def wrappers(bench: Bench, image: str, user: ClusterUser, *words: str) -> Path:
 
 
 @contextlib.contextmanager
-def reported(bench: Bench, image: str, **ingredients: object) -> Iterator[None]:
+def reported(bench: Bench, image: str, **facts: object) -> Iterator[None]:
     """As if the image had been built with other words in its recipe."""
-    record, report = bench.build / image / "report.json", bench.report(image)
-    before = record.read_bytes()
-    record.write_text(json.dumps({**report, "ingredients": {**report["ingredients"], **ingredients}}))
+    files = [bench.report_file(image, kind) for kind in ("oci", "sif")]
+    before = [file.read_bytes() for file in files]
+    for file, content in zip(files, before, strict=True):
+        file.write_text(json.dumps({**json.loads(content), **facts}))
     try:
         yield
     finally:
-        record.write_bytes(before)
+        for file, content in zip(files, before, strict=True):
+            file.write_bytes(content)
 
 
 def launcher(folder: Path, image: str, command: str) -> str:
@@ -124,7 +126,7 @@ def test_launchers_are_replaced_at_once(module_bench: Bench, image: str, user: C
     wrappers(module_bench, image, user)
     assert sorted(path.name for path in (folder / image).iterdir()) == ["1.0"]
     files = {path.name for path in (folder / image / "1.0").iterdir()}
-    assert files == {".lock", "bin", module_bench.report(image)["sif"]["file"]}
+    assert files == {".lock", "bin", module_bench.report(image, "sif")["file"]}
     assert {p.name for p in (folder / image / "1.0" / "bin").iterdir()} == {"greet", "where", f"{image}-exec"}
 
 
@@ -150,8 +152,8 @@ def test_values_are_taken_as_they_are(module_bench: Bench, image: str, user: Clu
 
 def test_what_was_not_tested_is_not_installed(module_bench: Bench, image: str, user: ClusterUser) -> None:
     """A file that is damaged without a change of its size."""
-    report = module_bench.report(image)
-    file = module_bench.build / image / report["sif"]["file"]
+    report = module_bench.report(image, "sif")
+    file = module_bench.build / image / report["file"]
     whole = file.read_bytes()
     try:
         file.write_bytes(whole[:-5000] + bytes(5000))
@@ -160,12 +162,12 @@ def test_what_was_not_tested_is_not_installed(module_bench: Bench, image: str, u
         assert "is damaged" in module_bench.run("test", image, status=1).errors[0]
     finally:
         file.write_bytes(whole)
-    failed = {**report, "sif": {**report["sif"], "status": "failed"}}
-    record = module_bench.build / image / "report.json"
+    failed = {**report, "status": "failed"}
+    record = module_bench.report_file(image, "sif")
     try:
         record.write_text(json.dumps(failed))
         ended = module_bench.run("wrappers", image, "--to", str(user.shared), status=2)
-        assert "has no SIF file that passed its tests" in ended.errors[0]
+        assert ended.errors == [f"error: SIF file {image} is not built and tested"]
     finally:
         record.write_text(json.dumps(report))
     assert not (user.shared / image).exists()
@@ -214,14 +216,14 @@ def test_what_was_interrupted_is_carried_on(module_bench: Bench, image: str, tmp
     folder = tmp_path / image / "1.0"
     folder.mkdir(parents=True)
     module_bench.run("wrappers", image, "--to", str(tmp_path))
-    file = folder / module_bench.report(image)["sif"]["file"]
+    file = folder / module_bench.report(image, "sif")["file"]
     shutil.rmtree(folder / "bin")
     drafts = [folder / f".{image}-1.0-0123456789ab.sif.draft", folder / f".{file.name}.draft"]
     file.unlink()
     for draft in drafts:
         draft.write_bytes(b"a part")
     module_bench.run("wrappers", image, "--to", str(tmp_path))
-    assert file.stat().st_size == module_bench.report(image)["sif"]["bytes"]
+    assert file.stat().st_size == module_bench.report(image, "sif")["bytes"]
     assert not any(draft.exists() for draft in drafts)
     assert (folder / "bin" / "greet").resolve() == folder / "bin" / f"{image}-exec"
 
@@ -355,10 +357,11 @@ def test_the_module_is_loaded_and_taken_away(module_bench: Bench, image: str, us
 def test_what_is_not_there_is_named(bench: Bench) -> None:
     image = bench.recipe("unwrapped")
     ended = bench.run("wrappers", image, "--to", "out", status=2)
-    assert ended.errors == [f"error: {image} is not built and tested"]
+    assert ended.errors == [f"error: SIF file {image} is not built and tested"]
+    assert "--format" not in ended.err
     bench.run("build", image)
     ended = bench.run("wrappers", image, "--to", "out", status=2)
-    assert ended.errors == [f"error: {image} has no SIF file that passed its tests"]
+    assert ended.errors == [f"error: SIF file {image} is not built and tested"]
     assert "--format oci" in ended.err
     docker("image", "rm", f"imagefactory/{image}:1.0", f"imagefactory/{image}:latest")
     ended = bench.run("wrappers", image, "--to", "out", "--format", "oci", status=2)

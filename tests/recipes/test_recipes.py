@@ -10,18 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from imagefactory.drive.specs import make_spec, unmade
 
 from imagefactory.definitions.bases import load_base
 from imagefactory.definitions.recipes import load_images, recipe_names
 from imagefactory.inputs.apt import _ASK
 from imagefactory.locks import base_lock_file, lock_file, read_locks
-from imagefactory.model.spec import BaseDefinition, ImageDefinition, ImageSpec
-from imagefactory.system.records import write_files
+from imagefactory.model.spec import BaseDefinition, BaseSpec, ImageDefinition, ImageSpec
+from imagefactory.system.files import write_files
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.oci.render import render
 from tests.conftest import REPOSITORY
-from tests.unit.samples import base_lock, everything, made_up_lock, spec
+from tests.unit.samples import base_lock, everything, made_up_lock, rendered, spec
 
 BIN = Path(sys.executable).parent
 HERE = Workspace(REPOSITORY)
@@ -48,7 +46,7 @@ def contexts(images: list[ImageDefinition], tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("contexts")
     bases = {name: load_base(HERE, name) for name in {image.base for image in images}}
     specs = [spec_of(image, bases[image.base]) for image in images]
-    return [write_files(folder / each.image.id, render(each).files) for each in specs]
+    return [write_files(folder / each.image.id, rendered(each)) for each in specs]
 
 
 def spec_of(image: ImageDefinition, base: BaseDefinition) -> ImageSpec:
@@ -56,8 +54,7 @@ def spec_of(image: ImageDefinition, base: BaseDefinition) -> ImageSpec:
     name = base.base.name
     lock = read_locks(HERE, lock_file(HERE, image.recipe), base.platform).get(image.id)
     of_base = read_locks(HERE, base_lock_file(HERE, name), base.platform).get(name)
-    found = lock or made_up_lock(image)
-    return make_spec(HERE, image, base, unmade(base), found, of_base or base_lock())
+    return ImageSpec(image, BaseSpec(base, of_base or base_lock()), lock or made_up_lock(image), HERE.source)
 
 
 def test_there_are_recipes() -> None:
@@ -84,7 +81,7 @@ def test_its_shell_scripts_are_clean(images: list[ImageDefinition], contexts: li
 
 def test_all_that_can_be_generated_is_clean(tmp_path: Path) -> None:
     """Also where no recipe of today needs it: inputs of all kinds, a build stage, a GPU, folders at home."""
-    context = write_files(tmp_path / "everything", render(spec(image=everything())).files)
+    context = write_files(tmp_path / "everything", rendered(spec(image=everything())))
     made = {str(file.relative_to(context)) for file in context.rglob("*.sh")}
     assert made >= {
         "gpu.sh",

@@ -14,18 +14,19 @@ import pytest
 
 from imagefactory.errors import BuildFailed
 from imagefactory.model.recipe import Inputs, Needs
+from imagefactory.model.spec import Artifact, TestedArtifact
 from imagefactory.model.target import TargetId
 from imagefactory.system.records import Record
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.content import labels
-from imagefactory.targets.kind import Kept
+from imagefactory.targets.kind import Job, Kept
 from imagefactory.targets.sif.definition import render_definition
 from imagefactory.targets.sif.header import Document, system_offset, write_header
 from imagefactory.targets.sif.kind import SifKind
 from imagefactory.targets.sif.metadata import files_of, metadata_of_image, summary
 from imagefactory.targets.sif.subject import _outcome
 from imagefactory.testing.subject import Call
-from tests.unit.samples import ARCHIVE, GPU, STAGE, everything, image, report, spec, target
+from tests.unit.samples import ARCHIVE, GPU, STAGE, apt_file, everything, image, lock, report, spec, target
 
 DOCUMENTS = (Document("", "definition", b"Bootstrap: docker\n"), Document("x.json", "json", b"{}"))
 
@@ -202,6 +203,35 @@ def test_what_was_kept_must_be_what_was_tested(tmp_path: Path) -> None:
     (tmp_path / "app" / "app.sif").write_bytes(b"atad")
     with pytest.raises(BuildFailed, match=r"app\.sif is damaged: its sha256 is [0-9a-f]{64}, and another"):
         there.kind.verify(there)
+
+
+def test_a_file_gets_its_name_at_once_and_replaces_its_version(tmp_path: Path) -> None:
+    kind, record = SifKind(Workspace(tmp_path)), Record(tmp_path / "app" / "sif")
+    record.folder.mkdir(parents=True)
+
+    def keep(version: str, digest: str, **changes: Any) -> str:
+        candidate = tmp_path / "scratch.sif"
+        candidate.write_text(digest)
+        ours = spec(image=image(version=version), **changes)
+        of_image = Kept(kind, target("oci", ours), report(input_digest=digest * 64), record)
+        job = Job(target("sif", ours), {"oci": of_image}, record, means=None)  # type: ignore[arg-type]
+        kept = kind.keep(job, TestedArtifact(Artifact("sha256:f", 1, path=str(candidate))))
+        return Path(kept.path).name
+
+    assert keep("1.0", "a") == "app-1.0-aaaaaaaaaaaa.sif"
+    assert keep("1.0", "b") == "app-1.0-bbbbbbbbbbbb.sif"
+    assert keep("1.0", "b") == "app-1.0-bbbbbbbbbbbb.sif"
+    assert keep("1.0-1", "c") == "app-1.0-1-cccccccccccc.sif"
+    assert keep("1.1", "d") == "app-1.1-dddddddddddd.sif"
+    # What holds stand-ins never takes the name of a version.
+    rehearsed = lock(image={"apt": (apt_file(stand_in=True),)})
+    assert keep("1.1", "e", lock=rehearsed) == "app-stand-in-eeeeeeeeeeee.sif"
+    assert sorted(path.name for path in record.shelf.glob("*.sif")) == [
+        "app-1.0-1-cccccccccccc.sif",
+        "app-1.0-bbbbbbbbbbbb.sif",
+        "app-1.1-dddddddddddd.sif",
+        "app-stand-in-eeeeeeeeeeee.sif",
+    ]
 
 
 def test_a_file_follows_from_its_image_and_from_how_files_are_made(monkeypatch: pytest.MonkeyPatch) -> None:

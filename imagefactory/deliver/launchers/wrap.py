@@ -41,7 +41,7 @@ def _kept(
     record = record_of(workspace, id)
     report = record.read()
     target = resolver.graph([image], [id])[id]
-    hint = f"run imagefactory build {image.id}"
+    hint = f"run imagefactory build {image.id}" + _other_kinds(workspace, kinds, id)
     if report is None or report.status != "passed" or not report.kept:
         raise BadInput(f"{called(id)} is not built and tested", hint=hint)
     if not isinstance(target, Target):
@@ -57,3 +57,11 @@ def _kept(
                 f"{called(id)} was made of an older {called(TargetId(need.kind, need.id))}", hint=hint
             )
     return kept
+
+
+def _other_kinds(workspace: Workspace, kinds: Kinds, id: TargetId) -> str:
+    """Which other kinds of the image launchers could run now, as the end of a hint."""
+    names = [kind.name for kind in kinds.having(Launched) if kind.name != id.kind]
+    reports = [record_of(workspace, TargetId(name, id.name)).read() for name in names]
+    good = [report.kind for report in reports if report and report.kept and report.status == "passed"]
+    return f", or give --format {' or '.join(good)}" if good else ""
