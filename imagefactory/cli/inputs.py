@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from imagefactory.cli import words
-from imagefactory.cli.session import ask_person, conclude, print_json, unwatched, watched
+from imagefactory.cli.runs import ask_person, conclude, print_json, unwatched, watched
 from imagefactory.errors import BadInput
 from imagefactory.system.workspace import find_workspace
 
@@ -32,7 +32,7 @@ def lock(
     What is locked for what is asked for stays as it is, to the byte. NAME may be a base image, whose
     packages are locked in base_images/NAME.lock.yaml; without a NAME, all are meant.
     """
-    from imagefactory.cli.stock import show_locks, show_unlocked
+    from imagefactory.cli.show_inputs import show_locks, show_unlocked
     from imagefactory.definitions.bases import base_names
     from imagefactory.drive.tasks import lock_images, unlocked
     from imagefactory.plan import select
@@ -70,7 +70,7 @@ def fetch(
 
     A download that broke off is carried on. What is not locked is locked first.
     """
-    from imagefactory.cli.stock import show_fetched
+    from imagefactory.cli.show_inputs import show_fetched
     from imagefactory.drive.licences import require_acceptance
     from imagefactory.drive.tasks import fetch_images
     from imagefactory.plan import select
@@ -97,7 +97,7 @@ def store() -> None:
 def store_list(root: Path, as_json: bool) -> None:
     """List what the store holds, and what this checkout uses it for."""
     from imagefactory.cli import values
-    from imagefactory.cli.stock import show_stock
+    from imagefactory.cli.show_inputs import show_stock
     from imagefactory.drive.stock import stock
 
     held = stock(find_workspace(root))

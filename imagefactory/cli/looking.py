@@ -10,7 +10,7 @@ import click
 
 from imagefactory.cli import words
 from imagefactory.cli.naming import last_reports, named_images, readable_images
-from imagefactory.cli.session import print_json, unwatched
+from imagefactory.cli.runs import print_json, unwatched
 from imagefactory.errors import BadFiles, Problem
 from imagefactory.system.workspace import find_workspace
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """List images, and how each was last built."""
-    from imagefactory.cli import targets, values
+    from imagefactory.cli import show_targets, values
 
     workspace = find_workspace(root)
     images, problems = readable_images(workspace, names)
@@ -32,7 +32,7 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([values.summary(image, reports[image.id]) for image in images])
     else:
-        targets.show_list(images, reports)
+        show_targets.show_list(images, reports)
     if problems:
         raise BadFiles(problems)
 
@@ -43,7 +43,7 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 @click.pass_obj
 def show(root: Path, name: str, as_json: bool) -> None:
     """Show one image: its recipe, and its last build and tests."""
-    from imagefactory.cli import targets, values
+    from imagefactory.cli import show_targets, values
 
     workspace = find_workspace(root)
     images = named_images(workspace, (name,))
@@ -51,7 +51,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
         print_json([values.details(image, last_reports(workspace, image)) for image in images])
         return
     for image in images:
-        targets.show_image(image, last_reports(workspace, image))
+        show_targets.show_image(image, last_reports(workspace, image))
 
 
 @click.command()
@@ -60,7 +60,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
 @click.pass_obj
 def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Say what a build would do, and why. Builds nothing. NAME may be a base image too."""
-    from imagefactory.cli import targets, values
+    from imagefactory.cli import show_targets, values
     from imagefactory.drive.tasks import plan_targets
     from imagefactory.plan import select
 
@@ -77,6 +77,6 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([values.planned(item) for item in plans])
     else:
-        targets.show_plan(plans)
+        show_targets.show_plan(plans)
     if problems:
         raise BadFiles(problems)

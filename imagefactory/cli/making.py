@@ -10,7 +10,7 @@ import click
 
 from imagefactory.cli import words
 from imagefactory.cli.naming import named_images
-from imagefactory.cli.session import ask_person, conclude, watched
+from imagefactory.cli.runs import ask_person, conclude, watched
 from imagefactory.errors import BadInput, BuildFailed
 from imagefactory.system.workspace import find_workspace
 

@@ -11,7 +11,7 @@ import click
 
 from imagefactory.cli import words
 from imagefactory.cli.naming import named_images
-from imagefactory.cli.session import print_json, unwatched
+from imagefactory.cli.runs import print_json, unwatched
 from imagefactory.errors import BadFiles, BadInput, NotLocked
 from imagefactory.system.workspace import find_workspace
 

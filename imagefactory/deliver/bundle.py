@@ -47,7 +47,7 @@ def write_bundle(
         with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as archive:
             _add_data(archive, BUNDLE_FILE, _description(workspace, images))
             for source, name in _files(workspace, resolver, store, images):
-                archive.add(source, name, recursive=False, filter=_plain)
+                archive.add(source, name, recursive=False, filter=_nameless)
         size = draft.stat().st_size
         draft.replace(file)
     except OSError as error:
@@ -143,7 +143,7 @@ def _tree(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def _nameless(member: tarfile.TarInfo) -> tarfile.TarInfo:
     """Nothing of this machine: no owner, no times; links to one file are that file."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""

@@ -48,7 +48,7 @@ def accepted(image: ImageDefinition, site: Site) -> Acceptance | None:
         return None
     if image.recipe in site.settings.accept_licences:
         return Acceptance(url=image.terms.url, how="site settings")
-    found = _read().get(image.recipe)
+    found = _answers().get(image.recipe)
     # Another text is another licence.
     return found if found and found.url == image.terms.url else None
 
@@ -65,7 +65,7 @@ def _file() -> Path:
     return state / "imagefactory" / "licences.json"
 
 
-def _read() -> dict[str, Acceptance]:
+def _answers() -> dict[str, Acceptance]:
     try:
         content = json.loads(_file().read_bytes())
         return {name: Acceptance.model_validate(value) for name, value in content.items()}
@@ -78,6 +78,6 @@ def _remember(image: ImageDefinition, how: str) -> None:
     file = _file()
     make_folder(file.parent)
     with hold_file(file.with_suffix(".lock")):
-        known = {**_read(), image.recipe: Acceptance(url=image.terms.url, how=how, when=now())}
+        known = {**_answers(), image.recipe: Acceptance(url=image.terms.url, how=how, when=now())}
         content = {name: value.model_dump() for name, value in sorted(known.items())}
         write_file(file, json.dumps(content, indent=2).encode() + b"\n")

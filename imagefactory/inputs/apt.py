@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
 from imagefactory.inputs.debian import archives, default_sources, parse_uris, site_sources
-from imagefactory.inputs.fetching import fetch_checked
-from imagefactory.inputs.kind import PACKAGES, Means, Origin, Staged, Wanted
+from imagefactory.inputs.mirrors import fetch_checked
+from imagefactory.inputs.protocol import PACKAGES, Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import AptFile, Stage
 from imagefactory.model.spec import ImageDefinition

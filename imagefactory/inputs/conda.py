@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
-from imagefactory.inputs.fetching import fetch_checked
-from imagefactory.inputs.kind import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.inputs.mirrors import fetch_checked
+from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import CondaFile, Stage
 from imagefactory.model.recipe import channel_address

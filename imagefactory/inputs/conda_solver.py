@@ -42,10 +42,10 @@ async def _solve(question: dict[str, Any]) -> list[dict[str, Any]]:
         virtual_packages=virtual,
         channel_priority=rattler.ChannelPriority.Strict,
     )
-    return [_plain(record, question["channels"]) for record in records]
+    return [_row(record, question["channels"]) for record in records]
 
 
-def _plain(record: rattler.RepoDataRecord, channels: list[tuple[str, str]]) -> dict[str, Any]:
+def _row(record: rattler.RepoDataRecord, channels: list[tuple[str, str]]) -> dict[str, Any]:
     name, url = next((n, u) for n, u in channels if record.url.startswith(u.rstrip("/") + "/"))
     return {
         "name": record.name.normalized,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
-from imagefactory.inputs.kind import Means
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.lock import AptFile, Lock, StageLock
 from imagefactory.model.recipe import BaseImage
 from imagefactory.system import retry

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, NetworkFault
-from imagefactory.inputs.kind import Means
+from imagefactory.inputs.protocol import Means
 from imagefactory.system.faults import network_words
 from imagefactory.system.processes import run, stream
 from imagefactory.system.redact import redact

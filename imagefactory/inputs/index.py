@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from imagefactory.errors import Gone
-from imagefactory.inputs.fetching import from_mirrors
-from imagefactory.inputs.kind import Means
+from imagefactory.inputs.mirrors import from_mirrors
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.recipe import PipIndex
 from imagefactory.system.site import Address
 

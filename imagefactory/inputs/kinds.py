@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from imagefactory.inputs.apt import Apt
 from imagefactory.inputs.conda import Conda
-from imagefactory.inputs.kind import Kind
 from imagefactory.inputs.pip import Pip
+from imagefactory.inputs.protocol import Kind
 from imagefactory.inputs.sources import Sources
 
 KINDS = MappingProxyType[str, Kind]({kind.name: kind for kind in (Apt(), Pip(), Conda(), Sources())})

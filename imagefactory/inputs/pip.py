@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from packaging.utils import canonicalize_name
 
 from imagefactory.errors import BuildFailed
-from imagefactory.inputs.fetching import fetch_checked
 from imagefactory.inputs.index import default_index, file_address
-from imagefactory.inputs.kind import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.inputs.mirrors import fetch_checked
+from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.inputs.uv import Found, Request, resolve
 from imagefactory.inputs.wheels import Target, build_requires
 from imagefactory.model.expected import Expected

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
 from imagefactory.errors import BuildFailed
-from imagefactory.inputs.fetching import fetch_checked, from_mirrors
 from imagefactory.inputs.git import tree_archive
-from imagefactory.inputs.kind import Means, Origin, Staged, Wanted
+from imagefactory.inputs.mirrors import fetch_checked, from_mirrors
+from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import SourceFile, Stage
 from imagefactory.model.recipe import Source

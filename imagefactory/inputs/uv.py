@@ -16,7 +16,7 @@ from uv import find_uv_bin
 
 from imagefactory.errors import BuildFailed, NetworkFault
 from imagefactory.inputs.index import client_default, default_index, index_of
-from imagefactory.inputs.kind import Means
+from imagefactory.inputs.protocol import Means
 from imagefactory.inputs.wheels import Target, best_wheel
 from imagefactory.model.recipe import PipIndex
 from imagefactory.system import retry

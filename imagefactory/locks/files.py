@@ -101,12 +101,12 @@ def _content(locks: Mapping[str, Lock], platform: str) -> dict[str, Any]:
         )
         if rows:
             content[kind] = [
-                {**_plain(file), "used_by": list(dict.fromkeys(users[kind, file]))} for _, file in rows
+                {**_values(file), "used_by": list(dict.fromkeys(users[kind, file]))} for _, file in rows
             ]
     return content
 
 
-def _plain(file: LockedFile) -> dict[str, Any]:
+def _values(file: LockedFile) -> dict[str, Any]:
     order = ("name", "version", "build", "commit", "archive", "index", "channel", "file", "bytes", "sha256")
     values = file.model_dump(exclude_defaults=True)
     return {key: values[key] for key in (*order, "stand_in") if key in values}

@@ -18,8 +18,8 @@ _MIRRORS = {"sources": {"__all__": {"mirrors"}}}  # where the same file is, too
 
 def image_request(image: ImageDefinition, base: BaseDefinition, base_lock: Lock, site: Site) -> str:
     """sha256 over an image's inputs, what its base image holds, and the stand-ins in force."""
-    build = _plain(image.build.inputs) if image.build else None
-    inputs = _plain(image.inputs)
+    build = _wishes(image.build.inputs) if image.build else None
+    inputs = _wishes(image.inputs)
     return _digest(inputs, build, base.platform, base_lock.digest, site.rehearsal(_addresses(image)))
 
 
@@ -29,7 +29,7 @@ def base_request(base: BaseDefinition) -> str:
     return _digest(wanted, base.platform)
 
 
-def _plain(inputs: BuildInputs) -> dict[str, Any]:
+def _wishes(inputs: BuildInputs) -> dict[str, Any]:
     """What is asked for, whatever the order in which packages are named."""
     plain = inputs.model_dump(mode="json", exclude=_MIRRORS)
     return {**plain, "apt": sorted(plain["apt"])}

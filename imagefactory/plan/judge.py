@@ -93,7 +93,7 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     changed = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     telling = [name for name in changed if name not in _FOLLOW and not name.startswith(RENDERED)]
     if not telling and "revision" in changed:
-        return [f"the recipe's last commit is now {_plain(new.get('revision'))}"]
+        return [f"the recipe's last commit is now {_in_words(new.get('revision'))}"]
     reasons = [_difference(name, old.get(name), new.get(name)) for name in telling or changed]
     return reasons or ["it was built by another version of imagefactory"]
 
@@ -111,7 +111,7 @@ def _difference(name: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
         return f"{name}: {', '.join(keys)} changed"
-    return f"{name} {_plain(old)} → {_plain(new)}"
+    return f"{name} {_in_words(old)} → {_in_words(new)}"
 
 
 def _additions(old: list[Any], new: list[Any]) -> Iterator[str]:
@@ -123,6 +123,6 @@ def _short(digest: str) -> str:
     return f"{digest.removeprefix('sha256:')[:8]}…"
 
 
-def _plain(value: Any) -> str:
+def _in_words(value: Any) -> str:
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -81,7 +81,7 @@ def load(
     Raises BadFiles with all defects.
     """
     try:
-        document = parse(_read(file, shown, MAX_BYTES * scale), scale)
+        document = parse(_bytes_of(file, shown, MAX_BYTES * scale), scale)
     except Malformed as error:
         raise BadFiles([Problem(shown, *error.defect)]) from None
     text = Text(shown, document)
@@ -96,7 +96,7 @@ def load(
     return Loaded(model, text)
 
 
-def _read(file: FilePath, shown: str, limit: int) -> bytes:
+def _bytes_of(file: FilePath, shown: str, limit: int) -> bytes:
     try:
         if file.is_symlink():
             complaint = "is a symbolic link: put the file itself there"

@@ -17,12 +17,11 @@ PACKAGED = [
     for name, variant in _ESO["variants"].items()
     if "build" not in variant
 ]
+Reports = tuple[dict[str, Any], dict[str, Any]]
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
-def build(
-    bench: Bench, image: str, status: int = 0, **environment: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def build(bench: Bench, image: str, status: int = 0, **environment: str) -> Reports:
     """Build one image; its name must not hide one that the user has."""
     name = f"imagefactory/{image}"
     tag = f"{name}:zz-kept-{os.getpid()}"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BuildFailed, Gone, Interrupted, NetworkFault
-from imagefactory.inputs.fetching import fetch_checked
+from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.model.expected import Expected
 from imagefactory.model.settings import SiteFile
 from imagefactory.system.processes import Stop
@@ -446,7 +446,7 @@ FETCHER = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from imagefactory.inputs.fetching import fetch_checked
+from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.system.processes import Stop
 from imagefactory.system.site import Site
 from imagefactory.system.store import Store

@@ -41,7 +41,7 @@ def read_file(file: Path, workspace: Workspace, problems: list[Problem]) -> File
         limit = MAX_FILE_BYTES >> 20
         problems.append(Problem(shown, 0, 0, f"is larger than {limit} MiB: declare it as a source instead"))
     else:
-        return _read(file, shown, problems)
+        return _content(file, shown, problems)
     return None
 
 
@@ -74,7 +74,7 @@ def read_tree(folder: Path, workspace: Workspace, problems: list[Problem]) -> tu
     return tuple(sorted(files, key=lambda file: file.path))
 
 
-def _read(file: Path, shown: str, problems: list[Problem]) -> File | None:
+def _content(file: Path, shown: str, problems: list[Problem]) -> File | None:
     try:
         data = file.read_bytes()
     except OSError as error:

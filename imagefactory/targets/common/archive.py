@@ -35,7 +35,7 @@ class OciArchive:
     @property
     def config(self) -> Mapping[str, Any]:
         """The image's configuration: ``architecture``, ``created``, ``config`` with ``Env``, ``Labels``."""
-        config: Mapping[str, Any] = json.loads(self._read(self._manifest["config"]["digest"]))
+        config: Mapping[str, Any] = json.loads(self._blob_bytes(self._manifest["config"]["digest"]))
         return config
 
     @property
@@ -63,10 +63,10 @@ class OciArchive:
                 if "attestation-manifest" not in str(entry.get("annotations"))
             )
             self._digests.append(digest)
-            document = json.loads(self._read(digest))
+            document = json.loads(self._blob_bytes(digest))
         return document
 
-    def _read(self, digest: str) -> bytes:
+    def _blob_bytes(self, digest: str) -> bytes:
         return self._document(_blob(digest))
 
     def _document(self, name: str) -> bytes:

@@ -134,7 +134,7 @@ class _Reader:
         self._tails: dict[str, deque[str]] = {}
         self._rests: dict[str, bytes] = {}  # of lines that are not whole yet
         self._broken: tuple[str, str] | None = None  # digest of the step, and its error
-        self._plain: deque[str] = deque(maxlen=TAIL_LINES)
+        self._unread: deque[str] = deque(maxlen=TAIL_LINES)
         self._steps: dict[str, Step] = {}
 
     @property
@@ -150,7 +150,7 @@ class _Reader:
             event = None
         if not isinstance(event, dict):
             if line.strip():
-                self._plain.append(line)
+                self._unread.append(line)
                 self._log.line(line)
             return
         for vertex in event.get("vertexes") or ():
@@ -164,9 +164,9 @@ class _Reader:
             self._tell(vertex, self._rests.pop(vertex))
         digest, error = self._broken or ("", "")
         step = self._names.get(digest, "")
-        tail = list(self._tails.get(digest, ())) or list(self._plain)
+        tail = list(self._tails.get(digest, ())) or list(self._unread)
         # What a step wrote is its own affair; what buildx says of it is the engine's word.
-        words = "\n".join([*self._plain, error])
+        words = "\n".join([*self._unread, error])
         text = "\n".join([*tail, words])
         told: dict[str, Any] = {"step": step, "tail": tail, "log": log.path}
         if _ENGINE_GONE.search(words):

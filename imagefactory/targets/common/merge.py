@@ -110,14 +110,14 @@ class _Merge:
         if path in self._waiting:
             self._refuse(path)
         if self._shows(path) and not self._skip(path):
-            self._out.addfile(_plain(member, path))
+            self._out.addfile(_normalised(member, path))
             now.folders.add(path)
 
     def _file(self, layer: tarfile.TarFile, member: tarfile.TarInfo, path: str, now: _Layer) -> None:
         """A file, or anything else that is no folder: write it under all names that upper layers left it."""
         names = self._waiting.pop(path, [])
         if path not in self._above and self._shows(path) and not self._skip(path):
-            names.insert(0, _plain(member, path))
+            names.insert(0, _normalised(member, path))
         now.hidden.add(path)  # whether it shows or not: a folder of that name is older
         if member.islnk():
             self._link(path, _clean(member.linkname), names, now)
@@ -143,7 +143,7 @@ class _Merge:
     def _write(self, member: tarfile.TarInfo, data: IO[bytes] | None, names: list[tarfile.TarInfo]) -> str:
         """Write a file under all of its names. Returns the one that is no link."""
         first = names[0].name
-        self._out.addfile(_plain(member, first), data)
+        self._out.addfile(_normalised(member, first), data)
         self._link_all(first, names[1:])
         return first
 
@@ -222,7 +222,7 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _plain(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+def _normalised(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
     """The same entry with nothing that differs from one day or machine to the next."""
     entry = tarfile.TarInfo(path)
     entry.type, entry.mode, entry.size = member.type, member.mode & 0o7777, member.size

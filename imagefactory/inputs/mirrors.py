@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
-from imagefactory.inputs.kind import Means
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.expected import Expected
 from imagefactory.system import retry
 from imagefactory.system.site import Address

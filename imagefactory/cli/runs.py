@@ -49,13 +49,13 @@ def ask_person() -> Callable[[str], bool] | None:
 
 def conclude(results: list[Result], as_json: bool, *, table: bool = True) -> None:
     """The final table, unless there was another, the failures, and the status of the worst of them."""
-    from imagefactory.cli import targets, values
+    from imagefactory.cli import show_targets, values
     from imagefactory.cli.errors import show_error
 
     if as_json:
         print_json([values.result(item) for item in results])
     elif table:
-        targets.show_results(results)
+        show_targets.show_results(results)
     errors = [item.error for item in results if item.error]
     for error in errors:
         show_error(error)
