@@ -168,7 +168,12 @@ def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[s
         if stream(argv, hear, stop=means.stop, environment=means.site.environment()):
             raise _failure(lines, what, means)
 
-    retry.on_network_fault(ask, before_retry=means.log.line, wait=means.stop.wait)
+    retry.on_network_fault(
+        ask,
+        before_retry=means.log.line,
+        wait=means.stop.wait,
+        pause=means.site.settings.retry_pause,
+    )
     found: list[dict[str, Any]] = json.loads(answer.read_text())
     return found
 

@@ -128,6 +128,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
         lambda: mmdebstrap(base, [*argv, base.suite, "/dev/null", str(sources)], means),
         before_retry=means.log.phase,
         wait=means.stop.wait,
+        pause=means.site.settings.retry_pause,
     )
     files = sorted(parse_uris(answer.read_text(), base.suite, means.site), key=lambda file: file.name)
     return Lock(request=request, image=StageLock(apt=tuple(files)))

@@ -36,6 +36,7 @@ def from_mirrors(addresses: list[Address], get: Callable[[Address], T], means: M
                 lambda here=address: get(here),  # type: ignore[misc]
                 before_retry=means.log.line,
                 wait=means.stop.wait,
+                pause=means.site.settings.retry_pause,
             )
         except (NetworkFault, Gone) as error:
             failure = error

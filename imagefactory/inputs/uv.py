@@ -96,7 +96,12 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
         if stream(argv, hear, stop=means.stop, cwd=folder, environment=environment):
             raise _failure(lines, what, means)
 
-    retry.on_network_fault(ask, before_retry=means.log.line, wait=means.stop.wait)
+    retry.on_network_fault(
+        ask,
+        before_retry=means.log.line,
+        wait=means.stop.wait,
+        pause=means.site.settings.retry_pause,
+    )
     return _read(answer, request, what)
 
 

@@ -56,7 +56,10 @@ class StandIn(Strict):
 
 
 class SiteFile(Strict):
-    """``site.yaml``. ``mirrors`` and ``stand_ins`` go by the beginning of an address; the longest counts."""
+    """``site.yaml``. ``mirrors`` and ``stand_ins`` go by the beginning of an address; the longest counts.
+    ``retry_pause`` is in seconds, after which what the network did not bring is tried again; the next one is
+    longer.
+    """
 
     proxies: Proxies = Proxies()
     ca_bundle: AbsolutePath | None = None
@@ -65,3 +68,4 @@ class SiteFile(Strict):
     python_index: SiteUrl | None = None
     accept_licences: tuple[Identifier, ...] = ()
     store: AbsolutePath | None = None
+    retry_pause: Annotated[float, Field(ge=0, le=60)] = 2.0

@@ -21,7 +21,7 @@ def on_network_fault(
     *,
     before_retry: Callable[[str], None],
     wait: Callable[[float], None] = time.sleep,
-    pause: float = 2.0,
+    pause: float,
 ) -> T:
     """Call ``action``, at most three times, while it raises NetworkFault.
 

@@ -118,6 +118,9 @@ def _with_variables(settings: SiteFile) -> SiteFile:
         value = os.environ.get(f"IMAGEFACTORY_{key.upper()}")
         if value:
             changes[key] = value
+    pause = os.environ.get("IMAGEFACTORY_RETRY_PAUSE")
+    if pause:
+        changes["retry_pause"] = _number(pause)
     accepted = os.environ.get("IMAGEFACTORY_ACCEPT_LICENCES", "").split()
     if accepted:
         changes["accept_licences"] = (*settings.accept_licences, *accepted)
@@ -132,6 +135,14 @@ def _with_variables(settings: SiteFile) -> SiteFile:
         first = error.errors()[0]
         place, reason = str(first["loc"][0]), first.get("ctx", {}).get("what") or first["msg"]
         raise BadInput(f"IMAGEFACTORY_{place.upper()}: expected {reason}") from None
+
+
+def _number(text: str) -> float | str:
+    """A number where it is one; what it should have been is said by the check of all settings."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _proxies(settings: SiteFile) -> dict[str, str]:

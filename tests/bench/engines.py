@@ -1,4 +1,4 @@
-"""Builds and conversions: each pair runs in turn, several times, and the best of each counts."""
+"""What the engines' work costs through the factory, beside doing the same by hand."""
 
 from __future__ import annotations
 
@@ -10,96 +10,156 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from imagefactory.cli.progress import PlainProgress
-from imagefactory.system.log import Log
+from imagefactory.system.log import Log, Silence
 from imagefactory.system.processes import Stop
-from imagefactory.targets.oci import DockerBackend
-from imagefactory.targets.sif import ApptainerBackend
-from tests.bench.measure import Row
+from imagefactory.targets.sif.convert import convert
+from tests.bench.measure import Row, cost
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("imagefactory")
 IMAGE = "zz-bench"
-PIPELINE = "eso-vlt-muse"  # about 300 MB of files
-_sizes: dict[str, int] = {}
+PIPELINE = "eso-vlt-muse"
+PACKAGES = ("g++", "gfortran", "python3-numpy")
+LIBRARIES = "import click, docker, jinja2, pydantic, rich.console, rich.live, rich.table, yaml"
+SECONDS = (20, 17, 14, 11)  # that four independent images wait for
+_REPEATS = 3
 
 
-def engines(workspace: Path) -> Iterator[Row]:
-    """Every comparison, in ``workspace``, which is empty."""
-    _prepare(workspace)
+def engines(folder: Path) -> Iterator[Row]:
+    """Every comparison, in ``folder``, which is empty."""
+    _factory(ROOT, "build", PIPELINE)
+    root = folder / "checkout"
+    _prepare(root)
     try:
-        _oci(workspace, IMAGE)  # makes the base image and fills the caches
-        _oci(ROOT, PIPELINE)
-        for what, against, ours, theirs, goal in _pairs(workspace):
-            first, second = _side_by_side(ours, theirs)
-            yield Row(what, against, first, second, goal, "s")
-        ours, theirs = _sizes["imagefactory"] / 1e6, _sizes["apptainer"] / 1e6
-        yield Row("size of the SIF file", "apptainer's", ours, theirs, 1.0, "MB")
+        yield _nothing_to_do()
+        yield from _sif(folder)
+        yield _cold(root, folder)
+        yield _four(root)
+        yield _edit(root)
     finally:
-        for tag in ("2.10", "latest"):
-            _run("docker", "image", "rm", "--force", f"imagefactory/{IMAGE}:{tag}")
+        for name in (IMAGE, *_waiting()):
+            for tag in ("latest", "1.0"):
+                _run("docker", "image", "rm", "--force", f"imagefactory/{name}:{tag}")
 
 
-def _pairs(workspace: Path) -> list[tuple[str, str, Callable[[], None], Callable[[], None], float]]:
-    install = workspace / "recipes" / IMAGE / "install.sh"
+def _nothing_to_do() -> Row:
+    ours = cost(COMMAND, "--root", ROOT, "build", PIPELINE).cpu
+    theirs = cost(sys.executable, "-c", LIBRARIES).cpu
+    return Row("a build with nothing to do", "importing the same libraries", ours, theirs, 2.0)
 
-    def start_python() -> None:
-        _run(sys.executable, "-c", "import click, docker, pydantic, rich, yaml")
 
-    def edit_and_build() -> None:
+def _sif(folder: Path) -> Iterator[Row]:
+    """All of a conversion: the engine's export, and the file."""
+    ours_file, theirs_file = folder / "ours.sif", folder / "theirs.sif"
+    report = json.loads((ROOT / "build" / PIPELINE / "oci" / "report.json").read_text())
+
+    def ours() -> None:
+        archive = folder / "image.tar"
+        _run("docker", "save", "--output", str(archive), report["reference"])
+        convert(
+            archive, report["digest"], ours_file, folder, Log(PIPELINE, folder / "log", Silence()), Stop()
+        )
+
+    def theirs() -> None:
+        _run("apptainer", "build", "--force", str(theirs_file), f"docker-daemon:{report['reference']}")
+
+    what, against = f"{PIPELINE} from Docker to a SIF file", "apptainer build x.sif docker-daemon:…"
+    yield Row(what, against, *_side_by_side(ours, theirs), 0.5, "s")
+    sizes = (file.stat().st_size / 1e6 for file in (ours_file, theirs_file))
+    yield Row(f"its size ({what})", against, *sizes, 1.0, "MB")
+
+
+def _cold(root: Path, folder: Path) -> Row:
+    """Up to the tests, which the other one does not have."""
+    plain = folder / "plain"
+    plain.mkdir()
+    layout = root / "build" / "debian-12" / "layout"
+    digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+    (plain / "Dockerfile").write_text(
+        "FROM base\n"
+        "RUN apt-get update && apt-get install --yes --no-install-recommends "
+        f"{' '.join(PACKAGES)} && rm -rf /var/lib/apt/lists/*\n"
+        "COPY install.sh /tmp/\nRUN sh /tmp/install.sh && rm /tmp/install.sh\n"
+    )
+    shutil.copy(root / "recipes" / IMAGE / "install.sh", plain)
+    words = ["docker", "buildx", "build", "--no-cache", "--load", "--tag", f"imagefactory/{IMAGE}:plain"]
+    words += ["--network=host", "--build-context", f"base=oci-layout://{layout}@{digest}", str(plain)]
+
+    def by_hand() -> None:
+        _run(*words)
+
+    def until_tested() -> float:
+        return _seconds_until(f"{IMAGE}: testing", root, "build", IMAGE, "--no-cache", "--format", "oci")
+
+    pairs = [(until_tested(), _seconds(by_hand)) for _ in range(_REPEATS)]
+    _run("docker", "image", "rm", "--force", f"imagefactory/{IMAGE}:plain")
+    ours, theirs = min(first for first, _ in pairs), min(second for _, second in pairs)
+    return Row("a cold build, up to its tests", "a Dockerfile by hand", ours, theirs, 1.03, "s")
+
+
+def _four(root: Path) -> Row:
+    names = _waiting()
+
+    def together() -> None:
+        _factory(root, "build", *names, "--no-cache", "--format", "oci")
+
+    def longest() -> None:
+        _factory(root, "build", names[0], "--no-cache", "--format", "oci")
+
+    ours, theirs = _side_by_side(together, longest)
+    return Row("four independent images", "the longest of them", ours, theirs, 1.25, "s")
+
+
+def _edit(root: Path) -> Row:
+    install = root / "recipes" / IMAGE / "install.sh"
+
+    def edited() -> None:
         install.write_text(install.read_text() + f"# edited at {time.time_ns()}\n")
-        _oci(workspace, IMAGE)
+        _factory(root, "build", IMAGE, "--format", "oci")
 
-    theirs = workspace / "theirs.sif"
+    def cold() -> None:
+        _factory(root, "build", IMAGE, "--no-cache", "--format", "oci")
 
-    def convert_ours() -> None:
-        """All of it: the engine's export, the conversion, the sha256."""
-        archive = workspace / "image.tar"
-        DockerBackend("bench").export(f"imagefactory/{PIPELINE}", archive)
-        digest = json.loads((ROOT / "build" / PIPELINE / "report.json").read_text())["digest"]
-        log = Log(PIPELINE, workspace / "log", PlainProgress(verbose=False))
-        made = ApptainerBackend().make(PIPELINE, archive, digest, workspace, log, Stop())
-        _sizes["imagefactory"] = made.bytes
+    ours, theirs = _side_by_side(edited, cold)
+    return Row("build and test after an edit of install.sh", "the same without cache", ours, theirs, 0.5, "s")
 
-    def convert_theirs() -> None:
-        source = f"docker-daemon:imagefactory/{PIPELINE}:latest"
-        _run("apptainer", "build", "--force", str(theirs), source)
-        _sizes["apptainer"] = theirs.stat().st_size
 
-    return [
-        (
-            f"{PIPELINE} from Docker to a SIF file",
-            "apptainer build x.sif docker-daemon:…",
-            convert_ours,
-            convert_theirs,
-            0.5,
-        ),
-        (
-            "a build with nothing to do",
-            "starting Python with the same libraries",
-            lambda: _oci(workspace, IMAGE),
-            start_python,
-            2.0,
-        ),
-        (
-            "rendering all images of this checkout",
-            "starting Python with the same libraries",
-            lambda: _factory(ROOT, "render", "--all", "--to", str(workspace / "rendered")),
-            start_python,
-            4.0,
-        ),
-        (
-            "build and test after an edit of install.sh",
-            "build and test without cache",
-            edit_and_build,
-            lambda: _oci(workspace, IMAGE, "--no-cache"),
-            1.0,
-        ),
-    ]
+def _prepare(root: Path) -> None:
+    """A checkout with the base image, an image of real packages, and four that wait."""
+    (root / "recipes").mkdir(parents=True)
+    shutil.copytree(ROOT / "base_images", root / "base_images")
+    _recipe(root, IMAGE, "g++ --version >/usr/share/compiler\n", PACKAGES)
+    for name, seconds in zip(_waiting(), SECONDS, strict=True):
+        _recipe(root, name, f"sleep {seconds}\n")
+    _factory(root, "lock")
+    _factory(root, "fetch")
+    _factory(root, "build", "debian-12")
+
+
+def _recipe(root: Path, name: str, install: str, packages: tuple[str, ...] = ()) -> None:
+    _factory(root, "new", name)
+    folder = root / "recipes" / name
+    recipe = {
+        "name": name,
+        "title": "A measure",
+        "version": "1.0",
+        "homepage": "https://example.org/measure",
+        "licence": "MIT",
+        "maintainers": [{"name": "Nobody"}],
+        "base": "debian-12",
+        "inputs": {"apt": list(packages)},
+        "tests": [{"name": "runs", "command": ["echo", "it runs"], "output": ["^it runs$"]}],
+    }
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))  # which is YAML too
+    (folder / "install.sh").write_text(f"#!/bin/sh\nset -eu\n{install}")
+
+
+def _waiting() -> list[str]:
+    return [f"{IMAGE}-{seconds}" for seconds in SECONDS]
 
 
 def _side_by_side(ours: Callable[[], None], theirs: Callable[[], None]) -> tuple[float, float]:
-    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(3)]
+    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(_REPEATS)]
     return min(first for first, _ in pairs), min(second for _, second in pairs)
 
 
@@ -109,14 +169,17 @@ def _seconds(action: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def _prepare(root: Path) -> None:
-    (root / "recipes").mkdir()
-    shutil.copytree(ROOT / "base_images", root / "base_images")
-    _factory(root, "new", IMAGE)
-
-
-def _oci(root: Path, *words: str) -> None:
-    _factory(root, "build", *words, "--format", "oci")
+def _seconds_until(line: str, root: Path, *words: str) -> float:
+    """How long a command takes until it says ``line``; then it goes on to its end."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [COMMAND, "--root", root, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        taken = [time.perf_counter() - start for said in process.stderr if said.rstrip("\n") == line]
+    if process.returncode or len(taken) != 1:
+        raise SystemExit(f"imagefactory {' '.join(words)} ended with {process.returncode}")
+    return taken[0]
 
 
 def _factory(root: Path, *words: str) -> None:
@@ -125,5 +188,5 @@ def _factory(root: Path, *words: str) -> None:
 
 def _run(*argv: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode and argv[0] != "docker":
+    if done.returncode and argv[:3] != ("docker", "image", "rm"):
         raise SystemExit(f"{' '.join(argv)}\n{done.stdout}{done.stderr}")

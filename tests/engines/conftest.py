@@ -56,6 +56,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A store for all tests, and accepted licences that are nobody's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMAGEFACTORY_STORE", str(_shared(tmp_path_factory) / "store"))
+        patch.setenv("IMAGEFACTORY_RETRY_PAUSE", "0.1")
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 

@@ -70,6 +70,18 @@ def test_the_first_file_counts(root: Workspace, tmp_path: Path, monkeypatch: pyt
     assert load_site(root).file is None
 
 
+def test_the_pause_between_two_tries(root: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_site(root).settings.retry_pause == 2
+    write(root, "retry_pause: 5\n")
+    assert load_site(root).settings.retry_pause == 5
+    monkeypatch.setenv("IMAGEFACTORY_RETRY_PAUSE", "0.1")
+    assert load_site(root).settings.retry_pause == 0.1
+    for bad in ("soon", "-1", "nan"):
+        monkeypatch.setenv("IMAGEFACTORY_RETRY_PAUSE", bad)
+        with pytest.raises(BadInput, match="IMAGEFACTORY_RETRY_PAUSE: expected"):
+            load_site(root)
+
+
 def test_a_named_file_must_be_there(root: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEFACTORY_SITE", "/nonexistent/site.yaml")
     with pytest.raises(
@@ -86,7 +98,7 @@ def test_a_named_file_must_be_there(root: Workspace, monkeypatch: pytest.MonkeyP
             "cloud: mine\n",
             (
                 "1:1: unknown key 'cloud', known here: proxies, ca_bundle, mirrors, stand_ins, "
-                "python_index, accept_licences, store"
+                "python_index, accept_licences, store, retry_pause"
             ),
         ),
         ("store: here\n", "1:8: store: must be an absolute path without '..'"),
@@ -99,6 +111,7 @@ def test_a_named_file_must_be_there(root: Workspace, monkeypatch: pytest.MonkeyP
         ),
         ("mirrors: {https://example.org: []}\n", "1:32: mirrors.https://example.org: must not be empty"),
         ("stand_ins: {https://a.org: {}}\n", "1:28: the key 'url' is missing"),
+        ("retry_pause: soon\n", "1:14: retry_pause: expected a number, found 'soon'"),
         ("accept_licences: fsl\n", "1:18: accept_licences: expected a list, found 'fsl'"),
     ],
 )

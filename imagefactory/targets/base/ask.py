@@ -56,6 +56,7 @@ def ask_base(base: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes
         lambda: buildx.build(request, means.log, means.stop),
         before_retry=means.log.line,
         wait=means.stop.wait,
+        pause=means.site.settings.retry_pause,
     )
     remove_tree(folder / "secrets")
     return folder / "answer"
