@@ -36,7 +36,7 @@ def show_results(results: Iterable[Result]) -> None:
         grid.add_row(item.name, item.kind, *_row(item))
     screen.print(grid)
     for item in results:
-        if item.report and item.report.file and not item.error and line(item.kind).source == "image":
+        if item.report and item.report.file and not item.error and line(item.kind).source == "recipes":
             screen.print(Text(f"build/{item.name}/{item.report.file}"), soft_wrap=True)
 
 
@@ -77,7 +77,7 @@ def show_plan(plans: Iterable[Planned]) -> None:
 
 def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Reports]) -> None:
     """All images, and how each was last built."""
-    kinds = lines("image")
+    kinds = lines("recipes")
     grid = table("image", "version", "title", "built", *(kind.title for kind in kinds), "tests")
     for image in images:
         made = [report for report in reports[image.id].values() if report]

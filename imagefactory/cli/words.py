@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,13 +32,13 @@ class Kind(click.ParamType):  # type: ignore[type-arg]  # generic in some releas
     """A kind of image, as the register has them when the command runs."""
 
     name = "kind"
-    others: tuple[str, ...] = ()
+    others: Mapping[str, str] = {}
 
-    def choices(self) -> list[str]:
-        """The words that may be given."""
+    def choices(self) -> dict[str, str]:
+        """The words that may be given, and what each is for."""
         from imagefactory.targets.register import lines
 
-        return [*(line.name for line in lines("image")), *self.others]
+        return {**{line.name: line.purpose for line in lines("recipes")}, **self.others}
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         return f"[{'|'.join(self.choices())}]"
@@ -51,13 +53,14 @@ class Kind(click.ParamType):  # type: ignore[type-arg]  # generic in some releas
     ) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        return [CompletionItem(word) for word in self.choices() if word.startswith(incomplete)]
+        fitting = {word: use for word, use in self.choices().items() if word.startswith(incomplete)}
+        return [CompletionItem(word, help=use) for word, use in fitting.items()]
 
 
 class Kinds(Kind):
     """One kind of image, or all of them: a list."""
 
-    others = ("all",)
+    others = MappingProxyType({"all": "for everybody"})
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, list):

@@ -109,7 +109,7 @@ def resolve(
 
 def asked_of(session: Session, base: str) -> TargetId:
     """The target of a base image that answers what installing something on it would bring."""
-    (kind,) = session.kinds.having(Asked, (line.name for line in lines("base")))
+    (kind,) = session.kinds.having(Asked, (line.name for line in lines("base_images")))
     return TargetId(kind.name, base)
 
 

@@ -91,7 +91,7 @@ class Resolver:
         def add(id: TargetId) -> None:
             if id in graph:
                 return
-            image = known[id.name] if line(id.kind).source == "image" else None
+            image = known[id.name] if line(id.kind).source == "recipes" else None
             needs = self._kinds[id.kind].needs(id.name, image.base if image else "")
             for need in needs:
                 add(need)
@@ -141,13 +141,13 @@ class Resolver:
 
 def targets_of_image(image: ImageDefinition, kinds: Iterable[str] | None = None) -> list[TargetId]:
     """An image's target of each kind that images have, or of those ``kinds``."""
-    names = [each.name for each in lines("image")] if kinds is None else kinds
+    names = [each.name for each in lines("recipes")] if kinds is None else kinds
     return [TargetId(name, image.id) for name in names]
 
 
 def targets_of_base(name: str) -> list[TargetId]:
     """A base image's target of each kind that base images have."""
-    return [TargetId(each.name, name) for each in lines("base")]
+    return [TargetId(each.name, name) for each in lines("base_images")]
 
 
 def make_target(kind: Kind, id: TargetId, spec: Spec, needs: Iterable[Target | Unlocked]) -> Target:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imagefactory.system.workspace import Workspace
     from imagefactory.targets.kind import Kind
 
-Source = Literal["base", "image"]
+Source = Literal["base_images", "recipes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Line:
 
 
 _LINES = [
-    Line("base", "base", "base image", "", "to build on", "imagefactory.targets.base.kind:BaseKind"),
-    Line("oci", "image", "OCI image", "", "for Docker", "imagefactory.targets.oci.kind:OciKind"),
-    Line("sif", "image", "SIF file", "(SIF)", "for clusters", "imagefactory.targets.sif.kind:SifKind"),
+    Line("base", "base_images", "base image", "", "to build on", "imagefactory.targets.base.kind:BaseKind"),
+    Line("oci", "recipes", "OCI image", "", "for Docker", "imagefactory.targets.oci.kind:OciKind"),
+    Line("sif", "recipes", "SIF file", "(SIF)", "for clusters", "imagefactory.targets.sif.kind:SifKind"),
 ]
 
 

@@ -26,7 +26,7 @@ from imagefactory.targets.kind import Job, Kept, Way
 from imagefactory.targets.register import Line
 from imagefactory.testing.subject import Call, Outcome
 
-LINE = Line("tar", "image", "tar archive", "(tar)", "for anybody", f"{__name__}:TarKind")
+LINE = Line("tar", "recipes", "tar archive", "(tar)", "for anybody", f"{__name__}:TarKind")
 
 
 class Tree:

@@ -131,7 +131,7 @@ class Third(Toy):
 
 
 LINES = [
-    Line("toy", "image", "toy", "(toy)", "to play with", f"{__name__}:Toy"),
-    Line("second", "image", "second toy", "(second)", "to play with", f"{__name__}:Second"),
-    Line("third", "image", "third toy", "(third)", "to play with", f"{__name__}:Third"),
+    Line("toy", "recipes", "toy", "(toy)", "to play with", f"{__name__}:Toy"),
+    Line("second", "recipes", "second toy", "(second)", "to play with", f"{__name__}:Second"),
+    Line("third", "recipes", "third toy", "(third)", "to play with", f"{__name__}:Third"),
 ]
