@@ -56,17 +56,17 @@ def _sif(folder: Path) -> Iterator[Row]:
     def ours() -> None:
         archive = folder / "image.tar"
         _run("docker", "save", "--output", str(archive), report["reference"])
-        convert(
-            archive, report["digest"], ours_file, folder, Log(PIPELINE, folder / "log", Silence()), Stop()
-        )
+        log = Log(PIPELINE, folder / "log", Silence())
+        convert(archive, report["digest"], ours_file, folder, log, Stop())
 
     def theirs() -> None:
         _run("apptainer", "build", "--force", str(theirs_file), f"docker-daemon:{report['reference']}")
 
     what, against = f"{PIPELINE} from Docker to a SIF file", "apptainer build x.sif docker-daemon:…"
-    yield Row(what, against, *_side_by_side(ours, theirs), 0.5, "s")
-    sizes = (file.stat().st_size / 1e6 for file in (ours_file, theirs_file))
-    yield Row(f"its size ({what})", against, *sizes, 1.0, "MB")
+    first, second = _side_by_side(ours, theirs)
+    yield Row(what, against, first, second, 0.5, "s")
+    first, second = (file.stat().st_size / 1e6 for file in (ours_file, theirs_file))
+    yield Row("size of that file", against, first, second, 1.0, "MB")
 
 
 def _cold(root: Path, folder: Path) -> Row:

@@ -55,7 +55,7 @@ def smoke_tests(bench: Bench, image: str, sif: Path, tmp_path: Path) -> list[tup
     (definition,) = load_images(Workspace(bench.root), [image])
     subject = SifSubject(sif, tuple(definition.environment), tmp_path, Stop(), nvidia=False)
     mounts = (Mount(bench.folder(image) / "tests", "/tests"),)
-    found = []
+    found: list[tuple[str, str]] = []
     for test in definition.tests:
         for way in (subject, subject.given(CONTAINED)):
             report, _ = smoke_test(way, test, mounts)

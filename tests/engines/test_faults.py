@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,7 @@ def closed_port() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def without_network(closed_port: str) -> dict[str, str]:
+def without_network(closed_port: str) -> dict[str, Any]:
     """The environment of a command that reaches nothing, whatever this machine's proxies are."""
     dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), closed_port)
     return {**dead, "no_proxy": "", "NO_PROXY": ""}
@@ -174,7 +175,7 @@ def test_a_dead_mirror_while_an_image_is_locked(bench: Bench, closed_port: str) 
 def test_a_dead_mirror_while_inputs_are_fetched(bench: Bench, closed_port: str, tmp_path: Path) -> None:
     image = bench.recipe("dead-fetch", inputs={"apt": ["hello"]})
     bench.run("lock", image)
-    empty = {"IMAGEFACTORY_STORE": str(tmp_path / "store")}
+    empty: dict[str, Any] = {"IMAGEFACTORY_STORE": str(tmp_path / "store")}
     start = time.monotonic()
     ended = bench.run("build", image, status=1, **empty, **without_network(closed_port))
     assert time.monotonic() - start < 60

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_bundle_builds_the_same_image_without_network(
     digest, inputs = bench.report(image)["digest"], bench.report(image)["input_digest"]
     file = tmp_path / "carried.bundle.tar"
     bench.run("bundle", image, "--to", str(file))
-    elsewhere = {"IMAGEFACTORY_STORE": str(tmp_path / "empty"), "DOCKER_HOST": daemon.host}
+    elsewhere: dict[str, Any] = {"IMAGEFACTORY_STORE": str(tmp_path / "empty"), "DOCKER_HOST": daemon.host}
     out = bench.run("unbundle", str(file), "--to", str(tmp_path / "there"), **elsewhere).out
     assert f"imagefactory --root {tmp_path / 'there'} build {image}" in out
     there = Bench(tmp_path / "there", as_user=CUT)
@@ -85,7 +86,7 @@ def test_a_damaged_bundle_is_refused(bench: Bench, tmp_path: Path) -> None:
     at = content.rindex(b"!<arch>\n")  # the beginning of the last Debian package in it
     content[at + 100] ^= 0xFF
     file.write_bytes(content)
-    elsewhere = {"IMAGEFACTORY_STORE": str(tmp_path / "store")}
+    elsewhere: dict[str, Any] = {"IMAGEFACTORY_STORE": str(tmp_path / "store")}
     ended = bench.run("unbundle", str(file), "--to", str(tmp_path / "there"), status=1, **elsewhere)
     assert "is damaged: an input in it has sha256" in ended.errors[0]
     assert sorted(path.name for path in tmp_path.glob("*there*")) == []
@@ -94,7 +95,7 @@ def test_a_damaged_bundle_is_refused(bench: Bench, tmp_path: Path) -> None:
 
 def test_what_the_store_lost_is_named(bench: Bench, tmp_path: Path) -> None:
     image = bench.recipe("lost", inputs={"apt": ["hello"]})
-    store = {"IMAGEFACTORY_STORE": str(tmp_path / "store")}
+    store: dict[str, Any] = {"IMAGEFACTORY_STORE": str(tmp_path / "store")}
     bench.run("fetch", image, **store)
     files = [f for f in (tmp_path / "store" / "sha256").rglob("*") if f.is_file()]
     victim = max(files, key=lambda f: f.stat().st_size)

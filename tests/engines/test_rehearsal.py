@@ -82,7 +82,7 @@ def conda(upstream: Upstream, recipe: str) -> dict[str, object]:
     found = [content, *content.get("variants", {}).values()]
     channels = {c for part in found for c in part.get("inputs", {}).get("conda", {}).get("channels", ())}
     assert channels
-    places = {}
+    places: dict[str, object] = {}
     for channel in channels:
         address = channel if "://" in channel else f"https://conda.anaconda.org/{channel}"
         name = "fsl" if "fsl" in channel else channel

@@ -133,7 +133,7 @@ def test_a_cluster_user_runs_it(built: tuple[Bench, str]) -> None:
         assert (user.home / "here").stat().st_uid == user.uid
         assert user.run("exec", file, "touch", "/opt/tools/x", status=1).status
         # What is given goes before the image's own; what merely stands outside does not.
-        outside = {"GREETING": "outside", "TOOLS": "/outside", "PYTHONPATH": "/outside"}
+        outside: dict[str, Any] = {"GREETING": "outside", "TOOLS": "/outside", "PYTHONPATH": "/outside"}
         script = 'echo "$GREETING $TOOLS ${PYTHONPATH-none}"'
         assert user.run("exec", file, "sh", "-c", script, **outside).out == "it's fine /opt/tools/data none\n"
         given = user.run("exec", "--env", "GREETING=given", file, "sh", "-c", script, **outside)
@@ -262,13 +262,13 @@ def test_it_holds_the_same_files_as_the_image(built: tuple[Bench, str], tmp_path
             if path and path not in engines and not path.startswith(("dev/", "proc/", "sys/")):
                 expected[path] = member.mode & 0o7777, member.uid, member.gid, member.size, member.linkname
     found: dict[str, Any] = {}
-    for path in unpacked.rglob("*"):
-        name = str(path.relative_to(unpacked))
-        facts = path.lstat()
+    for file in unpacked.rglob("*"):
+        name = str(file.relative_to(unpacked))
+        facts = file.lstat()
         if name.split("/")[0] in (".singularity.d", "scif", "environment", "singularity") or name in engines:
             continue
-        size = facts.st_size if path.is_file() and not path.is_symlink() else 0
-        link = str(path.readlink()) if path.is_symlink() else ""
+        size = facts.st_size if file.is_file() and not file.is_symlink() else 0
+        link = str(file.readlink()) if file.is_symlink() else ""
         found[name] = facts.st_mode & 0o7777, facts.st_uid, facts.st_gid, size, link
     for path, (mode, uid, gid, size, link) in expected.items():
         assert path in found, path

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_launchers_run_the_sif_file(module_bench: Bench, image: str, user: Clust
     assert ended.out.splitlines() == [str(user.uid), str(user.home)]
     assert (user.home / "mine").stat().st_uid == user.uid
     # What the user sets on purpose goes before a default; a place in the image is the image's own.
-    outside = {"GREETING": "good morning", "TOOLS": "/outside"}
+    outside: dict[str, Any] = {"GREETING": "good morning", "TOOLS": "/outside"}
     assert user.command(greet, **outside).out == "hello you, good morning\n"
     assert user.command(run, "sh", "-c", "echo $TOOLS", **outside).out == "/opt/tools/data\n"
 
@@ -90,12 +91,16 @@ def test_what_the_caller_exported_stays(module_bench: Bench, image: str, user: C
         "home",
         "path",
     )
-    mine = {name: f"my {name}" for name in names}
+    mine: dict[str, Any] = {name: f"my {name}" for name in names}
     out = user.command(run, "sh", "-c", "env", **mine).out.splitlines()
     assert [line for name in names for line in out if line == f"{name}=my {name}"] == [
         f"{name}=my {name}" for name in names
     ]
-    locale = {"LC_PAPER": "xx_XX.UTF-8", "TMPDIR": "/tmp/", "WAYLAND_DISPLAY": "/nowhere/wayland-0"}
+    locale: dict[str, Any] = {
+        "LC_PAPER": "xx_XX.UTF-8",
+        "TMPDIR": "/tmp/",
+        "WAYLAND_DISPLAY": "/nowhere/wayland-0",
+    }
     ended = user.command(run, "perl", "-e", "print 1", **locale)
     assert ended.out == "1"
     assert "locale" not in ended.err
@@ -295,7 +300,7 @@ def test_launchers_show_the_desktop_to_programs(module_bench: Bench, image: str,
         wayland.bind(str(key.parent / "wayland-7"))
         (key.parent / "wayland-7").chmod(0o777)
         script = 'cat "$XAUTHORITY"; test -S "$XDG_RUNTIME_DIR/$WAYLAND_DISPLAY" && echo "$DISPLAY"'
-        desktop = {
+        desktop: dict[str, Any] = {
             "DISPLAY": ":7",
             "XAUTHORITY": str(key),
             "XDG_RUNTIME_DIR": str(key.parent),
@@ -329,7 +334,7 @@ def test_launchers_run_the_image_in_docker(module_bench: Bench, image: str, tmp_
     out = run(shell, "sh", "-c", script, status=7, TOOLS="/outside").splitlines()
     assert out == [str(os.getuid()), str(home), f"{home} /opt/tools/data", "given"]
     assert (home / "mine").stat().st_uid == os.getuid()
-    slashes = {"TMPDIR": "/tmp/", "HOME": f"{home}/", "folder": "mine"}
+    slashes: dict[str, Any] = {"TMPDIR": "/tmp/", "HOME": f"{home}/", "folder": "mine"}
     assert run(shell, "sh", "-c", 'echo "$HOME"', **slashes) == f"{home}\n"
     assert docker("ps", "-aq", "--filter", f"ancestor=imagefactory/{image}") == ""
 

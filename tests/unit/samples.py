@@ -254,7 +254,10 @@ def target(kind: str = "oci", of: ImageSpec | BaseSpec | None = None, **changes:
     kinds = Kinds(Workspace(Path("/nowhere")))
     base = chosen.base.name if isinstance(chosen, ImageSpec) else ""
     ids = kinds[kind].needs(chosen.name, base)
-    needs = [target(id.kind, chosen.base if id.kind == "base" else chosen) for id in ids]
+    needs = [
+        target(id.kind, chosen.base if isinstance(chosen, ImageSpec) and id.kind == "base" else chosen)
+        for id in ids
+    ]
     made = make_target(kinds[kind], TargetId(kind, chosen.name), chosen, needs)
     return dataclasses.replace(made, **changes)
 

@@ -156,13 +156,16 @@ class Image:
         return Outcome(0, "lo\n" if "/proc/net/dev" in script else "", 0.1)
 
     def labels(self) -> Mapping[str, str]:
-        return self._changes.get("labels", LABELS)
+        answer: Mapping[str, str] = self._changes.get("labels", LABELS)
+        return answer
 
     def settings(self) -> str:
-        return self._changes.get("settings", SETTINGS)
+        answer: str = self._changes.get("settings", SETTINGS)
+        return answer
 
     def knows_base(self) -> bool:
-        return self._changes.get("knows_base", True)
+        answer: bool = self._changes.get("knows_base", True)
+        return answer
 
     def entries(self) -> Iterator[Entry]:
         return iter(self._changes.get("entries", ()))

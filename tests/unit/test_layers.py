@@ -6,11 +6,12 @@ import hashlib
 from pathlib import Path
 
 from imagefactory.targets.oci.layers import entries
-from tests.unit.test_merge import archive, layer_bytes
+from tests.unit.test_merge import Layer, archive, layer_bytes
 
 
 def test_what_the_base_image_brought_is_not_read(tmp_path: Path) -> None:
-    base, ours = [("etc/old", b"old")], [("etc/new", b"new")]
+    base: Layer = [("etc/old", b"old")]
+    ours: Layer = [("etc/new", b"new")]
     digest = f"sha256:{hashlib.sha256(layer_bytes(base)).hexdigest()}"
     file = tmp_path / "image.tar"
     file.write_bytes(archive(base, ours).getvalue())

@@ -81,8 +81,12 @@ def test_only_one_holds_the_lock(record: Record) -> None:
     waits: list[str] = []
     got, release = threading.Event(), threading.Event()
 
+    def waits_once() -> None:
+        waits.append("once")
+        release.set()
+
     def second() -> None:
-        with Record(record.folder).locked(lambda: (waits.append("once"), release.set())[0], Stop()):
+        with Record(record.folder).locked(waits_once, Stop()):
             got.set()
 
     with record.locked(never, Stop()):

@@ -183,8 +183,8 @@ def test_the_files_that_a_step_names_are_those_that_are_staged() -> None:
     pip = text(render(whole), "steps/pip-image.sh")
     for each in whole.lock.image.conda:
         assert f"\n{KINDS['conda'].stage(each).path.removeprefix('conda/')}\n" in conda
-    for each in whole.lock.image.pip:
-        assert f"\n{each.name}=={each.version} --hash=sha256:{each.sha256}\n" in pip
+    for wheel in whole.lock.image.pip:
+        assert f"\n{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" in pip
 
 
 def test_folders_at_home_are_made_before_anything_runs() -> None:
@@ -302,7 +302,7 @@ def test_the_input_digest_changes_with_every_ingredient() -> None:
     "changes",
     [
         {"tests": (SmokeTest(name="other", command=("other",)),)},
-        {"needs": Needs(memory="2 GiB", desktop=True, mpi=True)},
+        {"needs": Needs(memory=2 << 30, desktop=True, mpi=True)},
         {"terms": Terms(policy="private", note="for ourselves")},
         {"citation": ("A Paper, 2024",)},
         {"folder": folder(tests=(file(),))},

@@ -82,7 +82,7 @@ def sdist(folder: Path, kind: str, files: dict[str, str]) -> tuple[Path, str]:
             for name, text in files.items():
                 archive.writestr(name, text)
         return file, "a-1.zip"
-    with tarfile.open(file, f"w:{kind}") as archive:
+    with tarfile.open(file, f"w:{kind}") as archive:  # type: ignore[call-overload]
         for name, text in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(text.encode())

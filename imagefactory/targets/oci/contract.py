@@ -8,11 +8,11 @@ import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.targets.oci.survey import our_secrets, survey
+from imagefactory.targets.oci.survey import Entry, our_secrets, survey
 from imagefactory.testing.contract import (
     QUIET,
     WRITES,
@@ -22,10 +22,7 @@ from imagefactory.testing.contract import (
     report_of,
     says_nothing,
 )
-from imagefactory.testing.subject import Call
-
-if TYPE_CHECKING:
-    from imagefactory.targets.oci.subject import OciSubject
+from imagefactory.testing.subject import Call, Subject
 
 CONTRACT_VERSION = 1
 """Raised when a test is added or made stricter, so that images are tested again."""
@@ -36,8 +33,21 @@ _CREDENTIAL = re.compile(
 )
 
 
+class Layered(Subject, Protocol):
+    """An image under test whose configuration and layers can be looked at."""
+
+    def settings(self) -> str:
+        """The image's whole configuration and history, as text."""
+
+    def knows_base(self) -> bool:
+        """Whether it can be told which layers the base image brought."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Every path of every layer above the base image's, with those that a later layer deletes."""
+
+
 def contract_tests(
-    subject: OciSubject, image: ImageDefinition, base_packages: Collection[str], scratch: Path
+    subject: Layered, image: ImageDefinition, base_packages: Collection[str], scratch: Path
 ) -> Iterator[TestReport]:
     """Run every contract test, one after the other. Raises only what the engine raises.
 
@@ -49,9 +59,7 @@ def contract_tests(
     yield from _layers(subject, image, base_packages)
 
 
-def _layers(
-    subject: OciSubject, image: ImageDefinition, base_packages: Collection[str]
-) -> Iterator[TestReport]:
+def _layers(subject: Layered, image: ImageDefinition, base_packages: Collection[str]) -> Iterator[TestReport]:
     if not subject.knows_base():
         for name in ("no-secrets", "no-leftovers", "no-new-setuid"):
             yield not_run(name, f"the base image that it was built on is gone: build {image.id} again")
@@ -66,7 +74,7 @@ def _layers(
         yield report_of(name, check)
 
 
-def _read_only_root(subject: OciSubject) -> str:
+def _read_only_root(subject: Layered) -> str:
     volumes = re.search(r'"Volumes": ?\{"([^"]*)"', subject.settings())
     if volumes:
         return f"{volumes[1]} is a volume: the engine would write to it whatever the user says"
@@ -74,7 +82,7 @@ def _read_only_root(subject: OciSubject) -> str:
     return says_nothing("does not start, or can be written to, on a read-only root")(outcome)
 
 
-def _not_root(subject: OciSubject) -> str:
+def _not_root(subject: Layered) -> str:
     user = re.search(r'"User": ?"([^"]*)"', subject.settings())
     if user and user[1] and user[1].split(":")[0] not in ("0", "root"):
         return ""
