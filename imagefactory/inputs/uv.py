@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from packaging.utils import canonicalize_name
+from packaging.pylock import (
+    Package,
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockValidationError,
+)
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from uv import find_uv_bin
 
 from imagefactory.errors import BuildFailed, NetworkFault
 from imagefactory.inputs.index import client_default, default_index, index_of
 from imagefactory.inputs.protocol import Means
-from imagefactory.inputs.wheels import Target, best_wheel
+from imagefactory.inputs.wheels import Target
 from imagefactory.model.recipe import PipIndex
 from imagefactory.system import retry
 from imagefactory.system.faults import network_words
@@ -102,7 +108,7 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
         wait=means.stop.wait,
         pause=means.site.settings.retry_pause,
     )
-    return _read(answer, request, what)
+    return _files_in(answer, request, what)
 
 
 def _project(request: Request, means: Means) -> str:
@@ -148,37 +154,39 @@ def _preferences(versions: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(answer: Path, request: Request, what: str) -> list[Found]:
-    content = tomllib.loads(answer.read_text(encoding="utf-8"))
-    return [_choose(package, request, what) for package in content.get("packages", ())]
+def _files_in(answer: Path, request: Request, what: str) -> list[Found]:
+    try:
+        lock = Pylock.from_dict(tomllib.loads(answer.read_text(encoding="utf-8")))
+    except PylockValidationError as error:
+        raise BuildFailed(f"{what}: uv's answer cannot be read: {error}") from None
+    return [_choose(lock, package, request, what) for package in lock.packages]
 
 
-def _choose(package: Mapping[str, Any], request: Request, what: str) -> Found:
-    name, version = package["name"], package.get("version", "")
-    wheels = {_filename(wheel): wheel for wheel in package.get("wheels", ())}
-    best = best_wheel(wheels, request.target)
-    chosen = wheels[best] if best else package.get("sdist")
-    if chosen is None:
-        raise BuildFailed(
-            f"{what}: {name} {version} has no file for Python {'.'.join(map(str, request.target.python))} "
-            f"on {request.target.machine}",
-            hint="ask for another version under 'constraints'",
-        )
-    return Found(
-        name=name,
-        version=version,
-        filename=_filename(chosen),
-        sha256=chosen.get("hashes", {}).get("sha256", ""),
-        bytes=int(chosen.get("size", 0)),
-        index=index_of(name, request.indexes or {}),
+def _choose(lock: Pylock, package: Package, request: Request, what: str) -> Found:
+    """The file that pip would take."""
+    version = str(package.version or "")
+    # Of several builds the last: packaging takes the first of those that fit equally well.
+    wheels = sorted(
+        package.wheels or (), key=lambda wheel: parse_wheel_filename(wheel.filename)[2], reverse=True
     )
-
-
-def _filename(file: Mapping[str, Any]) -> str:
-    if file.get("name"):
-        return str(file["name"])
-    path = urllib.parse.urlsplit(str(file.get("url") or file.get("path"))).path
-    return urllib.parse.unquote(path.rpartition("/")[2])
+    alone = replace(lock, packages=[replace(package, wheels=wheels or None)])
+    try:
+        ((_, file),) = alone.select(environment=request.target.environment(), tags=request.target.tags())
+    except PylockSelectError:
+        python = ".".join(map(str, request.target.python))
+        raise BuildFailed(
+            f"{what}: {package.name} {version} has no file for Python {python} on {request.target.machine}",
+            hint="ask for another version under 'constraints'",
+        ) from None
+    assert isinstance(file, (PackageWheel, PackageSdist)), f"{package.name} is no file of an index"
+    return Found(
+        name=package.name,
+        version=version,
+        filename=file.filename,
+        sha256=file.hashes.get("sha256", ""),
+        bytes=file.size or 0,
+        index=index_of(package.name, request.indexes or {}),
+    )
 
 
 def _failure(lines: Iterable[str], what: str, means: Means) -> BuildFailed:

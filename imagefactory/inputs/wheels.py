@@ -6,12 +6,12 @@ import re
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.markers import Environment, default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}  # PEP 600
 DEFAULT_BACKEND = ("setuptools>=40.8", "wheel")  # what PEP 518 has for those that name none
@@ -40,6 +40,21 @@ class Target:
             *compatible_tags(self.python, interpreter, platforms),
         ]
 
+    def environment(self) -> Environment:
+        """The values of markers there, as far as packaging asks for them (PEP 508)."""
+        version = ".".join(map(str, self.python))
+        return {
+            **default_environment(),
+            "implementation_name": "cpython",
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_system": "Linux",
+            "python_full_version": f"{version}.0",
+            "python_version": version,
+            "sys_platform": "linux",
+        }
+
     def _platforms(self) -> Iterator[str]:
         major, newest = self.glibc
         for minor in range(newest, 4, -1):
@@ -47,24 +62,6 @@ class Target:
             if minor in _LEGACY:
                 yield f"{_LEGACY[minor]}_{self.machine}"
         yield f"linux_{self.machine}"
-
-
-def best_wheel(names: Iterable[str], target: Target) -> str | None:
-    """The wheel that pip would take, by its file name; None where none fits."""
-    rank = {tag: number for number, tag in enumerate(target.tags())}
-    fitting = []
-    for name in names:
-        try:
-            _, _, build, tags = parse_wheel_filename(name)
-        except InvalidWheelFilename:
-            continue
-        ranks = [rank[tag] for tag in tags if tag in rank]
-        if ranks:
-            newest = (
-                -build[0] if build else 1
-            )  # of several builds the last; one without a number comes before
-            fitting.append((min(ranks), newest, name))
-    return min(fitting)[2] if fitting else None
 
 
 def build_requires(sdist: Path, filename: str) -> tuple[str, ...]:

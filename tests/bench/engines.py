@@ -57,7 +57,7 @@ def _sif(folder: Path) -> Iterator[Row]:
         archive = folder / "image.tar"
         _run("docker", "save", "--output", str(archive), report["reference"])
         log = Log(PIPELINE, folder / "log", Silence())
-        convert(archive, report["digest"], ours_file, folder, log, Stop())
+        convert(PIPELINE, archive, report["digest"], ours_file, folder, log, Stop())
 
     def theirs() -> None:
         _run("apptainer", "build", "--force", str(theirs_file), f"docker-daemon:{report['reference']}")

@@ -302,7 +302,7 @@ def test_the_input_digest_changes_with_every_ingredient() -> None:
     "changes",
     [
         {"tests": (SmokeTest(name="other", command=("other",)),)},
-        {"needs": Needs(memory=2 << 30, desktop=True, mpi=True)},
+        {"needs": Needs(memory="2 GiB", desktop=True, mpi=True)},  # type: ignore[arg-type]  # as recipes say
         {"terms": Terms(policy="private", note="for ourselves")},
         {"citation": ("A Paper, 2024",)},
         {"folder": folder(tests=(file(),))},

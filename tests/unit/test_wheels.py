@@ -14,8 +14,8 @@ import pytest
 
 from imagefactory.errors import BuildFailed, NetworkFault
 from imagefactory.inputs.index import index_of
-from imagefactory.inputs.uv import Found, Request, _failure, _preferences, _project, _read
-from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, best_wheel, build_requires
+from imagefactory.inputs.uv import Found, Request, _failure, _files_in, _preferences, _project
+from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, build_requires
 from imagefactory.model.recipe import PipIndex
 from imagefactory.model.settings import SiteFile
 from imagefactory.system.site import Site
@@ -23,12 +23,12 @@ from tests.unit.samples import PIP
 
 DEBIAN_12 = Target((3, 11), (2, 36), "x86_64")
 HERE, WHAT = "manylinux_2_17_x86_64.manylinux2014_x86_64", "recipes/app: app: Python packages"
+BEGINNING = 'lock-version = "1.0"\ncreated-by = "uv"\n'
 
 
 @pytest.mark.parametrize(
     ("names", "best"),
     [
-        ([], None),
         (["a-1-py3-none-any.whl"], "a-1-py3-none-any.whl"),
         (["a-1-py2.py3-none-any.whl"], "a-1-py2.py3-none-any.whl"),
         (["a-1-py3-none-any.whl", f"a-1-cp311-cp311-{HERE}.whl"], f"a-1-cp311-cp311-{HERE}.whl"),
@@ -55,15 +55,24 @@ HERE, WHAT = "manylinux_2_17_x86_64.manylinux2014_x86_64", "recipes/app: app: Py
                     "a-1-cp311-cp311t-linux_x86_64.whl",
                     "a-1-py2-none-any.whl",
                 ),
-                *("a-1-pp311-pypy311_pp73-manylinux_2_17_x86_64.whl", "a-1.tar.gz", "a.whl", "", "..whl"),
+                "a-1-pp311-pypy311_pp73-manylinux_2_17_x86_64.whl",
             ],
             None,
         ),
     ],
 )
-def test_the_wheel_that_fits_best(names: list[str], best: str | None) -> None:
-    assert best_wheel(names, DEBIAN_12) == best
-    assert best_wheel(reversed(names), DEBIAN_12) == best
+def test_the_wheel_that_fits_best(tmp_path: Path, names: list[str], best: str | None) -> None:
+    for order in (names, names[::-1]):
+        wheels = ", ".join(
+            f'{{ url = "https://example.org/{name}", hashes = {{ sha256 = "0" }} }}' for name in order
+        )
+        text = f'{BEGINNING}[[packages]]\nname = "a"\nversion = "1"\nwheels = [{wheels}]\n'
+        if best is None:
+            with pytest.raises(BuildFailed, match=r"a 1 has no file for Python 3\.11 on x86_64"):
+                read(tmp_path, text)
+            continue
+        (chosen,) = read(tmp_path, text)
+        assert chosen.filename == best
 
 
 def test_a_target_is_what_uv_calls_it() -> None:
@@ -156,7 +165,7 @@ hashes = {{ sha256 = "TORCH" }}
 def read(folder: Path, text: str) -> list[Found]:
     file = folder / "pylock.toml"
     file.write_text(text, encoding="utf-8")
-    return _read(file, Request(PIP.packages, DEBIAN_12, indexes=PIP.indexes), WHAT)
+    return _files_in(file, Request(PIP.packages, DEBIAN_12, indexes=PIP.indexes), WHAT)
 
 
 def test_uv_s_answer_gives_one_file_for_each_package(tmp_path: Path) -> None:
@@ -165,7 +174,12 @@ def test_uv_s_answer_gives_one_file_for_each_package(tmp_path: Path) -> None:
         Found("old-thing", "0.1", "old_thing-0.1.zip", "OLD", 0, ""),
         Found("torch", "2.4.0+cu124", "torch-2.4.0+cu124-cp311-cp311-linux_x86_64.whl", "TORCH", 0, "wheels"),
     ]
-    assert read(tmp_path, 'lock-version = "1.0"\n') == []
+    assert read(tmp_path, f"{BEGINNING}packages = []\n") == []
+
+
+def test_an_answer_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match=f"{WHAT}: uv's answer cannot be read: "):
+        read(tmp_path, 'lock-version = "1.0"\n')
 
 
 def test_a_package_that_fits_nowhere_is_named(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ _OURS = (PLACE, "scif", "environment", "singularity")
 _LINKS = {"environment": f"{PLACE}/env/90-environment.sh", "singularity": f"{PLACE}/runscript"}
 
 
-def convert(archive: Path, digest: str, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
-    """Write or replace ``target``, a SIF file, from an OCI archive of the image with that digest.
+def convert(id: str, archive: Path, digest: str, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
+    """Write or replace ``target``, a SIF file, from an OCI archive of the image ``id`` with that digest.
 
     Raises BuildFailed (or a kind of it) with mksquashfs' last words, or Interrupted; nothing is left then.
     """
@@ -55,13 +55,13 @@ def convert(archive: Path, digest: str, target: Path, scratch: Path, log: Log, s
         if not image.is_image(digest):
             raise BuildFailed(
                 f"{log.id}: the engine's image of that name is no longer the tested one",
-                hint=f"another build has taken its name: run imagefactory build {log.id} again",
+                hint=f"another build has taken its name: run imagefactory build {id} again",
             )
         config = image.config
         if config["architecture"] not in ARCHITECTURES:
             raise BuildFailed(f"{log.id}: no SIF file can be made for {config['architecture']}")
         data = metadata_of_image(config)
-        definition = _ORIGIN.format(id=log.id, digest=digest)
+        definition = _ORIGIN.format(id=id, digest=digest)
         documents = (
             Document("", "definition", definition.encode()),
             Document("inspect-metadata.json", "json", summary(data, definition)),

@@ -77,12 +77,12 @@ class SifKind:
     def make(self, job: Job) -> Artifact:
         """A candidate in the scratch folder. Raises BuildFailed; then nothing of it is left."""
         start = time.monotonic()
-        image = job.needs[_IMAGE]
+        name, image = job.target.id.name, job.needs[_IMAGE]
         archive = image.archive(job.scratch / "image.tar")
         candidate = job.scratch / "candidate.sif"
         job.log.step(_STEP)
         try:
-            convert(archive, image.report.digest, candidate, job.scratch, job.log, job.stop)
+            convert(name, archive, image.report.digest, candidate, job.scratch, job.log, job.stop)
             with candidate.open("rb") as file:
                 os.fsync(file.fileno())
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
