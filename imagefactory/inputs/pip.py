@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
@@ -17,6 +16,7 @@ from imagefactory.model.expected import Expected
 from imagefactory.model.lock import PipFile, Stage, StageLock
 from imagefactory.model.recipe import PipIndex
 from imagefactory.model.spec import ImageDefinition
+from imagefactory.system.versions import numbers
 
 VENV = "/opt/venv"
 CONDA_INSTALLER = "py-rattler>=0.28"
@@ -101,17 +101,11 @@ def _target(wanted: Wanted) -> Target:
     for stage in ("image", "tools"):
         packages += wanted.so_far.get(stage, StageLock()).apt
     versions = {file.name: file.version for file in packages}
-    python = _numbers(versions.get("python3", ""))
-    glibc = _numbers(versions.get("libc6", ""))
-    if not python or not glibc:
+    python, glibc = (numbers(versions.get(name, ""))[:2] for name in ("python3", "libc6"))
+    if len(python) < 2 or len(glibc) < 2:
         raise BuildFailed(f"base image {wanted.base.base.name}: it has no python3 or no libc6")
     machine = {"amd64": "x86_64", "arm64": "aarch64"}[wanted.base.platform.rpartition("/")[2]]
-    return Target(python, glibc, machine)
-
-
-def _numbers(version: str) -> tuple[int, int] | None:
-    match = re.match(r"(?:\d+:)?(\d+)\.(\d+)", version)
-    return (int(match[1]), int(match[2])) if match else None
+    return Target((python[0], python[1]), (glibc[0], glibc[1]), machine)
 
 
 def _tools(

@@ -14,6 +14,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError, disk_error
 from imagefactory.system.processes import run
+from imagefactory.system.versions import numbers
 
 MINIMUM_ENGINE = (26, 0)
 MINIMUM_BUILDX = (0, 13)
@@ -64,9 +65,9 @@ class Engine:
             raise EngineError("the docker command has no buildx plugin", hint=_SET_UP)
         words = buildx.stdout.split()
         plugin = words[1].lstrip("v") if len(words) > 1 else "0"
-        if _numbers(server) < MINIMUM_ENGINE:
+        if numbers(server) < MINIMUM_ENGINE:
             raise EngineError(f"Docker Engine {server} is too old: 26 or newer is needed", hint=_SET_UP)
-        if _numbers(plugin) < MINIMUM_BUILDX:
+        if numbers(plugin) < MINIMUM_BUILDX:
             raise EngineError(f"buildx {plugin} is too old: 0.13 or newer is needed", hint=_SET_UP)
         if driver != "io.containerd.snapshotter.v1":
             raise EngineError(
@@ -184,8 +185,3 @@ def explain(error: Exception) -> FactoryError:
     if gone or "Error while fetching server API version" in text:
         return EngineError("the Docker Engine does not answer", hint=_SET_UP)
     return BuildFailed(f"the Docker Engine failed: {text}")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    head = version.split("+")[0].split("-")[0].split("~")[0]
-    return tuple(int(part) for part in head.split(".") if part.isdecimal())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imagefactory.errors import EngineError
 from imagefactory.system.processes import run, which
+from imagefactory.system.versions import numbers
 
 PROGRAMS = ("apptainer", "singularity")
 MINIMUM = {"apptainer": (1, 2), "singularity": (4, 0)}
@@ -37,7 +38,7 @@ def versions() -> dict[str, str]:
     said = run([program, "--version"]).stdout.split() or [""]
     # Apptainer's link of that name says that it is Apptainer.
     minimum = MINIMUM["singularity" if said[0].startswith("singularity") else "apptainer"]
-    if _numbers(said[-1]) < minimum:
+    if numbers(said[-1]) < minimum:
         wanted = ".".join(map(str, minimum))
         raise EngineError(f"{program} {said[-1]} is too old: {wanted} or newer is needed", hint=_SET_UP)
     for tool in ("mksquashfs", "unshare", "setpriv", "ip"):
@@ -45,7 +46,7 @@ def versions() -> dict[str, str]:
             raise EngineError(f"{tool} is not installed", hint="run ci/setup")
     found = re.search(r"version (\S+)", run(["mksquashfs", "-version"]).stdout)
     squashfs = found[1] if found else "0"
-    if _numbers(squashfs) < (4, 5):
+    if numbers(squashfs) < (4, 5):
         raise EngineError(f"mksquashfs {squashfs} is too old: 4.5 or newer is needed", hint="run ci/setup")
     return {program: said[-1], "mksquashfs": squashfs}
 
@@ -53,7 +54,3 @@ def versions() -> dict[str, str]:
 def nvidia() -> bool:
     """Whether this machine has a GPU of NVIDIA's that answers."""
     return which("nvidia-smi") is not None and run(["nvidia-smi", "--list-gpus"]).status == 0
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
