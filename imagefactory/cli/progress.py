@@ -188,9 +188,9 @@ def _findings(test: TestReport) -> str:
     """Why a test failed or was not run, or what it measured."""
     if test.reason:
         return f": {test.reason}"
-    found = [f"{name} = {value:g}" for name, value in test.measures.items()]
-    more = [f"{len(found) - 1} more"] if len(found) > 2 else found[1:]
-    return f": {', '.join([*found[:1], *more])}" if found else ""
+    numbers = [f"{name} = {value:g}" for name, value in test.measures.items()]
+    more = [f"{len(numbers) - 1} more"] if len(numbers) > 2 else numbers[1:]
+    return f": {', '.join([*numbers[:1], *more])}" if numbers else ""
 
 
 def _clean(text: str) -> str:

@@ -88,8 +88,8 @@ def read_bundle(file: Path, target: Path, site: Site) -> list[str]:
 def _description(workspace: Workspace, images: list[ImageDefinition]) -> bytes:
     known = {f"recipes/{i.recipe}/recipe.yaml": (i.folder.revision, i.folder.epoch) for i in images}
     for name in {image.base for image in images}:
-        found = standing(workspace.bases, f"{name}.yaml", f"{name}.lock.yaml")
-        known[f"base_images/{name}.yaml"] = (found.revision, found.epoch)
+        last = standing(workspace.bases, f"{name}.yaml", f"{name}.lock.yaml")
+        known[f"base_images/{name}.yaml"] = (last.revision, last.epoch)
     content = {
         "format": FORMAT,
         "images": [image.id for image in images],
@@ -192,11 +192,11 @@ def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path, store:
             return
         with incoming.open("wb") as out:
             shutil.copyfileobj(content, out)
-        found = file_sha256(incoming)
-        if found != sha256:
+        actual = file_sha256(incoming)
+        if actual != sha256:
             incoming.unlink()
             raise BuildFailed(
-                f"{file} is damaged: an input in it has sha256 {found}, and {sha256} is expected",
+                f"{file} is damaged: an input in it has sha256 {actual}, and {sha256} is expected",
                 hint="copy the bundle again",
             )
         store.take(incoming, sha256)

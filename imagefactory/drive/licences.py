@@ -48,9 +48,9 @@ def accepted(image: ImageDefinition, site: Site) -> Acceptance | None:
         return None
     if image.recipe in site.settings.accept_licences:
         return Acceptance(url=image.terms.url, how="site settings")
-    found = _answers().get(image.recipe)
+    known = _answers().get(image.recipe)
     # Another text is another licence.
-    return found if found and found.url == image.terms.url else None
+    return known if known and known.url == image.terms.url else None
 
 
 def _question(image: ImageDefinition) -> str:

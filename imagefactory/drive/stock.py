@@ -54,12 +54,12 @@ def prune_store(workspace: Workspace, before: float) -> list[Stored]:
 
 def _users(workspace: Workspace) -> dict[str, tuple[str, tuple[str, ...]]]:
     """By sha256: the input's name and version, and the images (and base images) that it is for."""
-    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    uses: dict[str, tuple[str, tuple[str, ...]]] = {}
     places = [lock_file(workspace, name) for name in recipe_names(workspace)]
     places += [base_lock_file(workspace, name) for name in base_names(workspace)]
     for place in places:
         for image, lock in read_locks(workspace, place, host_platform()).items():
             for _, file in lock.files():
-                _, users = found.get(file.sha256, ("", ()))
-                found[file.sha256] = (f"{file.name} {file.version}", (*users, image))
-    return found
+                _, users = uses.get(file.sha256, ("", ()))
+                uses[file.sha256] = (f"{file.name} {file.version}", (*users, image))
+    return uses

@@ -72,16 +72,16 @@ class Apt:
         except BuildFailed as error:
             raise _explained(error, image) from None
         suite = wanted.base.base.suite
-        found = {
+        stages = {
             stage: list(parse_uris((answer / stage).read_text(), suite, means.site)) for stage in _STAGES
         }
-        there = {file.sha256 for file in found["image"]}
+        there = {file.sha256 for file in stages["image"]}
         return {
-            "image": found["image"],
-            "build": [file for file in found["build"] if file.sha256 not in there]
+            "image": stages["image"],
+            "build": [file for file in stages["build"] if file.sha256 not in there]
             if requests["build"]
             else [],
-            "tools": [file for file in found["tools"] if file.sha256 not in there]
+            "tools": [file for file in stages["tools"] if file.sha256 not in there]
             if requests["tools"]
             else [],
         }
@@ -135,11 +135,11 @@ def _secrets(wanted: Wanted, means: Means) -> dict[str, bytes]:
         'Dir::Etc::sourceparts "-";',
         'Dir::Etc::preferences "preferences";',
     ]
-    found = {"sources.list": "\n".join(site_sources(wanted.base.base.suite, means.site)).encode() + b"\n"}
+    secrets = {"sources.list": "\n".join(site_sources(wanted.base.base.suite, means.site)).encode() + b"\n"}
     if means.site.ca_bundle:
         settings.append('Acquire::https::CAInfo "/run/secrets/ca";')
-        found["ca"] = means.site.ca_bundle.read_bytes()
-    return {**found, "apt.conf": "\n".join(settings).encode() + b"\n"}
+        secrets["ca"] = means.site.ca_bundle.read_bytes()
+    return {**secrets, "apt.conf": "\n".join(settings).encode() + b"\n"}
 
 
 def _before(wanted: Wanted) -> list[AptFile]:

@@ -99,14 +99,14 @@ class Conda:
             "locked": before,
             "cache": str(means.scratch / "conda"),
         }
-        found = [
+        files = [
             CondaFile(**package, stand_in=places[package["channel"]].stand_in is not None)
             for package in _ask(question, what, means)
         ]
-        for file in found:
+        for file in files:
             if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
                 raise BuildFailed(f"{what}: the channel {file.channel} gives no sha256 for {file.filename}")
-        return {"image": found}
+        return {"image": files}
 
     def fetch(self, file: CondaFile, what: str, origin: Origin, means: Means) -> None:
         """From its channel, or the site's mirrors of it."""
@@ -138,10 +138,10 @@ class Conda:
 def _virtual_packages(wanted: Wanted) -> dict[str, str]:
     """What packages may ask of the system (https://docs.conda.io, "virtual packages"): the base image's."""
     glibc = next((f.version for f in wanted.base_lock.image.apt if f.name == "libc6"), "2.17")
-    found = {"__unix": "0", "__linux": "5.4", "__glibc": glibc.partition("-")[0]}
-    found["__archspec"] = "1"
+    virtual = {"__unix": "0", "__linux": "5.4", "__glibc": glibc.partition("-")[0]}
+    virtual["__archspec"] = "1"
     gpu = wanted.image.needs.gpu
-    return {**found, "__cuda": gpu.cuda} if gpu else found
+    return {**virtual, "__cuda": gpu.cuda} if gpu else virtual
 
 
 def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[str, Any]]:
@@ -174,8 +174,8 @@ def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[s
         wait=means.stop.wait,
         pause=means.site.settings.retry_pause,
     )
-    found: list[dict[str, Any]] = json.loads(answer.read_text())
-    return found
+    records: list[dict[str, Any]] = json.loads(answer.read_text())
+    return records
 
 
 def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:

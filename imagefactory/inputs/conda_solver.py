@@ -25,8 +25,8 @@ async def _solve(question: dict[str, Any]) -> list[dict[str, Any]]:
     gateway = rattler.Gateway(cache_dir=question["cache"])
     locked: list[rattler.RepoDataRecord] = []
     if question["locked"]:
-        found = await gateway.query(channels, platforms, question["locked"], recursive=False)
-        locked = [record for records in found for record in records]
+        batches = await gateway.query(channels, platforms, question["locked"], recursive=False)
+        locked = [record for records in batches for record in records]
     virtual = [
         rattler.GenericVirtualPackage(
             rattler.PackageName(name), rattler.Version(version), rattler.BuildString("0")
@@ -61,10 +61,10 @@ def _row(record: rattler.RepoDataRecord, channels: list[tuple[str, str]]) -> dic
 def main(question: str, answer: str) -> None:
     """Solve, or say on standard error why that is impossible."""
     try:
-        found = asyncio.run(_solve(json.loads(Path(question).read_text())))
+        records = asyncio.run(_solve(json.loads(Path(question).read_text())))
     except Exception as error:  # whatever rattler raises is for the caller to read
         sys.exit(f"{type(error).__name__}: {error}")
-    Path(answer).write_text(json.dumps(found))
+    Path(answer).write_text(json.dumps(records))
     os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
 
 

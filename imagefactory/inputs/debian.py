@@ -52,10 +52,10 @@ def default_sources(suite: str) -> tuple[str, ...]:
             f"--setup-hook={hook}",
         ]
         done = run([*argv, suite, "/dev/null"])
-        found = Path(name) / "sources"
-        if not found.is_file():
+        listed = Path(name) / "sources"
+        if not listed.is_file():
             raise EngineError(f"mmdebstrap does not know the suite {suite}: {done.stderr.strip()[-300:]}")
-        return tuple(line for line in found.read_text().splitlines() if line.startswith("deb "))
+        return tuple(line for line in listed.read_text().splitlines() if line.startswith("deb "))
 
 
 def mmdebstrap_version() -> str:
@@ -70,8 +70,8 @@ def mmdebstrap_version() -> str:
 
 def archives(sources: Iterable[str]) -> dict[str, str]:
     """The address of each archive in lines of sources.list, by the last part of the address."""
-    found = (_ADDRESS.search(line) for line in sources)
-    addresses = [match[0].rstrip("/") for match in found if match]
+    matches = (_ADDRESS.search(line) for line in sources)
+    addresses = [match[0].rstrip("/") for match in matches if match]
     return {address.rpartition("/")[2]: address for address in addresses}
 
 

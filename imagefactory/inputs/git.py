@@ -64,10 +64,14 @@ def _environment(url: str, address: str, means: Means) -> dict[str, str]:
     }
     if address == url:
         del settings[f"url.{address}.insteadOf"]
-    found = {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
+    variables = {
+        "GIT_CONFIG_COUNT": str(len(settings)),
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
     for number, (key, value) in enumerate(settings.items()):
-        found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return {**means.site.environment(), **found}
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return {**means.site.environment(), **variables}
 
 
 def _git(words: list[str], what: str, environment: dict[str, str], means: Means) -> None:

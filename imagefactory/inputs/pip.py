@@ -58,7 +58,7 @@ class Pip:
         what = f"recipes/{wanted.image.recipe}: {wanted.image.id}: Python packages"
         target = _target(wanted)
         indexes = inputs.pip.indexes if inputs.pip else {}
-        found: list[Found] = []
+        files: list[Found] = []
         if inputs.pip:
             request = Request(
                 inputs.pip.packages,
@@ -67,8 +67,8 @@ class Pip:
                 indexes,
                 {f.name: f.version for f in wanted.before("pip", "image")},
             )
-            found = resolve(request, what, means)
-        image = [_pinned(file, indexes, what, means) for file in found]
+            files = resolve(request, what, means)
+        image = [_pinned(file, indexes, what, means) for file in files]
         tools = _tools(image, bool(inputs.conda), indexes, what, means)
         preferred = {f.name: f.version for f in wanted.before("pip", "tools")}
         request = Request(tools, target, preferred=preferred, wheels_only=True)

@@ -28,7 +28,7 @@ class Sources:
         before = {
             (f.commit or f.sha256): f for stage in ("image", "build") for f in wanted.before("sources", stage)
         }
-        found: dict[Stage, list[SourceFile]] = {"image": [], "build": []}
+        stages: dict[Stage, list[SourceFile]] = {"image": [], "build": []}
         for stage, name, source in _declared(wanted.image):
             what = f"recipes/{wanted.image.recipe}: source {name}"
             stand_in = means.site.stand_in(source.address)
@@ -43,7 +43,7 @@ class Sources:
             )
             old = before.get(pinned.commit or pinned.sha256)
             if old and old.name == name and means.store.has(old.sha256):
-                found[stage].append(old)
+                stages[stage].append(old)
                 continue
             means.log.step(f"source {name}")
             if pinned.commit:
@@ -51,8 +51,8 @@ class Sources:
             else:
                 _fetch_archive(source, pinned, what, means)
             size = means.store.path(pinned.sha256).stat().st_size
-            found[stage].append(pinned.model_copy(update={"bytes": size}))
-        return found
+            stages[stage].append(pinned.model_copy(update={"bytes": size}))
+        return stages
 
     def fetch(self, file: SourceFile, what: str, origin: Origin, means: Means) -> None:
         """From upstream, or from the first mirror of the recipe that has it."""
@@ -61,10 +61,10 @@ class Sources:
         if not file.commit:
             _fetch_archive(source, file, what, means)
             return
-        found = _store_tree(source, file, what, means)
-        if found != file.sha256:
+        actual = _store_tree(source, file, what, means)
+        if actual != file.sha256:
             raise BuildFailed(
-                f"{what}: the tree of commit {file.commit} has sha256 {found}, and {file.sha256} was locked",
+                f"{what}: the tree of commit {file.commit} has sha256 {actual}, and {file.sha256} was locked",
                 hint="find out why before you lock it again",
             )
 
@@ -89,8 +89,8 @@ def _version(source: Source) -> str:
     """A commit's first letters, or what in an archive's name looks like a version."""
     if source.commit:
         return source.commit[:12]
-    found = re.search(r"\d+(?:[._-]\d+)*", source.address.rpartition("/")[2])
-    return found[0] if found else (source.sha256 or "")[:12]
+    match = re.search(r"\d+(?:[._-]\d+)*", source.address.rpartition("/")[2])
+    return match[0] if match else (source.sha256 or "")[:12]
 
 
 def _places(source: Source, means: Means) -> list[Address]:

@@ -80,8 +80,8 @@ def _pyproject(sdist: Path, filename: str) -> str:
     try:
         if filename.endswith(".zip"):
             with zipfile.ZipFile(sdist) as archive:
-                found = next((name for name in archive.namelist() if wanted.match(name)), None)
-                return archive.read(found)[:_MAX_BYTES].decode("utf-8", "replace") if found else ""
+                inner = next((name for name in archive.namelist() if wanted.match(name)), None)
+                return archive.read(inner)[:_MAX_BYTES].decode("utf-8", "replace") if inner else ""
         with tarfile.open(sdist) as packed:
             member = next((m for m in packed if m.isfile() and wanted.match(m.name)), None)
             content = packed.extractfile(member) if member else None

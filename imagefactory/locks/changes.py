@@ -26,15 +26,15 @@ def changes(old: Lock | None, new: Lock) -> list[Change]:
     """Every difference between two locks of one image, each once, by name."""
     before = dict(_versions(old)) if old else {}
     after = dict(_versions(new))
-    found = []
+    differences = []
     for key in {*before, *after}:
         if before.get(key) == after.get(key):
             continue
         was, now = _words(before.get(key)), _words(after.get(key))
         if was == now:  # the same version, built or packed anew
             was, now = f"{was} ({_short(before[key])})", f"{now} ({_short(after[key])})"
-        found.append(Change(key[1], was, now))
-    return sorted(set(found))
+        differences.append(Change(key[1], was, now))
+    return sorted(set(differences))
 
 
 def _versions(lock: Lock) -> Iterator[tuple[tuple[str, str, int], LockedFile]]:

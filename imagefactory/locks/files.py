@@ -41,25 +41,25 @@ def _read_locks(workspace: Workspace, file: Path, platform: str, mark: Mark) -> 
     except BadFiles as error:
         error.hint = f"mend it, or remove it and run imagefactory lock {_name(file)}"
         raise
-    images = {image.name: image for image in content.images if image.platform == platform}
-    found: dict[str, dict[Stage, dict[str, list[Any]]]] = {
-        name: {"image": {}, "build": {}, "tools": {}} for name in images
+    locked = {image.name: image for image in content.images if image.platform == platform}
+    stages_of: dict[str, dict[Stage, dict[str, list[Any]]]] = {
+        name: {"image": {}, "build": {}, "tools": {}} for name in locked
     }
     for kind in KINDS:
         for row in getattr(content, kind):
             pinned = _pinned(kind, row)
             for user in row.used_by:
                 name, _, stage = user.partition("/")
-                if name in found:
-                    found[name][stage or "image"].setdefault(kind, []).append(pinned)
+                if name in stages_of:
+                    stages_of[name][stage or "image"].setdefault(kind, []).append(pinned)
     return {
         name: Lock(
-            request=images[name].request,
+            request=locked[name].request,
             **{
                 stage: StageLock(**{k: tuple(v) for k, v in files.items()}) for stage, files in stages.items()
             },
         )
-        for name, stages in found.items()
+        for name, stages in stages_of.items()
     }
 
 

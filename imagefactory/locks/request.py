@@ -39,9 +39,11 @@ def _addresses(image: ImageDefinition) -> list[str]:
     """Every upstream that the image's inputs name."""
     inputs = image.inputs
     sources = {**inputs.sources, **(image.build.inputs.sources if image.build else {})}
-    found = [source.address for source in sources.values()]
-    found += [channel_address(channel) for channel in (inputs.conda.channels if inputs.conda else ())]
-    return found + [index.url.rstrip("/") for index in (inputs.pip.indexes.values() if inputs.pip else ())]
+    addresses = [source.address for source in sources.values()]
+    addresses += [channel_address(channel) for channel in (inputs.conda.channels if inputs.conda else ())]
+    return addresses + [
+        index.url.rstrip("/") for index in (inputs.pip.indexes.values() if inputs.pip else ())
+    ]
 
 
 def _digest(*facts: Any) -> str:

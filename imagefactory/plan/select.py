@@ -37,11 +37,11 @@ def select(workspace: Workspace, names: Sequence[str]) -> Selection:
     chosen: dict[str, ImageDefinition] = {}
     chosen_bases: dict[str, None] = {}
     for name in names:
-        found = _images(name, images)
+        named = _images(name, images)
         found_bases = fnmatch.filter(bases, name)
-        if not found and not found_bases:
+        if not named and not found_bases:
             raise _unknown(workspace, name)
-        chosen.update((image.id, image) for image in found)
+        chosen.update((image.id, image) for image in named)
         chosen_bases.update(dict.fromkeys(found_bases))
     return Selection(tuple(chosen[key] for key in sorted(chosen)), tuple(sorted(chosen_bases)))
 

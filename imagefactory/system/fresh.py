@@ -10,7 +10,7 @@ Mark = tuple[int, int, int]
 def mark_of(file: Path) -> Mark | None:
     """What changes whenever a file is written anew or replaced; None where there is none."""
     try:
-        found = file.stat()
+        facts = file.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size

@@ -48,19 +48,19 @@ def standings(places: Sequence[Place]) -> list[Standing]:
     builds stay repeatable. SOURCE_DATE_EPOCH in the environment sets the time in any case (https://reproducible-builds.org/specs/source-date-epoch/).
     """
     override = _override()
-    found: dict[Place, Standing] = {}
+    answers: dict[Place, Standing] = {}
     asked: dict[Path, list[Place]] = {}
     for place in dict.fromkeys(places):
         bundled = _bundled(place.folder / place.names[0]) if place.names else None
         if bundled:
-            found[place] = bundled
+            answers[place] = bundled
         else:
             asked.setdefault(_top(place.folder), []).append(place)
     for top, there in asked.items():
-        found |= _ask_git(top, there)
+        answers |= _ask_git(top, there)
     if override is not None:
-        found = {place: Standing(known.revision, override) for place, known in found.items()}
-    return [found[place] for place in places]
+        answers = {place: Standing(known.revision, override) for place, known in answers.items()}
+    return [answers[place] for place in places]
 
 
 def _ask_git(top: Path, places: list[Place]) -> dict[Place, Standing]:
@@ -87,7 +87,7 @@ def _last_commits(top: Path, places: list[Place]) -> dict[Place, str]:
     """As ``_last_commit`` for each: read once, from the newest on, as far as history has no branches."""
     owners = _owners(top, places)
     wanted = set(places)
-    found: dict[Place, str] = {}
+    commits: dict[Place, str] = {}
     for limit in (["-n", "1000"], []):
         if len(wanted) <= FEW:
             break
@@ -98,12 +98,12 @@ def _last_commits(top: Path, places: list[Place]) -> dict[Place, str]:
             if len(parents) > 1 or not wanted:
                 break
             touched = {owner for name in names for owner in _owners_of(name.lstrip("\n"), owners)} & wanted
-            found |= dict.fromkeys(touched, f"{commit} {seconds}")
+            commits |= dict.fromkeys(touched, f"{commit} {seconds}")
             wanted -= touched
         else:
             continue
         break
-    return found | {place: _last_commit(place) for place in wanted}
+    return commits | {place: _last_commit(place) for place in wanted}
 
 
 def _changed(top: Path, places: list[Place]) -> dict[Place, bool]:
@@ -136,8 +136,8 @@ def _bundled(file: Path) -> Standing | None:
         return None
     try:
         known = json.loads((top / BUNDLE_FILE).read_bytes())["standing"]
-        found = known[str(file.relative_to(top))]
-        return Standing(str(found["revision"]), int(found["epoch"]))
+        entry = known[str(file.relative_to(top))]
+        return Standing(str(entry["revision"]), int(entry["epoch"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

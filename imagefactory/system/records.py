@@ -84,8 +84,8 @@ class Desk:
 
     def abandoned(self) -> list[Path]:
         """What a killed run left here. It is rubbish only while nobody holds the lock."""
-        found = [*self.folder.glob(".*.draft"), self.scratch]
-        return [path for path in found if path.exists()]
+        left = [*self.folder.glob(".*.draft"), self.scratch]
+        return [path for path in left if path.exists()]
 
     @contextlib.contextmanager
     def scratch_folder(self) -> Iterator[Path]:

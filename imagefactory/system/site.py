@@ -61,17 +61,17 @@ class Site:
         """What stands in for those addresses, for a digest: what was locked with something else there is not
         what is wanted now.
         """
-        found = ((url, self.stand_in(url)) for url in addresses)
-        return [[url, s.sha256 or "", s.commit or ""] for url, s in found if s]
+        pairs = ((url, self.stand_in(url)) for url in addresses)
+        return [[url, s.sha256 or "", s.commit or ""] for url, s in pairs if s]
 
     def environment(self) -> dict[str, str]:
         """Proxies and certificates for programs that we start."""
-        found = {name: value for key, value in self.proxies.items() for name in (key, key.upper())}
+        variables = {name: value for key, value in self.proxies.items() for name in (key, key.upper())}
         if self.ca_bundle:
             bundle = str(self.ca_bundle)
             names = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-            found |= dict.fromkeys(names, bundle)
-        return found
+            variables |= dict.fromkeys(names, bundle)
+        return variables
 
 
 def load_site(workspace: Workspace) -> Site:
@@ -146,12 +146,12 @@ def _number(text: str) -> float | str:
 
 
 def _proxies(settings: SiteFile) -> dict[str, str]:
-    found = {}
+    proxies = {}
     for name, value in zip(_PROXIES, settings.proxies.model_dump().values(), strict=True):
         chosen = os.environ.get(name) or os.environ.get(name.upper()) or value
         if chosen:
-            found[name] = str(chosen)
-    return found
+            proxies[name] = str(chosen)
+    return proxies
 
 
 def _variable(names: tuple[str, ...]) -> str:

@@ -83,8 +83,8 @@ class Store:
         """All files, by sha256."""
         for path in sorted((self.folder / "sha256").glob("??/*")):
             with contextlib.suppress(FileNotFoundError):  # pruned at this moment
-                found = path.stat()
-                yield Stored(path.name, path, found.st_size, found.st_mtime)
+                facts = path.stat()
+                yield Stored(path.name, path, facts.st_size, facts.st_mtime)
 
     def damaged(self) -> Iterator[Stored]:
         """The files whose content is no longer what their name says. Reads everything."""

@@ -74,8 +74,8 @@ class Web:
             digest = _digest(draft)
         elif not resumed or digest.hexdigest() != expected.sha256:
             digest = self._receive(url, draft, digest, expected, on_bytes)
-        found = digest.hexdigest()
-        if found == expected.sha256:
+        actual = digest.hexdigest()
+        if actual == expected.sha256:
             return
         size, page = draft.stat().st_size, _is_page(draft)
         if resumed:  # the part that was there may be of something else: begin again
@@ -85,7 +85,7 @@ class Web:
             raise NetworkFault(f"{expected.what}: {_shown(url)} ended after {size} of {expected.bytes} bytes")
         draft.unlink()
         raise BuildFailed(
-            f"{expected.what}: expected sha256 {expected.sha256}, found {found}"
+            f"{expected.what}: expected sha256 {expected.sha256}, found {actual}"
             + (", a web page" if page else f", {size} bytes"),
             hint=f"{_shown(url)} "
             + (

@@ -45,9 +45,9 @@ def lines(source: Source | None = None) -> list[Line]:
 
 def line(kind: str) -> Line:
     """The line of a kind. Raises KeyError for none."""
-    for found in _LINES:
-        if found.name == kind:
-            return found
+    for each in _LINES:
+        if each.name == kind:
+            return each
     raise KeyError(kind)
 
 
@@ -96,5 +96,5 @@ class Kinds(Mapping[str, "Kind"]):
 
     def having(self, capability: type, among: Iterable[str] | None = None) -> list[Kind]:
         """The kinds that have a capability, one of the protocols in ``kind.py``."""
-        found = (self[name] for name in (self if among is None else among))
-        return [kind for kind in found if isinstance(kind, capability)]
+        kinds = (self[name] for name in (self if among is None else among))
+        return [kind for kind in kinds if isinstance(kind, capability)]

@@ -47,14 +47,14 @@ _NOISE = tuple(
 
 
 def difference(
-    expected: str, found: str, again: Callable[[], str], varies: Sequence[str] = (), where: str = "Docker"
+    expected: str, said: str, again: Callable[[], str], varies: Sequence[str] = (), where: str = "Docker"
 ) -> str:
-    """What ``found`` says otherwise than ``expected``, which was said by ``where``, in words; nothing where
+    """What ``said`` says otherwise than ``expected``, which was said by ``where``, in words; nothing where
     they agree.
 
     ``again`` runs the test that said ``expected`` once more; lines that match ``varies`` may differ.
     """
-    ours, theirs = _lines(expected, varies), _lines(found, varies)
+    ours, theirs = _lines(expected, varies), _lines(said, varies)
     if ours == theirs:
         return ""
     unsteady: set[str] = set()
@@ -94,6 +94,6 @@ def _shape(line: str) -> str:
 
 
 def _some(lines: Iterable[str]) -> str:
-    found = list(lines)
-    more = f" and {len(found) - _SHOWN} more lines" if len(found) > _SHOWN else ""
-    return ", ".join(repr(line[:_LINE]) for line in found[:_SHOWN]) + more
+    listed = list(lines)
+    more = f" and {len(listed) - _SHOWN} more lines" if len(listed) > _SHOWN else ""
+    return ", ".join(repr(line[:_LINE]) for line in listed[:_SHOWN]) + more

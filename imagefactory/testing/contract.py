@@ -132,13 +132,13 @@ def says_nothing(what: str) -> Look:
     return lambda out: f"{what}: {brief(out)}" if out.status or out.output.strip() else ""
 
 
-def labels(found: Mapping[str, str], image: ImageDefinition) -> str:
+def labels(there: Mapping[str, str], image: ImageDefinition) -> str:
     """All labels are there, and are this image's."""
-    missing = [name for name in REQUIRED_LABELS if not found.get(name)]
+    missing = [name for name in REQUIRED_LABELS if not there.get(name)]
     if missing:
         return f"missing or empty: {', '.join(missing)}"
-    if found["io.imagefactory.id"] != image.id:
-        return f"the image says it is {found['io.imagefactory.id']}"
+    if there["io.imagefactory.id"] != image.id:
+        return f"the image says it is {there['io.imagefactory.id']}"
     return ""
 
 

@@ -64,10 +64,10 @@ def _complaints(test: SmokeTest, outcome: Outcome, measures: dict[str, float]) -
         if not re.search(pattern, outcome.output, re.MULTILINE):
             reasons.append(f"no output matches '{pattern}'")
     for name, measure in test.measures.items():
-        found = re.search(measure.pattern, outcome.output, re.MULTILINE)
-        number = _number(found[1]) if found else None
+        match = re.search(measure.pattern, outcome.output, re.MULTILINE)
+        number = _number(match[1]) if match else None
         if number is None:
-            reason = f"is {found[1]}, not a number" if found else f"no output matches '{measure.pattern}'"
+            reason = f"is {match[1]}, not a number" if match else f"no output matches '{measure.pattern}'"
             reasons.append(f"{name}: {reason}")
             continue
         measures[name] = number

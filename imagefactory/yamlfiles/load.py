@@ -136,16 +136,16 @@ def _problem(error: Mapping[str, Any], shown: str, kind: type[BaseModel], doc: D
 
 
 def _complaint(error: Mapping[str, Any], where: Path, doc: Document) -> str:
-    found, limits = error["input"], error.get("ctx", {})
+    given, limits = error["input"], error.get("ctx", {})
     match error["type"]:
         case "string_type" if where in doc.raw:
-            return _unquoted(doc.raw[where], found)
-        case "float_type" if number := _number(found):
+            return _unquoted(doc.raw[where], given)
+        case "float_type" if number := _number(given):
             return f"expected a number, found text: write {number}"
         case kind if kind in _NOUNS:
-            return f"expected {_NOUNS[kind]}, found {_found(found)}"
+            return f"expected {_NOUNS[kind]}, found {_found(given)}"
         case "expected" | "literal_error":
-            return f"expected {limits.get('what') or limits['expected']}, found {_found(found)}"
+            return f"expected {limits.get('what') or limits['expected']}, found {_found(given)}"
         case "value_error":
             return str(limits["error"])
         case "too_short" | "string_too_short":
@@ -153,9 +153,9 @@ def _complaint(error: Mapping[str, Any], where: Path, doc: Document) -> str:
         case "string_too_long":
             return f"longer than {limits['max_length']} characters"
         case "greater_than_equal":
-            return f"must be {limits['ge']} or more, found {_found(found)}"
+            return f"must be {limits['ge']} or more, found {_found(given)}"
         case "less_than_equal":
-            return f"must be {limits['le']} or less, found {_found(found)}"
+            return f"must be {limits['le']} or less, found {_found(given)}"
     return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
 
 

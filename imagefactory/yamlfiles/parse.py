@@ -207,15 +207,15 @@ class _Reader:
             return int(value)
         loader = yaml.SafeLoader("")
         try:
-            found = loader.construct_object(yaml.ScalarNode(tag, value))
+            resolved = loader.construct_object(yaml.ScalarNode(tag, value))
         except (ValueError, OverflowError, yaml.YAMLError):
             return value  # such as the 31st of February
         finally:
             loader.dispose()
-        if ":" in value and isinstance(found, (int, float)):
+        if ":" in value and isinstance(resolved, (int, float)):
             del self._document.raw[path]  # YAML 1.1 counts 1:30 in sixties; nobody else does
             return value
-        return found
+        return resolved
 
 
 def _tag_of(value: str) -> str:
@@ -242,9 +242,9 @@ def _explain(error: yaml.YAMLError, text: str) -> Defect:
     if mark is None:
         return 1, 1, f"not valid YAML: {said}"
     if "cannot start any token" in said:
-        found = text[mark.index : mark.index + 1]
-        advice = f"'{shorten(found)}' cannot begin a value: put the whole value in quotes"
-        if found == "\t":
+        character = text[mark.index : mark.index + 1]
+        advice = f"'{shorten(character)}' cannot begin a value: put the whole value in quotes"
+        if character == "\t":
             advice = "a tab: indent with spaces"
     return mark.line + 1, mark.column + 1, f"not valid YAML: {advice or said}"
 

@@ -72,12 +72,12 @@ def _check_base(recipe: Text, where: Where, known: Sequence[str]) -> Iterator[Pr
 
 
 def _check_repeats(recipe: Text, where: Where) -> Iterator[Problem]:
-    found = [(place, value) for field in _LISTS for place, value in _items(recipe, (*where, *field))]
-    found += [
+    items = [(place, value) for field in _LISTS for place, value in _items(recipe, (*where, *field))]
+    items += [
         ((*place, "name"), recipe.at((*place, "name"))) for place, _ in _items(recipe, (*where, "tests"))
     ]
     seen: dict[tuple[Where, str], Where] = {}
-    for place, value in found:
+    for place, value in items:
         if not isinstance(value, str):
             continue
         home = tuple(part for part in place if isinstance(part, str))
@@ -136,5 +136,5 @@ def _sources(recipe: Text, where: Where, *field: str) -> list[Where]:
 
 def _items(recipe: Text, where: Where) -> list[tuple[Where, object]]:
     """The items of a list, each with its place; none where there is no list."""
-    found = recipe.at(where)
-    return [((*where, index), item) for index, item in enumerate(found)] if isinstance(found, tuple) else []
+    value = recipe.at(where)
+    return [((*where, index), item) for index, item in enumerate(value)] if isinstance(value, tuple) else []

@@ -32,11 +32,11 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     bases = base_names(workspace)
     for name, now in zip(names, standings([_place(workspace, name) for name in names]), strict=True):
         try:
-            loaded, found = _load_one(workspace, name, bases, now)
+            loaded, variants = _load_one(workspace, name, bases, now)
         except BadFiles as error:
             problems.extend(error.problems)
             continue
-        for image in found:
+        for image in variants:
             here = loaded.problem(("variants", image.variant), "", key=True)
             _, first = images.setdefault(image.id, (image, here))
             if first != here:

@@ -28,16 +28,16 @@ def content_files(spec: ImageSpec) -> list[File]:
     """The scripts of ``/etc/imagefactory``, those that install, and what installs: the recipe's own files."""
     image = spec.image
     values = {"image": image, "gpu": image.needs.gpu}
-    found = [File(name, 0o644, fill(__package__, f"{name}.j2", values).encode()) for name in scripts(spec)]
-    found += [File(f"steps/{name}.sh", 0o644, text.encode()) for name, text in install_steps(spec)]
+    files = [File(name, 0o644, fill(__package__, f"{name}.j2", values).encode()) for name in scripts(spec)]
+    files += [File(f"steps/{name}.sh", 0o644, text.encode()) for name, text in install_steps(spec)]
     if has_packages(spec):
-        found.append(File("download/inputs.json", 0o644, as_json(downloads(spec))))
+        files.append(File("download/inputs.json", 0o644, as_json(downloads(spec))))
     if sources := source_downloads(spec):
-        found.append(File("download/sources.json", 0o644, as_json({"sources": sources})))
+        files.append(File("download/sources.json", 0o644, as_json({"sources": sources})))
     if has_packages(spec) or sources:
-        found.append(File("download/download.py", 0o644, text_of(__package__, "download.py").encode()))
-    found.append(File("recipe/install.sh", 0o644, image.folder.install))
-    return [*found, *(File(f"recipe/files/{f.path}", f.mode, f.data) for f in image.folder.files)]
+        files.append(File("download/download.py", 0o644, text_of(__package__, "download.py").encode()))
+    files.append(File("recipe/install.sh", 0o644, image.folder.install))
+    return [*files, *(File(f"recipe/files/{f.path}", f.mode, f.data) for f in image.folder.files)]
 
 
 def has_packages(spec: ImageSpec) -> bool:

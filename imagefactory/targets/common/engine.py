@@ -133,17 +133,17 @@ class Engine:
 
     def left_behind(self) -> dict[str, list[str]]:
         """Test containers and candidate images of this checkout, by the image they belong to."""
-        found: dict[str, list[str]] = {}
+        left: dict[str, list[str]] = {}
         with explained():
             ours = {"label": f"{OWNER_LABEL}={self.owner}"}
             for container in self.client.api.containers(all=True, filters=ours):
-                found.setdefault(container["Labels"].get(ID_LABEL, ""), []).append(container["Id"])
+                left.setdefault(container["Labels"].get(ID_LABEL, ""), []).append(container["Id"])
             for image in self.client.api.images(name=CANDIDATES):
                 for reference in image.get("RepoTags") or ():
                     owner, _, rest = reference.rpartition(":")[2].partition(".")
                     if owner == self.owner:
-                        found.setdefault(rest.partition(".")[0], []).append(reference)
-        return found
+                        left.setdefault(rest.partition(".")[0], []).append(reference)
+        return left
 
     def remove(self, leftovers: Iterable[str]) -> None:
         """Remove containers and candidates that ``left_behind`` named."""

@@ -25,28 +25,28 @@ def downloads(spec: ImageSpec) -> dict[str, list[dict[str, Any]]]:
 
     The base image's own are there too, for the published base image may hold other versions.
     """
-    found: dict[str, list[dict[str, Any]]] = {"apt": [], "pip": [], "conda": []}
+    tables: dict[str, list[dict[str, Any]]] = {"apt": [], "pip": [], "conda": []}
     for stage, files in spec.lock.stages():
         for kind, file in files.files():
-            if kind in found:
-                found[kind].append(_entry(spec, kind, file, stage))
+            if kind in tables:
+                tables[kind].append(_entry(spec, kind, file, stage))
     for file in spec.base.lock.image.apt:
-        found["apt"].append({**_entry(spec, "apt", file, "image"), "in_base": True})
-    return found
+        tables["apt"].append({**_entry(spec, "apt", file, "image"), "in_base": True})
+    return tables
 
 
 def source_downloads(spec: ImageSpec) -> list[dict[str, Any]]:
     """Every archive and commit. A Dockerfile names them itself; other builds have no instruction for that."""
     image, build = spec.image, spec.image.build
     sources = {**image.inputs.sources, **(build.inputs.sources if build else {})}
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for name, source in sources.items():
         entry: dict[str, Any] = {"name": name, "path": f"sources/{name}"}
         if source.git:
-            found.append(entry | {"git": source.git, "commit": source.commit})
+            entries.append(entry | {"git": source.git, "commit": source.commit})
         else:
-            found.append(entry | {"urls": [source.url, *source.mirrors], "sha256": source.sha256})
-    return found
+            entries.append(entry | {"urls": [source.url, *source.mirrors], "sha256": source.sha256})
+    return entries
 
 
 def _entry(spec: ImageSpec, kind: str, file: LockedFile, stage: str) -> dict[str, Any]:

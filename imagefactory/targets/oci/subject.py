@@ -227,8 +227,8 @@ class OciSubject:
             for where, limit, blocks in zip(words, limits, free.split(), strict=True)
             if blocks == "0"
         ]
-        found = zip(call.expect, sizes.split(), strict=True)
-        return _Written(output, full, {f: int(n) for f, n in found if n.isdecimal()})
+        counted = zip(call.expect, sizes.split(), strict=True)
+        return _Written(output, full, {f: int(n) for f, n in counted if n.isdecimal()})
 
     def _kill(self, container: str) -> None:
         with contextlib.suppress(Exception):  # it may just have ended by itself

@@ -48,13 +48,13 @@ class Entry:
 
 def our_secrets() -> dict[str, bytes]:
     """Values of this machine's environment and site settings that must be in no image, by name."""
-    found = {
+    values = {
         name: value.encode()
         for name, value in os.environ.items()
         if _SECRET_NAMES.search(name) and _could_be_secret(value)
     }
     passwords = (secret for secret in known_secrets() if _could_be_secret(secret))
-    return {**found, **{f"password {n}": value.encode() for n, value in enumerate(sorted(passwords), 1)}}
+    return {**values, **{f"password {n}": value.encode() for n, value in enumerate(sorted(passwords), 1)}}
 
 
 def _could_be_secret(value: str) -> bool:
@@ -74,7 +74,7 @@ class Survey:
 
 def survey(entries: Iterable[Entry], base_packages: Collection[str] = ()) -> Survey:
     """Look once at every entry that the base image did not bring; it had ``base_packages``."""
-    found = Survey()
+    seen = Survey()
     secrets = our_secrets()
     for entry in entries:
         if entry.path.rpartition("/")[2].startswith(".wh."):
@@ -82,12 +82,12 @@ def survey(entries: Iterable[Entry], base_packages: Collection[str] = ()) -> Sur
         if entry.path == DPKG_STATUS:
             packages = _packages(entry.head)
             needed = frozenset(other for name in packages for other in packages[name] - {name})
-            found.packages = frozenset(packages).difference(base_packages, needed)
+            seen.packages = frozenset(packages).difference(base_packages, needed)
         if entry.is_file and (entry.capable or entry.mode & SETUID_BITS):
-            found.setuid.append(f"{entry.path} ({entry.mode:o})")
-        found.secrets += _secrets(entry, secrets)
-        found.leftovers += _leftovers(entry)
-    return found
+            seen.setuid.append(f"{entry.path} ({entry.mode:o})")
+        seen.secrets += _secrets(entry, secrets)
+        seen.leftovers += _leftovers(entry)
+    return seen
 
 
 def _secrets(entry: Entry, ours: dict[str, bytes]) -> Iterator[str]:
@@ -112,10 +112,10 @@ def _leftovers(entry: Entry) -> Iterator[str]:
 
 def _packages(status: bytes) -> dict[str, frozenset[str]]:
     """The installed packages in dpkg's status file (deb-control(5)), and what each depends on."""
-    found = {}
+    packages = {}
     for block in status.decode("utf-8", "replace").split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z-]+): *(.*)$", block, re.MULTILINE))
         if fields.get("Status") == "install ok installed":
             needs = " ".join(fields.get(kind, "") for kind in ("Depends", "Pre-Depends", "Recommends"))
-            found[fields.get("Package", "")] = frozenset(re.findall(r"[a-z0-9][a-z0-9+.-]+", needs))
-    return found
+            packages[fields.get("Package", "")] = frozenset(re.findall(r"[a-z0-9][a-z0-9+.-]+", needs))
+    return packages

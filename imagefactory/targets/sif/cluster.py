@@ -81,7 +81,7 @@ def _once(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
     names = [name for name in FOREIGN if name not in image.environment]
     foreign = " ".join(f'[ -z "${{{name}-}}" ] || echo {name};' for name in names)
     apps = " ".join(f"[ -x /scif/apps/{name}/scif/runscript ] || echo {name};" for name in image.commands)
-    found = {
+    scripts = {
         "read-only-root": (contract.WRITES, contract.says_nothing("can be written to")),
         "no-network": (contract.ROUTES, contract.says_nothing("does not run without network")),
         "foreign-variables": (
@@ -90,8 +90,8 @@ def _once(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
         ),
     }
     if len(image.commands) > 1:
-        found["apps"] = (f"{apps} :", contract.says_nothing("no apps for"))
-    return found
+        scripts["apps"] = (f"{apps} :", contract.says_nothing("no apps for"))
+    return scripts
 
 
 def _together(

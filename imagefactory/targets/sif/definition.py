@@ -18,12 +18,12 @@ def render_definition(spec: ImageSpec, input_digest: str) -> File:
     if image.needs.gpu:
         variables |= {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
     variables["PATH"] = ":".join((*image.path, SYSTEM_PATH))
-    found = {**labels(spec, input_digest), "org.opencontainers.image.base.name": spec.base.published}
-    lock, data = spec.lock, metadata(found, variables, ("/bin/bash",))
+    ours = {**labels(spec, input_digest), "org.opencontainers.image.base.name": spec.base.published}
+    lock, data = spec.lock, metadata(ours, variables, ("/bin/bash",))
     values = {
         **build_values(spec),
         "packages": bool(lock.image.pip or lock.image.conda),
-        "labels": found,
+        "labels": ours,
         "data": dataclasses.replace(data, help=re.sub(r"\{(?=\{)", "{ ", data.help)),
     }
     text = fill(__package__, "image.def.j2", values)

@@ -27,9 +27,9 @@ def runtime_path() -> Path:
 
     Raises EngineError where there is none.
     """
-    found = which(runtime())
-    assert found
-    return Path(found).resolve()
+    place = which(runtime())
+    assert place
+    return Path(place).resolve()
 
 
 def versions() -> dict[str, str]:
@@ -44,8 +44,8 @@ def versions() -> dict[str, str]:
     for tool in ("mksquashfs", "unshare", "setpriv", "ip"):
         if which(tool) is None:
             raise EngineError(f"{tool} is not installed", hint="run ci/setup")
-    found = re.search(r"version (\S+)", run(["mksquashfs", "-version"]).stdout)
-    squashfs = found[1] if found else "0"
+    match = re.search(r"version (\S+)", run(["mksquashfs", "-version"]).stdout)
+    squashfs = match[1] if match else "0"
     if numbers(squashfs) < (4, 5):
         raise EngineError(f"mksquashfs {squashfs} is too old: 4.5 or newer is needed", hint="run ci/setup")
     return {program: said[-1], "mksquashfs": squashfs}

@@ -82,7 +82,7 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: t
 
 def files_of(data: Metadata, definition: str) -> list[File]:
     """The files in the image's tree; ``definition`` says where it comes from."""
-    found = [
+    files = [
         _script(f"{PLACE}/env/90-environment.sh", data.environment),
         # Apptainer looks for this name: what the caller sets goes after it.
         _script(f"{PLACE}/env/99-base.sh", data.libraries),
@@ -95,8 +95,8 @@ def files_of(data: Metadata, definition: str) -> list[File]:
         File(f"{PLACE}/Singularity", 0o644, definition.encode()),
     ]
     if data.late:
-        found.append(_script(f"{PLACE}/env/99-imagefactory.sh", data.late))
-    return found + [_script(f"{APPS}/{name}/scif/runscript", text) for name, text in data.apps.items()]
+        files.append(_script(f"{PLACE}/env/99-imagefactory.sh", data.late))
+    return files + [_script(f"{APPS}/{name}/scif/runscript", text) for name, text in data.apps.items()]
 
 
 def summary(data: Metadata, definition: str) -> bytes:

@@ -172,6 +172,6 @@ def _outcome(call: Call, status: int, lines: Sequence[str], seconds: float) -> O
     ]
     if int(ended) and seconds >= call.time_limit:
         stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
-    found = zip(call.expect, lines[1].split(), strict=True)
-    sizes = {file: int(size) for file, size in found if size.isdecimal()}
+    counted = zip(call.expect, lines[1].split(), strict=True)
+    sizes = {file: int(size) for file, size in counted if size.isdecimal()}
     return Outcome(int(ended), "\n".join(lines[2:]), seconds, "; ".join(stopped), sizes)
