@@ -198,7 +198,12 @@ def docker(*words: str, status: int | None = 0, environment: dict[str, str] | No
 
 def images(name: str = "") -> list[str]:
     """The names of the engine's images."""
-    return docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *([name] if name else [])).split()
+    words = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *([name] if name else [])]
+    for _ in range(5):  # the engine stumbles over an image that somebody removes at this moment
+        listed = docker(*words, status=None).split()
+        if listed:
+            return listed
+    return docker(*words).split()
 
 
 def inspect(reference: str) -> dict[str, Any]:

@@ -151,6 +151,14 @@ def failure(log: Log, output: str, error: str = STATUS_2, step: str = INSTALL) -
     return reader.failure(log)
 
 
+def test_a_full_disk_is_told_where_the_image_is_written(log: Log, tmp_path: Path) -> None:
+    reader = _Reader(log)
+    reader.feed("ERROR: failed to copy to tar: write image.tar: no space left on device")
+    error = reader.failure(log, tmp_path / "scratch" / "image.tar")
+    assert type(error) is DiskFull
+    assert error.message == f"app: no space is left in {tmp_path / 'scratch'}"
+
+
 def test_a_failure_names_the_step_and_keeps_its_last_lines(log: Log) -> None:
     error = failure(log, "".join(f"line {number}\n" for number in range(40)))
     assert type(error) is BuildFailed

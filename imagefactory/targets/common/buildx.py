@@ -174,7 +174,7 @@ class _Reader:
                 f"{log.id}: the Docker Engine stopped answering during the build",
                 hint="run ci/setup, which starts it, then the same command again",
             )
-        if _FULL.search(text) and target and f"{target.parent.name}/{target.name}" in text:
+        if target and re.search(rf"{re.escape(target.name)}: no space left", text, re.IGNORECASE):
             return DiskFull(
                 f"{log.id}: no space is left in {target.parent}",
                 hint="free some space there, then run the same command again",
