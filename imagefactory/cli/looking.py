@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagefactory.cli import words
-from imagefactory.cli.naming import last_reports, named_images, readable_images
+from imagefactory.cli.naming import last_reports, readable_images
 from imagefactory.cli.runs import print_json, unwatched
 from imagefactory.errors import BadFiles, Problem
 from imagefactory.system.workspace import find_workspace
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """List images, and how each was last built."""
     from imagefactory.cli import show_targets, values
+    from imagefactory.plan import targets_of_image
 
     workspace = find_workspace(root)
     images, problems = readable_images(workspace, names)
-    reports = {image.id: last_reports(workspace, image) for image in images}
+    reports = {image.id: last_reports(workspace, targets_of_image(image)) for image in images}
     if as_json:
         print_json([values.summary(image, reports[image.id]) for image in images])
     else:
@@ -42,16 +43,27 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 @words.as_json
 @click.pass_obj
 def show(root: Path, name: str, as_json: bool) -> None:
-    """Show one image: its recipe, and its last build and tests."""
+    """Show one image or base image: what it is, and its last build and tests."""
     from imagefactory.cli import show_targets, values
+    from imagefactory.definitions.bases import load_base
+    from imagefactory.plan import select, targets_of_base, targets_of_image
 
     workspace = find_workspace(root)
-    images = named_images(workspace, (name,))
+    selection = select(workspace, (name,))
+    bases = [
+        (load_base(workspace, base), last_reports(workspace, targets_of_base(base)))
+        for base in selection.bases
+    ]
+    images = [(image, last_reports(workspace, targets_of_image(image))) for image in selection.images]
     if as_json:
-        print_json([values.details(image, last_reports(workspace, image)) for image in images])
+        print_json(
+            [*(values.base_details(*each) for each in bases), *(values.details(*each) for each in images)]
+        )
         return
-    for image in images:
-        show_targets.show_image(image, last_reports(workspace, image))
+    for base, reports in bases:
+        show_targets.show_base(base, reports)
+    for image, reports in images:
+        show_targets.show_image(image, reports)
 
 
 @click.command()

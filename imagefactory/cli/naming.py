@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from imagefactory.errors import BadFiles, BadInput, Problem
@@ -11,6 +11,7 @@ from imagefactory.errors import BadFiles, BadInput, Problem
 if TYPE_CHECKING:
     from imagefactory.model.report import Report
     from imagefactory.model.spec import ImageDefinition
+    from imagefactory.model.target import TargetId
     from imagefactory.system.workspace import Workspace
 
 
@@ -22,7 +23,7 @@ def named_images(workspace: Workspace, names: tuple[str, ...]) -> tuple[ImageDef
     if selection.bases:
         raise BadInput(
             f"{selection.bases[0]} is a base image, not one that a recipe makes",
-            hint="only build, plan and check take base images",
+            hint="only build, plan, show and check take base images",
         )
     return selection.images
 
@@ -46,9 +47,8 @@ def readable_images(
     return images, problems
 
 
-def last_reports(workspace: Workspace, image: ImageDefinition) -> dict[str, Report | None]:
-    """By kind, the last report of an image's target."""
-    from imagefactory.plan import targets_of_image
+def last_reports(workspace: Workspace, ids: Iterable[TargetId]) -> dict[str, Report | None]:
+    """By kind, the last reports of an image's targets."""
     from imagefactory.system.records import record_of
 
-    return {id.kind: record_of(workspace, id).read() for id in targets_of_image(image)}
+    return {id.kind: record_of(workspace, id).read() for id in ids}

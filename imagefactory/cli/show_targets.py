@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagefactory.drive.result import Result
     from imagefactory.drive.tasks import Planned
     from imagefactory.model.recipe import Needs, Terms
-    from imagefactory.model.spec import ImageDefinition
+    from imagefactory.model.spec import BaseDefinition, ImageDefinition
 
 Reports = Mapping[str, Report | None]
 """By kind, the last report of an image's target."""
@@ -131,6 +131,24 @@ def show_image(image: ImageDefinition, reports: Reports) -> None:
             note = Text(test.reason or numbers)
             tests.add_row(test.name, test.kind, where, status, duration(test.seconds), note)
     screen.print(tests)
+
+
+def show_base(base: BaseDefinition, reports: Reports) -> None:
+    """Everything about one base image."""
+    screen, file = console(), base.base
+    facts = {
+        file.name: file.title,
+        "packages of": f"{file.distribution} {file.suite}",
+        "and": ", ".join(file.packages),
+        "elsewhere": file.published,
+        "platform": base.platform,
+    }
+    screen.print(_grid(facts))
+    made = [report for report in reports.values() if report]
+    for report in made:
+        screen.print(_grid(_facts(report)))
+    if not made:
+        screen.print(Text(f"not made here: imagefactory build {file.name}"))
 
 
 def _facts(report: Report) -> dict[str, str]:

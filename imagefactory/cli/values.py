@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imagefactory.drive.tasks import Planned
     from imagefactory.errors import FactoryError
     from imagefactory.model.report import Report
-    from imagefactory.model.spec import ImageDefinition
+    from imagefactory.model.spec import BaseDefinition, ImageDefinition
 
 Reports = Mapping[str, "Report | None"]
 
@@ -43,6 +43,16 @@ def details(image: ImageDefinition, reports: Reports) -> dict[str, Any]:
         "environment": dict(image.environment),
         "needs": image.needs.model_dump(mode="json"),
         "terms": image.terms.model_dump(mode="json"),
+        "targets": _targets(reports, set()),
+    }
+
+
+def base_details(base: BaseDefinition, reports: Reports) -> dict[str, Any]:
+    """All of ``show`` for a base image."""
+    return {
+        "id": base.base.name,
+        **base.base.model_dump(mode="json", exclude={"name"}),
+        "platform": base.platform,
         "targets": _targets(reports, set()),
     }
 

@@ -162,6 +162,17 @@ def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
     assert "1.23 MB" in call("list")[1]
 
 
+def test_a_base_image_is_shown_too(call: Call, root: Workspace) -> None:
+    assert "not made here: imagefactory build debian-12" in call("show", "debian-12")[1]
+    record_of(root, TargetId("base", "debian-12")).write(
+        report(kind="base", id="debian-12", reference="", file="layout")
+    )
+    assert "build/debian-12/layout" in call("show", "debian-12")[1]
+    (shown,) = json.loads(call("show", "debian-12", "--json")[1])
+    assert (shown["id"], shown["suite"]) == ("debian-12", "bookworm")
+    assert [(each["kind"], each["report"]["file"]) for each in shown["targets"]] == [("base", "layout")]
+
+
 def test_plan_says_why(call: Call) -> None:
     never = "build, it was never made here"
     assert call("plan", "app")[1] == f"debian-12: {never}\napp: {never}\napp (SIF): {never}\n"
