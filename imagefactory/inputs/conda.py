@@ -181,7 +181,7 @@ def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[s
 def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
     said = [redact(line) for line in lines if line.strip()]
     text = "\n".join(said)
-    if "Cannot solve" not in text and _NETWORK.search(text):
+    if "Cannot solve" not in text and _NETWORK(text):
         return NetworkFault(
             f"{what}: the channels cannot be reached",
             hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",

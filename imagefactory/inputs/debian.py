@@ -175,7 +175,7 @@ def _failure(base: BaseImage, status: int, means: Means) -> BuildFailed | Engine
             tail=tail,
             log=means.log.path,
         )
-    if _NETWORK.search(text):
+    if _NETWORK(text):
         return NetworkFault(
             f"base image {base.name}: the distribution's archives cannot be reached: "
             + ", ".join(archives(default_sources(base.suite)).values()),

@@ -84,7 +84,7 @@ def _git(words: list[str], what: str, environment: dict[str, str], means: Means)
     if stream(["git", *words], hear, stop=means.stop, environment=environment) == 0:
         return
     said = redact(" ".join(line.strip() for line in lines)[-300:]) or "git failed"
-    kind = NetworkFault if _NETWORK.search(said) else BuildFailed
+    kind = NetworkFault if _NETWORK(said) else BuildFailed
     raise kind(
         f"{what}: {said}", hint="check the address in the recipe, the network, and mirrors in site.yaml"
     )

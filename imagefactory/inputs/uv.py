@@ -191,7 +191,7 @@ def _choose(lock: Pylock, package: Package, request: Request, what: str) -> Foun
 
 def _failure(lines: Iterable[str], what: str, means: Means) -> BuildFailed:
     said = [line for line in lines if line.strip()]
-    if _NETWORK.search("\n".join(said)):
+    if _NETWORK("\n".join(said)):
         return NetworkFault(
             f"{what}: the index of Python packages cannot be reached",
             hint="check the network; behind a firewall, name 'python_index', mirrors or proxies in site.yaml",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 
 _SHARED = (
     r"Could not (?:connect|resolve|handshake)",
@@ -15,6 +17,11 @@ _SHARED = (
 )
 
 
-def network_words(*own: str) -> re.Pattern[str]:
-    """Finds them in what a program wrote: the shared ones, and regular expressions of its ``own``."""
-    return re.compile("|".join((*_SHARED, *own)), re.IGNORECASE)
+def network_words(*own: str) -> Callable[[str], bool]:
+    """Whether they are in what a program wrote: the shared ones, or regular expressions of its ``own``."""
+
+    @functools.cache  # compiled where something went wrong, and not each time that the program starts
+    def pattern() -> re.Pattern[str]:
+        return re.compile("|".join((*_SHARED, *own)), re.IGNORECASE)
+
+    return lambda text: pattern().search(text) is not None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.model.spec import File
 from imagefactory.system.processes import run
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _MARK = ".imagefactory"
 """Names the files that were written, in a folder that may be replaced as long as nothing else is in it."""
 
@@ -27,15 +28,14 @@ def write_files(folder: Path, files: Iterable[File], *, mark: bool = False) -> P
     draft = folder.with_name(f".{folder.name}.draft")
     try:
         remove_tree(draft)
-        draft.mkdir(parents=True)
+        for name in sorted({"", *(parent for file in files for parent in _parents(file.path))}):
+            parent = draft / name
+            parent.mkdir(parents=not name)
+            parent.chmod(0o755)
         for file in files:
-            path = draft / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.data)
-            path.chmod(file.mode)
-        for path in (draft, *draft.rglob("*")):
-            if path.is_dir():
-                path.chmod(0o755)
+            with os.fdopen(os.open(f"{draft}/{file.path}", _NEW, file.mode), "wb") as out:
+                os.fchmod(out.fileno(), file.mode)  # whatever the umask is
+                out.write(file.data)
         remove_tree(folder)
         draft.rename(folder)
     except OSError as error:
@@ -43,6 +43,13 @@ def write_files(folder: Path, files: Iterable[File], *, mark: bool = False) -> P
             remove_tree(draft)
         raise disk_error(error, folder) from None
     return folder
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The folders that a path lies in."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def may_write(folder: Path) -> bool:

@@ -186,7 +186,7 @@ class _Reader:
                 hint="free some space: docker system df shows what holds it",
                 **told,
             )
-        if _NETWORK.search(text) and step == ONLINE:
+        if _NETWORK(text) and step == ONLINE:
             return NetworkFault(
                 f"{log.id}: the distribution's mirror cannot be reached",
                 hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",
@@ -194,7 +194,7 @@ class _Reader:
             )
         code = re.search(r"exit code: (\d+)", error)
         how = f"ended with status {code[1]}" if code else error or "failed"
-        hint = "no step has a network: declare what it needs under 'inputs'" if _NETWORK.search(text) else ""
+        hint = "no step has a network: declare what it needs under 'inputs'" if _NETWORK(text) else ""
         return BuildFailed(f"{log.id}: step '{step or 'build'}' {how}", hint=hint, **told)
 
     def _hear(self, vertex: str, data: bytes) -> None:
