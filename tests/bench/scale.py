@@ -41,7 +41,7 @@ def _few(root: Path, folder: Path, programs: Path, start: float) -> Iterator[Row
 
 @contextlib.contextmanager
 def _in_memory() -> Iterator[Path]:
-    """A folder in memory, where there is one: what a file costs there is the program's affair, not a disk's."""
+    """A folder in memory, where there is one: what a file costs there is the program's, not a disk's."""
     memory = Path("/dev/shm")  # a folder of its own in it
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         (Path(name) / "theirs").mkdir()
