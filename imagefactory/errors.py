@@ -50,6 +50,10 @@ class BadFiles(BadInput):
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(map(str, self.problems)))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Sent to another process, it is made of its problems again, not of their text."""
+        return BadFiles, (self.problems,), {"hint": self.hint}
+
 
 class BuildFailed(FactoryError):
     """A step of a build failed.

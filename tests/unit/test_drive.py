@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,16 @@ from imagefactory.drive.result import Options, Result
 from imagefactory.drive.session import Session
 from imagefactory.drive.tasks import build_targets, plan_targets
 from imagefactory.drive.tasks import test_images as run_tests_of
-from imagefactory.errors import BuildFailed, DiskFull, EngineError, Interrupted
+from imagefactory.drive.worker import Order
+from imagefactory.errors import (
+    BadFiles,
+    BuildFailed,
+    DiskFull,
+    EngineError,
+    FactoryError,
+    Interrupted,
+    Problem,
+)
 from imagefactory.model.target import Room, TargetId
 from imagefactory.plan import Selection
 from imagefactory.system.log import Silence
@@ -26,10 +37,11 @@ from imagefactory.targets import register
 from imagefactory.targets.kind import Job
 from imagefactory.targets.register import Kinds
 from tests.unit import toys
-from tests.unit.samples import RECIPE, lock_all, named
+from tests.unit.samples import RECIPE, everything, lock_all, named, spec, target
 
 GIB = 1 << 30
 KINDS = ("toy", "second", "third")
+REAL = register.lines()
 
 
 @pytest.fixture(autouse=True)
@@ -240,6 +252,30 @@ def test_tests_run_again_on_what_is_there(session: Session, behaviour: toys.Beha
     assert report is not None
     assert report.status == "failed"
     assert len(session.record(TargetId("second", "a")).history().reports) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BuildFailed("it broke", hint="mend it", step="install.sh", tail=["a", "b"], log=Path("build.log")),
+        DiskFull("it is full", hint="free some"),
+        EngineError("it is gone"),
+        BadFiles([Problem("recipe.yaml", 3, 1, "a mistake"), Problem("recipe.yaml", 1, 2, "another")]),
+    ],
+)
+def test_results_can_be_sent_with_their_errors(error: FactoryError) -> None:
+    sent = pickle.loads(pickle.dumps(Result("a", "failed", 1.0, error=error, kind="toy"))).error
+    assert type(sent) is type(error)
+    assert (str(sent), vars(sent)) == (str(error), vars(error))
+
+
+def test_orders_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that real targets are made of."""
+    monkeypatch.setattr(register, "_LINES", REAL)
+    for kind in ("base", "oci", "sif"):
+        made = target(kind, None if kind == "base" else spec(image=everything()))
+        order = Order(made, (target("base"),), "build", ("it was never made here",), handover=True)
+        assert pickle.loads(pickle.dumps(order)) == order
 
 
 def test_a_plan_says_what_a_build_then_does(session: Session) -> None:

@@ -65,7 +65,7 @@ class SifKind:
         assert isinstance(target.spec, ImageSpec)
         size = last.bytes if last else sum(file.bytes for _, file in target.spec.lock.files())
         return Room(
-            cores=2,  # all of them, but for a short time
+            cores=os.cpu_count() or 1,  # mksquashfs keeps all of them busy
             memory=target.spec.image.needs.memory,
             disk={str(self._workspace.build): 2 * size},
         )
