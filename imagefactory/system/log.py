@@ -44,26 +44,10 @@ class Progress(Protocol):
 class Silence:
     """A watcher that shows nothing."""
 
-    def phase(self, id: str, text: str) -> None:
-        """Nothing."""
+    def _hear(self, id: str, *heard: object) -> None:
+        """Let it pass."""
 
-    def step(self, id: str, name: str) -> None:
-        """Nothing."""
-
-    def line(self, id: str, text: str) -> None:
-        """Nothing."""
-
-    def amount(self, id: str, done: int, total: int) -> None:
-        """Nothing."""
-
-    def step_done(self, id: str, step: Step) -> None:
-        """Nothing."""
-
-    def test_done(self, id: str, test: TestReport) -> None:
-        """Nothing."""
-
-    def done(self, id: str, ok: bool, text: str) -> None:
-        """Nothing."""
+    phase = step = line = amount = step_done = test_done = done = _hear
 
 
 class Log:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from imagefactory.errors import BuildFailed
 from imagefactory.inputs import Means, mmdebstrap_version
@@ -15,13 +14,10 @@ from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.store import file_sha256
-from imagefactory.system.workspace import Workspace
 from imagefactory.targets.base.ask import ask_base
 from imagefactory.targets.base.bootstrap import make_base, put_layout
+from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Job, Kept
-
-if TYPE_CHECKING:
-    from imagefactory.targets.common.engine import Engine
 
 RENDERER = 3
 """Raised when the same file would be made into another base image."""
@@ -30,19 +26,10 @@ _TIMES_ITS_PACKAGES = 15  # the disk that a root tree takes, as itself, as an ar
 _MEMORY = 512 << 20
 
 
-class BaseKind:
+class BaseKind(WithEngine):
     """Base images, each an OCI image layout."""
 
     name: ClassVar[str] = "base"
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-
-    @cached_property
-    def _engine(self) -> Engine:
-        from imagefactory.targets.common.engine import Engine  # the SDK starts slowly
-
-        return Engine(self._workspace.key)
 
     def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
         """Nothing."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,16 +14,15 @@ from imagefactory.model.spec import Artifact, File, ImageSpec, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.files import remove_tree, write_files
 from imagefactory.system.templates import fill
-from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common import buildx
 from imagefactory.targets.common.content import INPUT_DIGEST_LABEL
+from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Job, Kept, Launch, Way
 from imagefactory.targets.oci.contract import CONTRACT_VERSION, contract_tests
 from imagefactory.targets.oci.render import describe, render
 from imagefactory.targets.oci.stage import stage_inputs
 
 if TYPE_CHECKING:
-    from imagefactory.targets.common.engine import Engine
     from imagefactory.targets.oci.subject import OciSubject
 
 REPOSITORY = "imagefactory"
@@ -33,19 +31,10 @@ _BASE = "base"
 _UNPACKED = 3
 
 
-class OciKind:
+class OciKind(WithEngine):
     """OCI images, each built on a base image and kept in the Docker Engine."""
 
     name: ClassVar[str] = "oci"
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-
-    @cached_property
-    def _engine(self) -> Engine:
-        from imagefactory.targets.common.engine import Engine  # the SDK starts slowly
-
-        return Engine(self._workspace.key)
 
     def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
         """Its base image."""
