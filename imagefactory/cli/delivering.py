@@ -78,7 +78,7 @@ def bundle(
     """
     from imagefactory.cli.text import size
     from imagefactory.drive.licences import require_acceptance
-    from imagefactory.drive.tasks import bundle_images
+    from imagefactory.drive.preparing import bundle_images
     from imagefactory.plan import select
     from imagefactory.system.site import load_site
 

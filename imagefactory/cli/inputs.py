@@ -34,7 +34,7 @@ def lock(
     """
     from imagefactory.cli.show_inputs import show_locks, show_unlocked
     from imagefactory.definitions.bases import base_names
-    from imagefactory.drive.tasks import lock_images, unlocked
+    from imagefactory.drive.preparing import lock_images, unlocked
     from imagefactory.plan import select
 
     workspace = find_workspace(root)
@@ -72,7 +72,7 @@ def fetch(
     """
     from imagefactory.cli.show_inputs import show_fetched
     from imagefactory.drive.licences import require_acceptance
-    from imagefactory.drive.tasks import fetch_images
+    from imagefactory.drive.preparing import fetch_images
     from imagefactory.plan import select
     from imagefactory.system.site import load_site
 

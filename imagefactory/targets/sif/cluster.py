@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import ImageDefinition
+from imagefactory.targets.sif.foreign import FOREIGN
 from imagefactory.testing import contract
 from imagefactory.testing.contract import Check, Look
 from imagefactory.testing.subject import SOMEBODY, Call
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
 
 CLUSTER_VERSION = 1
 """Raised when a test is added or made stricter, so that SIF files are tested again."""
-
-FOREIGN = (
-    *("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "CONDA_PREFIX", "PERL5LIB", "PERL5OPT"),
-    *("R_HOME", "R_LIBS", "R_LIBS_USER", "JULIA_DEPOT_PATH", "JULIA_LOAD_PATH", "TCLLIBPATH", "OPAL_PREFIX"),
-    *("QT_PLUGIN_PATH", "QT_QPA_PLATFORM_PLUGIN_PATH", "GIO_MODULE_DIR", "GTK_PATH", "GTK_MODULES"),
-    *("BASH_ENV", "TMPDIR", "LC_ALL", "LC_CTYPE", "LC_NUMERIC", "LC_TIME", "LC_COLLATE", "LC_MESSAGES"),
-    *(
-        "LC_MONETARY",
-        "LC_PAPER",
-        "LC_NAME",
-        "LC_ADDRESS",
-        "LC_TELEPHONE",
-        "LC_MEASUREMENT",
-        "LC_IDENTIFICATION",
-    ),
-)
-"""Variables that speak of the software outside, and must not reach the inside."""
 
 CONTAINED = ("--containall", "--cleanenv", "--no-home")
 MODES = ((), ("--containall",), ("--cleanenv",), ("--no-home",), CONTAINED)

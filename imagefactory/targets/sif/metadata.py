@@ -15,7 +15,7 @@ from typing import Any
 from imagefactory.model.spec import File
 from imagefactory.system.templates import fill, text_of
 from imagefactory.targets.common.content import COMMANDS_LABEL, ID_LABEL
-from imagefactory.targets.sif.cluster import FOREIGN
+from imagefactory.targets.sif.foreign import FOREIGN
 
 PLACE = ".singularity.d"
 APPS = "scif/apps"

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from imagefactory.errors import EngineError
 from imagefactory.system.files import make_folder
 from imagefactory.system.processes import Stop, stream
-from imagefactory.targets.sif.cluster import FOREIGN
 from imagefactory.targets.sif.engine import runtime_path
+from imagefactory.targets.sif.foreign import FOREIGN
 from imagefactory.targets.sif.inspect import inspect
 from imagefactory.testing.subject import MIB, Call, Outcome
 
