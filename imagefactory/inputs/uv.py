@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from packaging.pylock import (
     Package,
@@ -155,11 +156,37 @@ def _preferences(versions: Mapping[str, str]) -> str:
 
 
 def _files_in(answer: Path, request: Request, what: str) -> list[Found]:
+    content = tomllib.loads(answer.read_text(encoding="utf-8"))
+    for package in content.get("packages", ()):
+        _leave_out_unreadable(package)
     try:
-        lock = Pylock.from_dict(tomllib.loads(answer.read_text(encoding="utf-8")))
+        lock = Pylock.from_dict(content)
     except PylockValidationError as error:
-        raise BuildFailed(f"{what}: uv's answer cannot be read: {error}") from None
+        raise BuildFailed(
+            f"{what}: uv's answer cannot be read: {error}",
+            hint="where one package is named, ask for another version of it under 'constraints'",
+        ) from None
     return [_choose(lock, package, request, what) for package in lock.packages]
+
+
+def _leave_out_unreadable(package: dict[str, Any]) -> None:
+    """One name that packaging cannot read (``a-1.tar.bz2``) would make it refuse the whole lock."""
+    sdist = package.get("sdist")
+    readable = {
+        "wheels": [wheel for wheel in package.get("wheels", ()) if _is_readable(package, wheels=[wheel])],
+        "sdist": sdist if _is_readable(package, sdist=sdist) else None,
+    }
+    if any(readable.values()):
+        package.update(readable)
+
+
+def _is_readable(package: Mapping[str, Any], **files: Any) -> bool:
+    alone = {"name": package.get("name"), "version": package.get("version"), **files}
+    try:
+        Pylock.from_dict({"lock-version": "1.0", "created-by": "uv", "packages": [alone]})
+    except PylockValidationError:
+        return False
+    return True
 
 
 def _choose(lock: Pylock, package: Package, request: Request, what: str) -> Found:
@@ -169,9 +196,11 @@ def _choose(lock: Pylock, package: Package, request: Request, what: str) -> Foun
     wheels = sorted(
         package.wheels or (), key=lambda wheel: parse_wheel_filename(wheel.filename)[2], reverse=True
     )
-    alone = replace(lock, packages=[replace(package, wheels=wheels or None)])
+    # uv has looked at markers and versions of Python for the image; packaging would ask this machine.
+    plain = replace(package, marker=None, requires_python=None, wheels=wheels or None)
+    alone = replace(lock, requires_python=None, packages=[plain])
     try:
-        ((_, file),) = alone.select(environment=request.target.environment(), tags=request.target.tags())
+        ((_, file),) = alone.select(tags=request.target.tags())
     except PylockSelectError:
         python = ".".join(map(str, request.target.python))
         raise BuildFailed(

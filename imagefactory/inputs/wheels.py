@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.markers import Environment, default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}  # PEP 600
@@ -39,21 +38,6 @@ class Target:
             *cpython_tags(self.python, platforms=platforms),
             *compatible_tags(self.python, interpreter, platforms),
         ]
-
-    def environment(self) -> Environment:
-        """The values of markers there, as far as packaging asks for them (PEP 508)."""
-        version = ".".join(map(str, self.python))
-        return {
-            **default_environment(),
-            "implementation_name": "cpython",
-            "os_name": "posix",
-            "platform_machine": self.machine,
-            "platform_python_implementation": "CPython",
-            "platform_system": "Linux",
-            "python_full_version": f"{version}.0",
-            "python_version": version,
-            "sys_platform": "linux",
-        }
 
     def _platforms(self) -> Iterator[str]:
         major, newest = self.glibc

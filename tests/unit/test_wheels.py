@@ -63,10 +63,7 @@ BEGINNING = 'lock-version = "1.0"\ncreated-by = "uv"\n'
 )
 def test_the_wheel_that_fits_best(tmp_path: Path, names: list[str], best: str | None) -> None:
     for order in (names, names[::-1]):
-        wheels = ", ".join(
-            f'{{ url = "https://example.org/{name}", hashes = {{ sha256 = "0" }} }}' for name in order
-        )
-        text = f'{BEGINNING}[[packages]]\nname = "a"\nversion = "1"\nwheels = [{wheels}]\n'
+        text = entry(*order)
         if best is None:
             with pytest.raises(BuildFailed, match=r"a 1 has no file for Python 3\.11 on x86_64"):
                 read(tmp_path, text)
@@ -180,6 +177,41 @@ def test_uv_s_answer_gives_one_file_for_each_package(tmp_path: Path) -> None:
 def test_an_answer_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=f"{WHAT}: uv's answer cannot be read: "):
         read(tmp_path, 'lock-version = "1.0"\n')
+
+
+OLD_SOURCE = f'sdist = {{ url = "{FILES}/a-1.tar.bz2", hashes = {{ sha256 = "0" }} }}\n'
+"""Of no name that packaging can read."""
+
+
+def entry(*names: str) -> str:
+    wheels = ", ".join(f'{{ url = "{FILES}/{name}", hashes = {{ sha256 = "0" }} }}' for name in names)
+    return f'{BEGINNING}[[packages]]\nname = "a"\nversion = "1"\nwheels = [{wheels}]\n'
+
+
+def test_a_file_of_an_old_name_does_not_stand_in_the_way_of_another(tmp_path: Path) -> None:
+    (chosen,) = read(tmp_path, entry("a-1-py3-none-any.whl") + OLD_SOURCE)
+    assert chosen.filename == "a-1-py3-none-any.whl"
+    text = entry("a__-1-py3-none-any.whl") + OLD_SOURCE.replace("tar.bz2", "tar.gz")
+    assert [file.filename for file in read(tmp_path, text)] == ["a-1.tar.gz"]
+
+
+def test_a_package_with_files_of_old_names_alone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        BuildFailed, match=r"cannot be read: Invalid sdist filename 'a-1\.tar\.bz2'"
+    ) as caught:
+        read(tmp_path, entry() + OLD_SOURCE)
+    assert caught.value.hint is not None
+    assert "ask for another version" in caught.value.hint
+    with pytest.raises(BuildFailed, match=r"a 1 has no file for Python 3\.11 on x86_64"):
+        read(tmp_path, entry("a-1-cp312-cp312-linux_x86_64.whl") + OLD_SOURCE)
+
+
+@pytest.mark.parametrize("marker", ["platform_release == ''", "python_full_version < '3.11.1'"])
+def test_markers_are_not_asked_of_this_machine(tmp_path: Path, marker: str) -> None:
+    """uv keeps in its answer what it looked at for the image."""
+    text = entry("a-1-py3-none-any.whl") + f'marker = "{marker}"\n'
+    text = text.replace("[[packages]]", 'requires-python = ">=3.99"\n[[packages]]')
+    assert [file.name for file in read(tmp_path, text)] == ["a"]
 
 
 def test_a_package_that_fits_nowhere_is_named(tmp_path: Path) -> None:
