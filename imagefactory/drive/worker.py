@@ -98,7 +98,7 @@ def _made(order: Order, session: Session) -> Result:
         artifact = kind.make(job)
         try:
             tests = run_tests(kind, job, artifact)
-            report = _report(order, session, artifact, tests, engines, time.monotonic() - start)
+            report = _report(job, session, artifact, tests, engines, time.monotonic() - start)
             if report.status == "passed":
                 kept = kind.keep(job, TestedArtifact(artifact))
                 file = str(Path(kept.path).relative_to(record.shelf)) if kept.path else ""
@@ -154,11 +154,12 @@ def _job(order: Order, session: Session, log: Log, scratch: Path) -> Job:
 def _kept(order: Order, need: Target, session: Session) -> Kept | None:
     """What the target is made of, as it was kept.
 
-    Raises BuildFailed where it is not there; for a test it need not be.
+    To be made, it takes what is current; to be tested, what it was made of, if that is there still. Raises
+    BuildFailed where nothing can be made of it.
     """
     report = session.last(need.id)
-    good = report is not None and report.input_digest == need.input_digest and report.status == "passed"
-    if report and good and not session.missing(need, report):
+    fits = report is not None and report.status == "passed" and _fits(order, need, report, session)
+    if report and fits and not session.missing(need, report):
         return session.kept(need, report)
     if order.action == "build":
         raise BuildFailed(
@@ -168,15 +169,23 @@ def _kept(order: Order, need: Target, session: Session) -> Kept | None:
     return None
 
 
+def _fits(order: Order, need: Target, report: Report, session: Session) -> bool:
+    if order.action == "build":
+        return report.input_digest == need.input_digest
+    own = session.last(order.target.id)
+    made_of = {TargetId(each.kind, each.id): each.digest for each in own.needs} if own else {}
+    return made_of.get(need.id) == report.digest
+
+
 def _report(
-    order: Order,
+    job: Job,
     session: Session,
     artifact: Artifact,
     tests: Iterable[TestReport],
     engines: dict[str, str],
     seconds: float,
 ) -> Report:
-    target, tests = order.target, tuple(tests)
+    target, tests = job.target, tuple(tests)
     spec = target.spec
     image = spec.image if isinstance(spec, ImageSpec) else None
     return Report(
@@ -194,7 +203,7 @@ def _report(
         steps=tuple(StepReport(name=s.name, seconds=s.seconds, cached=s.cached) for s in artifact.steps),
         tests=tests,
         engines=engines,
-        needs=tuple(_needed(need, session) for need in order.needs),
+        needs=tuple(_needed(kept.report) for kept in job.needs.values()),
         commands=image.commands if image else (),
         environment=dict(image.environment) if image else {},
         path=image.path if image else (),
@@ -204,12 +213,8 @@ def _report(
     )
 
 
-def _needed(need: Target, session: Session) -> NeedReport:
-    report = session.last(need.id)
-    assert report
-    return NeedReport(
-        kind=need.id.kind, id=need.id.name, input_digest=report.input_digest, digest=report.digest
-    )
+def _needed(report: Report) -> NeedReport:
+    return NeedReport(kind=report.kind, id=report.id, input_digest=report.input_digest, digest=report.digest)
 
 
 def _status(tests: Iterable[TestReport]) -> Literal["passed", "failed"]:

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from imagefactory.errors import (
     Interrupted,
     Problem,
 )
+from imagefactory.model.report import TestReport
 from imagefactory.model.target import Room, TargetId
 from imagefactory.plan import Selection
 from imagefactory.system.log import Silence
@@ -276,6 +277,31 @@ def test_orders_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         made = target(kind, None if kind == "base" else spec(image=everything()))
         order = Order(made, (target("base"),), "build", ("it was never made here",), handover=True)
         assert pickle.loads(pickle.dumps(order)) == order
+
+
+def test_what_is_tested_is_compared_with_what_it_was_made_of(
+    session: Session, behaviour: toys.Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the recipe has moved on since; but not with what was made anew meanwhile."""
+    asked: list[dict[str, str]] = []
+
+    def tests(self: toys.Toy, job: Job, subject: toys.Quiet) -> Iterator[TestReport]:
+        asked.append({kind: kept.report.digest for kind, kept in job.needs.items()})
+        return iter(())
+
+    build(session, "a")
+    monkeypatch.setattr(toys.Toy, "tests", tests)
+    recipe = session.workspace.recipes / "a" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace('version: "1.0"', 'version: "1.1"'))
+    run_tests_of(session, images(session, "a").images)
+    assert asked == [{}, {"toy": "sha256:64617461"}, {"second": "sha256:64617461"}]
+    record = session.record(TargetId("toy", "a"))
+    last = record.read()
+    assert last
+    record.write(last.model_copy(update={"digest": "sha256:other"}))
+    asked.clear()
+    run_tests_of(session, images(session, "a").images)
+    assert asked == [{}, {}, {"second": "sha256:64617461"}]
 
 
 def test_a_plan_says_what_a_build_then_does(session: Session) -> None:
