@@ -11,7 +11,8 @@ from imagefactory.model.spec import Artifact, ImageSpec
 from imagefactory.system.files import write_files
 from imagefactory.targets.kind import Job, Kept, Kind, Tested, Way
 from imagefactory.targets.register import line
-from imagefactory.testing import difference, not_true, smoke_test
+from imagefactory.testing.compare import difference
+from imagefactory.testing.smoke import not_true, smoke_test
 from imagefactory.testing.subject import Mount
 
 TESTS_AT = "/tests"

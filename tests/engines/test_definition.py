@@ -17,7 +17,7 @@ from imagefactory.system.processes import Stop
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.sif.cluster import CONTAINED
 from imagefactory.targets.sif.subject import SifSubject
-from imagefactory.testing import smoke_test
+from imagefactory.testing.smoke import smoke_test
 from imagefactory.testing.subject import Mount
 from tests.engines.bench import Bench
 from tests.engines.cluster import apptainer

@@ -6,7 +6,7 @@ import pytest
 
 from imagefactory.targets.oci.subject import WORK as DOCKER_WORK
 from imagefactory.targets.sif.subject import WORK as SIF_WORK
-from imagefactory.testing import difference
+from imagefactory.testing.compare import difference
 
 SAME = [
     ("noise 3.01\nmean 5", "mean 5\nnoise 3.01\n"),

@@ -9,7 +9,7 @@ import pytest
 
 from imagefactory.model.recipe import Measure, SmokeTest
 from imagefactory.model.report import TestReport
-from imagefactory.testing import smoke_test
+from imagefactory.testing.smoke import smoke_test
 from imagefactory.testing.subject import Call, Mount, Outcome
 
 WHOLE: dict[str, Any] = {

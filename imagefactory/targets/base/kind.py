@@ -14,8 +14,6 @@ from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.store import file_sha256
-from imagefactory.targets.base.ask import ask_base
-from imagefactory.targets.base.bootstrap import make_base, put_layout
 from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Job, Kept
 
@@ -67,11 +65,15 @@ class BaseKind(WithEngine):
 
     def make(self, job: Job) -> Artifact:
         """An OCI layout in the scratch folder. Raises BuildFailed, or a kind of it."""
+        from imagefactory.targets.base.bootstrap import make_base  # entered only to work there
+
         assert isinstance(job.target.spec, BaseSpec)
         return make_base(job.target.spec, job.scratch / LAYOUT, job.means)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
         """Have it take the last one's place, whose blobs stay there, for builds that read them now."""
+        from imagefactory.targets.base.bootstrap import put_layout
+
         layout = job.record.shelf / LAYOUT
         put_layout(Path(artifact.path), layout)
         return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(layout))
@@ -97,6 +99,8 @@ class BaseKind(WithEngine):
 
     def ask(self, kept: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means) -> Path:
         """Run ``ask.sh`` of ``files`` in it, with network; a folder with what it answers."""
+        from imagefactory.targets.base.ask import ask_base
+
         return ask_base(kept, files, secrets, means)
 
 

@@ -24,9 +24,6 @@ from imagefactory.testing.contract import (
 )
 from imagefactory.testing.subject import Call, Subject
 
-CONTRACT_VERSION = 1
-"""Raised when a test is added or made stricter, so that images are tested again."""
-
 _CREDENTIAL = re.compile(
     r"(?i)\b\w*(?:password|passwd|secret|api_?key|access_?key|token)=[^\s\"',]{4,}"
     r"|[a-z][a-z0-9+.-]*://[^/\s:@\"]+:[^/\s:@\"]+@"

@@ -14,17 +14,17 @@ from imagefactory.model.spec import Artifact, File, ImageSpec, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.files import remove_tree, write_files
 from imagefactory.system.templates import fill
-from imagefactory.targets.common import buildx
 from imagefactory.targets.common.content import INPUT_DIGEST_LABEL
 from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Job, Kept, Launch, Way
-from imagefactory.targets.oci.contract import CONTRACT_VERSION, contract_tests
 from imagefactory.targets.oci.render import describe, render
-from imagefactory.targets.oci.stage import stage_inputs
 
 if TYPE_CHECKING:
+    from imagefactory.targets.common.buildx import Request
     from imagefactory.targets.oci.subject import OciSubject
 
+CONTRACT = 1
+"""Raised when a contract test is added or made stricter, so that images are tested again."""
 REPOSITORY = "imagefactory"
 _BASE = "base"
 # Measured on images of packages: unpacked they take some three times the bytes that they are fetched as.
@@ -46,7 +46,7 @@ class OciKind(WithEngine):
 
     def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
         """The contract."""
-        return (CONTRACT_VERSION,)
+        return (CONTRACT,)
 
     def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
         """The Dockerfile and the files beside it."""
@@ -75,6 +75,8 @@ class OciKind(WithEngine):
 
         Raises BuildFailed; then nothing is left in the engine. Its archive stays in the scratch folder.
         """
+        from imagefactory.targets.common import buildx  # as other rooms that only work enters
+
         target = job.target
         name = self._engine.candidate(target.id.name, target.input_digest)
         archive = job.scratch / "image.tar"
@@ -93,6 +95,8 @@ class OciKind(WithEngine):
 
     def debug(self, job: Job) -> None:
         """Open a shell, on the caller's terminal, where the build breaks."""
+        from imagefactory.targets.common import buildx
+
         buildx.debug(_request(job, "debug", Path("unused")))
 
     @contextlib.contextmanager
@@ -120,6 +124,8 @@ class OciKind(WithEngine):
 
     def tests(self, job: Job, subject: OciSubject) -> Iterator[TestReport]:
         """The contract that every image keeps."""
+        from imagefactory.targets.oci.contract import contract_tests
+
         spec = job.target.spec
         assert isinstance(spec, ImageSpec)
         of_base = {file.name for file in spec.base.lock.image.apt}
@@ -179,8 +185,11 @@ class OciKind(WithEngine):
         self._engine.remove(leftovers)
 
 
-def _request(job: Job, name: str, archive: Path) -> buildx.Request:
+def _request(job: Job, name: str, archive: Path) -> Request:
     """The build, its files and its inputs laid out in the scratch folder."""
+    from imagefactory.targets.common import buildx
+    from imagefactory.targets.oci.stage import stage_inputs
+
     spec, base = job.target.spec, job.needs[_BASE]
     assert isinstance(spec, ImageSpec)
     reference = buildx.base_reference(base.report)

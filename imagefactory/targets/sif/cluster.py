@@ -20,9 +20,6 @@ from imagefactory.testing.subject import SOMEBODY, Call
 if TYPE_CHECKING:
     from imagefactory.targets.sif.subject import SifSubject
 
-CLUSTER_VERSION = 1
-"""Raised when a test is added or made stricter, so that SIF files are tested again."""
-
 CONTAINED = ("--containall", "--cleanenv", "--no-home")
 MODES = ((), ("--containall",), ("--cleanenv",), ("--no-home",), CONTAINED)
 """The options that every test of the environment is run with."""

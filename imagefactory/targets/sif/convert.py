@@ -29,9 +29,6 @@ from imagefactory.targets.sif.metadata import (
     summary,
 )
 
-CONVERTER = 1
-"""Raised when the same OCI image would give another SIF file."""
-
 # zstd at this level gives smaller files than gzip at its best, in a tenth of its time; at a higher one
 # compression takes longer than all the rest. Larger blocks help it more than they cost whoever reads a part.
 _COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "5", "-b", "256K")

@@ -20,13 +20,14 @@ from imagefactory.system.templates import fill
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.kind import Job, Kept, Launch, Way
 from imagefactory.targets.sif import engine
-from imagefactory.targets.sif.cluster import CLUSTER_VERSION, CONTAINED, cluster_tests
-from imagefactory.targets.sif.convert import CONVERTER, convert
-from imagefactory.targets.sif.definition import render_definition
 
 if TYPE_CHECKING:
     from imagefactory.targets.sif.subject import SifSubject
 
+CONVERTER = 1
+"""Raised when the same OCI image would give another SIF file."""
+CLUSTER = 1
+"""Raised when a test is added or made stricter, so that SIF files are tested again."""
 _IMAGE = "oci"
 _STEP = "write the SIF file"
 
@@ -49,10 +50,12 @@ class SifKind:
 
     def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
         """The contract, and what is tested of it."""
-        return (CLUSTER_VERSION, spec.image.needs.mpi, spec.image.needs.gpu is not None)
+        return (CLUSTER, spec.image.needs.mpi, spec.image.needs.gpu is not None)
 
     def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
         """The definition file, which uses the files that are rendered for the OCI image."""
+        from imagefactory.targets.sif.definition import render_definition
+
         assert isinstance(target.spec, ImageSpec)
         return (render_definition(target.spec, needs[_IMAGE].input_digest),)
 
@@ -76,6 +79,8 @@ class SifKind:
 
     def make(self, job: Job) -> Artifact:
         """A candidate in the scratch folder. Raises BuildFailed; then nothing of it is left."""
+        from imagefactory.targets.sif.convert import convert
+
         start = time.monotonic()
         name, image = job.target.id.name, job.needs[_IMAGE]
         archive = image.archive(job.scratch / "image.tar")
@@ -105,6 +110,8 @@ class SifKind:
 
     def ways(self, subject: SifSubject) -> Sequence[Way]:
         """With nothing shut out, and with everything shut out that Apptainer can."""
+        from imagefactory.targets.sif.cluster import CONTAINED
+
         return (
             Way(subject),
             Way(subject.given(CONTAINED), "contained", " ".join(CONTAINED)),
@@ -112,6 +119,8 @@ class SifKind:
 
     def tests(self, job: Job, subject: SifSubject) -> Iterator[TestReport]:
         """What every SIF file keeps on a cluster."""
+        from imagefactory.targets.sif.cluster import cluster_tests
+
         assert isinstance(job.target.spec, ImageSpec)
         return cluster_tests(subject, job.target.spec.image, job.scratch)
 
