@@ -188,6 +188,8 @@ def _findings(test: TestReport) -> str:
     """Why a test failed or was not run, or what it measured."""
     if test.reason:
         return f": {test.reason}"
+    if test.waived:
+        return f": waived: {'; '.join(test.waived)}"
     numbers = [f"{name} = {value:g}" for name, value in test.measures.items()]
     more = [f"{len(numbers) - 1} more"] if len(numbers) > 2 else numbers[1:]
     return f": {', '.join([*numbers[:1], *more])}" if numbers else ""

@@ -128,7 +128,8 @@ def show_image(image: ImageDefinition, reports: Reports) -> None:
             numbers = "\n".join(f"{name} = {value:g}" for name, value in test.measures.items())
             status = Text(test.status, COLOURS.get(test.status, "yellow"))
             where = " ".join(filter(None, (report.kind, test.options)))
-            note = Text(test.reason or numbers)
+            waived = "\n".join(f"waived: {text}" for text in test.waived)
+            note = Text("\n".join(filter(None, (test.reason or numbers, waived))))
             tests.add_row(test.name, test.kind, where, status, duration(test.seconds), note)
     screen.print(tests)
 

@@ -198,6 +198,17 @@ class SmokeTest(Strict):
     write_limit: Size = 64 * MIB
 
 
+class Waiver(Strict):
+    """What a contract test finds at one ``path`` of the image, and why that may be there.
+
+    It is shown wherever the test is. Nothing else of the test is waived.
+    """
+
+    test: Literal["no-secrets", "no-leftovers", "no-new-setuid"]
+    path: RelativePath
+    reason: Annotated[Line, Field(min_length=10)]
+
+
 class Terms(Strict):
     """Who may have the image. ``url`` is the address of the licence's text, ``note`` says what it asks for.
 
@@ -235,6 +246,7 @@ class Details(Strict):
     commands: tuple[Command, ...] = ()
     needs: Needs = Needs()
     tests: tuple[SmokeTest, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
 
 
 class Variant(Details):

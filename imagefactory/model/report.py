@@ -34,6 +34,9 @@ class TestReport(_Record):
     reason: str = ""
     seconds: float = 0.0
     measures: dict[str, float] = Field(default={}, description="numbers read from the output")
+    waived: tuple[str, ...] = Field(
+        default=(), description="what it found and the recipe waives, with the recipe's reason"
+    )
 
     @property
     def title(self) -> str:

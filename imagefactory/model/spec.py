@@ -15,6 +15,7 @@ from imagefactory.model.recipe import (
     Needs,
     SmokeTest,
     Terms,
+    Waiver,
 )
 
 
@@ -66,6 +67,7 @@ class ImageDefinition:
     commands: tuple[str, ...]
     needs: Needs
     tests: tuple[SmokeTest, ...]
+    waivers: tuple[Waiver, ...]
     folder: RecipeFolder
 
 

@@ -176,7 +176,8 @@ def _test_facts(spec: Spec) -> list[Any]:
     image = spec.image
     tests = [test.model_dump(mode="json") for test in image.tests]
     files = [[f.path, f.mode, hashlib.sha256(f.data).hexdigest()] for f in image.folder.tests]
-    return [tests, files, list(image.commands), dict(image.environment)]
+    waivers = [waiver.model_dump(mode="json") for waiver in image.waivers]
+    return [tests, files, list(image.commands), dict(image.environment), waivers]
 
 
 def _sha256(facts: Any) -> str:

@@ -124,6 +124,32 @@ def test_what_the_image_or_its_base_has_anyway_is_no_leftover(bench: Bench) -> N
     bench.run("build", image)
 
 
+KEYS = "usr/lib/x86_64-linux-gnu/libmbedx509.so.2.28.3"  # which holds the library's own test keys
+
+
+def test_what_a_distribution_s_package_ships_is_no_secret(bench: Bench) -> None:
+    image = bench.recipe("contract-shipped", inputs={"apt": ["libmbedx509-1"]})
+    bench.run("build", image)
+
+
+def test_a_waived_path_passes_and_is_shown(bench: Bench) -> None:
+    """A changed file of a package, and one that no package knows: each needs a waiver of its own."""
+    touched = f"echo >>/{KEYS}; mkdir -p /opt/conf; cp /{KEYS} /opt/conf/keys"
+    waivers = [{"test": "no-secrets", "path": KEYS, "reason": "the library's own test keys"}]
+    image = bench.recipe("contract-waived", touched, inputs={"apt": ["libmbedx509-1"]}, waivers=waivers)
+    bench.run("build", image, status=1)
+    assert bench.failed_tests(image) == {"no-secrets": "private key in opt/conf/keys"}
+    waivers.append({"test": "no-secrets", "path": "opt/conf/keys", "reason": "a copy of these"})
+    bench.recipe("contract-waived", touched, inputs={"apt": ["libmbedx509-1"]}, waivers=waivers)
+    bench.run("build", image)
+    (test,) = (test for test in bench.report(image)["tests"] if test["name"] == "no-secrets")
+    assert test["waived"] == [
+        f"private key in {KEYS}: the library's own test keys",
+        "private key in opt/conf/keys: a copy of these",
+    ]
+    assert "a copy of these" in bench.run("show", image).out
+
+
 def test_an_image_for_its_own_user_only(bench: Bench) -> None:
     image = bench.recipe("contract-user", "chmod 700 /etc/imagefactory")
     bench.run("build", image, status=1)

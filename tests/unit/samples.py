@@ -107,6 +107,7 @@ def image(**changes: Any) -> ImageDefinition:
         commands=("hello",),
         needs=Needs(),
         tests=(SmokeTest(name="runs", command=("hello",)),),
+        waivers=(),
         folder=folder(),
     )
     return dataclasses.replace(whole, **changes)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from imagefactory.model.recipe import Waiver
+from imagefactory.model.report import TestReport
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.targets.oci.contract import contract_tests
 from imagefactory.targets.oci.survey import DPKG_STATUS, Entry, survey
@@ -245,6 +247,54 @@ def test_a_build_only_package_in_the_image_is_a_leftover(failures: Failures) -> 
     status = b"Package: gcc\nStatus: install ok installed\n"
     found = failures(image(build=STAGE), entries=[entry(DPKG_STATUS, status)])
     assert found == {"no-leftovers": "build-only package gcc"}
+
+
+SUMS = "var/lib/dpkg/info/libkeys:amd64.md5sums"
+
+
+@pytest.mark.parametrize(
+    ("path", "md5", "secrets"),
+    [
+        ("usr/lib/libkeys.so", "a" * 32, []),
+        ("lib/libkeys.so", "a" * 32, []),
+        ("usr/lib/libkeys.so", "b" * 32, ["private key in usr/lib/libkeys.so"]),
+        ("usr/lib/other.so", "a" * 32, ["private key in usr/lib/other.so"]),
+        ("opt/usr/lib/libkeys.so", "a" * 32, ["private key in opt/usr/lib/libkeys.so"]),
+    ],
+)
+def test_what_a_distribution_s_package_ships_is_no_secret(path: str, md5: str, secrets: list[str]) -> None:
+    """As long as it is what the package ships, in whatever order the layers hold them."""
+    sums = entry(SUMS, b"a" * 32 + b"  usr/lib/libkeys.so\n")
+    key = entry(path, KEY, md5=md5)
+    assert survey([sums, key]).secrets == survey([key, sums]).secrets == secrets
+
+
+def waiver(test: str = "no-secrets", path: str = "opt/app/key.pem") -> Waiver:
+    return Waiver(test=test, path=path, reason="the key of an example")  # type: ignore[arg-type]
+
+
+def test_what_a_recipe_waives_is_shown_with_its_reason(tmp_path: Path) -> None:
+    """At one path, in one test; all else that the test finds counts."""
+    key, other = entry("opt/app/key.pem", KEY), entry("opt/app/other.pem", KEY)
+    ours = image(waivers=(waiver(), waiver("no-leftovers", "tmp/x")))
+
+    def tests(*entries: Entry) -> dict[str, TestReport]:
+        reports = contract_tests(Image(entries=entries), ours, (), tmp_path)
+        return {report.name: report for report in reports}
+
+    assert tests(key)["no-secrets"].status == "passed"
+    assert tests(key)["no-secrets"].waived == ("private key in opt/app/key.pem: the key of an example",)
+    assert tests(key, other)["no-secrets"].reason == "private key in opt/app/other.pem"
+    assert tests()["no-secrets"].waived == ("opt/app/key.pem: nothing is to be waived there",)
+    assert tests(entry("tmp/x"), entry("tmp/y"))["no-leftovers"].reason == "temporary file tmp/y"
+    assert tests(entry("tmp/x", mode=0o4755))["no-new-setuid"].status == "failed"
+
+
+def test_this_machine_s_secrets_cannot_be_waived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_PASSWORD", "correct-horse")
+    leak = Image(entries=[entry("opt/app/key.pem", b"correct-horse")])
+    reports = contract_tests(leak, image(waivers=(waiver(),)), (), tmp_path)
+    assert {report.name for report in reports if report.status == "failed"} == {"no-secrets"}
 
 
 def test_our_secret_in_the_configuration_is_found(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.model.recipe import SmokeTest
+from imagefactory.model.recipe import SmokeTest, Waiver
 from imagefactory.model.report import NeedReport, Report
 from imagefactory.model.spec import BaseSpec, ImageSpec
 from imagefactory.model.target import Target, TargetId, Unlocked
@@ -199,6 +199,7 @@ def test_every_telling_difference_is_told() -> None:
         image(folder=folder(tests=(file(data=b"other"),))),
         image(commands=("hello", "bye")),
         image(environment={"GREETING": "bye"}),
+        image(waivers=(Waiver(test="no-secrets", path="opt/key", reason="an example"),)),
     ],
 )
 def test_the_tests_digest_covers_all_that_decides_their_outcome(changed: Any, kind: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from imagefactory.inputs import KINDS
 from imagefactory.model.environment import shell_word
-from imagefactory.model.recipe import Inputs, Maintainer, Needs, SmokeTest, Terms
+from imagefactory.model.recipe import Inputs, Maintainer, Needs, SmokeTest, Terms, Waiver
 from imagefactory.model.spec import File, ImageDefinition, ImageSpec
 from imagefactory.system.templates import quoted
 from tests.unit.samples import (
@@ -305,6 +305,7 @@ def test_the_input_digest_changes_with_every_ingredient() -> None:
         {"needs": Needs(memory="2 GiB", desktop=True, mpi=True)},  # type: ignore[arg-type]  # as recipes say
         {"terms": Terms(policy="private", note="for ourselves")},
         {"citation": ("A Paper, 2024",)},
+        {"waivers": (Waiver(test="no-secrets", path="opt/key", reason="an example"),)},
         {"folder": folder(tests=(file(),))},
     ],
 )

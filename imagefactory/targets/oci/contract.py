@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,9 +17,9 @@ from imagefactory.targets.oci.survey import Entry, our_secrets, survey
 from imagefactory.testing.contract import (
     QUIET,
     WRITES,
-    Check,
     common_tests,
     not_run,
+    outcome_of,
     report_of,
     says_nothing,
 )
@@ -61,14 +62,22 @@ def _layers(subject: Layered, image: ImageDefinition, base_packages: Collection[
         for name in ("no-secrets", "no-leftovers", "no-new-setuid"):
             yield not_run(name, f"the base image that it was built on is gone: build {image.id} again")
         return
+    start = time.monotonic()
     seen = survey(subject.entries(), base_packages)
-    checks: dict[str, Check] = {
-        "no-secrets": lambda: _some(_secrets(subject.settings()) + seen.secrets),
-        "no-leftovers": lambda: _some(seen.leftovers + _build_only(seen.packages, image)),
-        "no-new-setuid": lambda: _some(seen.setuid),
+    finds = {
+        "no-secrets": [*_secrets(subject.settings()), *seen.secrets],
+        "no-leftovers": [*seen.leftovers, *_build_only(seen.packages, image)],
+        "no-new-setuid": seen.setuid,
     }
-    for name, check in checks.items():
-        yield report_of(name, check)
+    seconds = (time.monotonic() - start) / len(finds)
+    for name, texts in finds.items():
+        reasons = {waiver.path: waiver.reason for waiver in image.waivers if waiver.test == name}
+        waived = {text: reasons[path] for text in texts if (path := seen.paths.get(text)) in reasons}
+        report = outcome_of(name, _some([text for text in texts if text not in waived]), seconds)
+        told = [f"{text}: {reason}" for text, reason in waived.items()]
+        needed = {seen.paths[text] for text in waived}
+        told += [f"{path}: nothing is to be waived there" for path in reasons if path not in needed]
+        yield report.model_copy(update={"waived": tuple(told)})
 
 
 def _read_only_root(subject: Layered) -> str:

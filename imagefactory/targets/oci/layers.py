@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 from collections.abc import Iterator
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from imagefactory.targets.common.archive import OciArchive
-from imagefactory.targets.oci.survey import DPKG_STATUS, Entry
+from imagefactory.targets.oci.survey import DPKG, Entry, suspect
 
 HEAD_BYTES = 1 << 20
-MAX_STATUS_BYTES = 32 << 20
+MAX_DPKG_BYTES = 32 << 20
 _CAPABILITY = "SCHILY.xattr.security.capability"  # how tar archives hold capabilities(7) of a file
 
 
@@ -39,13 +40,19 @@ def _layer(blob: IO[bytes]) -> Iterator[Entry]:
             path = member.name.removeprefix("./").strip("/")
             if path in ("", "."):
                 continue
-            head = _head(layer, member, path)
-            yield Entry(path, member.mode, member.isfile(), head, _CAPABILITY in member.pax_headers)
+            head, md5 = _read(layer, member, path)
+            yield Entry(path, member.mode, member.isfile(), head, _CAPABILITY in member.pax_headers, md5)
 
 
-def _head(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes:
-    if not member.isfile():
-        return b""
-    content = layer.extractfile(member)
-    limit = MAX_STATUS_BYTES if path == DPKG_STATUS else HEAD_BYTES
-    return content.read(limit) if content else b""
+def _read(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> tuple[bytes, str]:
+    """The beginning of a file, and the md5 of all of it where it may be a secret."""
+    content = layer.extractfile(member) if member.isfile() else None
+    if content is None:
+        return b"", ""
+    head = content.read(MAX_DPKG_BYTES if path.startswith(DPKG) else HEAD_BYTES)
+    if not suspect(path, head):
+        return head, ""
+    md5 = hashlib.md5(head, usedforsecurity=False)  # as dpkg's database has it
+    while piece := content.read(HEAD_BYTES):
+        md5.update(piece)
+    return head, md5.hexdigest()
