@@ -183,7 +183,8 @@ class SmokeTest(Strict):
 
     ``command`` is a list of words, run without a shell in an empty working folder as an ordinary
     user, without network, on a read-only root; the recipe's ``tests/`` folder is at ``/tests``.
-    Lines of its output that match ``varies`` may differ from one run to the next.
+    Lines of its output that match ``varies`` may differ from one run to the next; its ``files`` may differ in
+    size, unless ``same_size`` is set: many programs write a date, a path or their options into them.
     """
 
     name: Identifier
@@ -192,6 +193,7 @@ class SmokeTest(Strict):
     output: tuple[Pattern, ...] = ()
     measures: dict[Line, Measure] = {}
     files: tuple[RelativePath, ...] = ()
+    same_size: bool = False
     varies: tuple[Pattern, ...] = ()
     time_limit: Annotated[int, Field(ge=1, le=86400, description="seconds")] = 60
     memory_limit: Size = 1024 * MIB

@@ -42,9 +42,15 @@ def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> 
 
 
 def transcript(test: SmokeTest, outcome: Outcome) -> str:
-    """All that a test wrote: its output, its status, and the sizes of the files that are expected of it."""
-    files = (f"[file {name}: {outcome.sizes.get(name, 'missing')}]" for name in test.files)
+    """All that a test wrote: its output, its status, and the files that are expected of it."""
+    files = (f"[file {name}: {_file(test, outcome.sizes.get(name))}]" for name in test.files)
     return "\n".join([outcome.output.rstrip("\n"), f"[exit status {outcome.status}]", *files, ""])
+
+
+def _file(test: SmokeTest, size: int | None) -> str:
+    if size is None:
+        return "missing"
+    return f"{size} bytes" if test.same_size else "there" if size else "empty"
 
 
 def not_true(test: SmokeTest, stand_ins: Sequence[str]) -> TestReport:

@@ -306,8 +306,10 @@ def test_a_difference_from_docker_is_a_failure(bench: Bench) -> None:
 
 
 def test_what_differs_from_run_to_run_is_none(bench: Bench) -> None:
-    noisy = ["sh", "-c", "echo seed $(od -An -N4 -tu4 /dev/urandom); echo steady"]
-    image = bench.recipe("noisy", tests=[{"name": "noisy", "command": noisy}])
+    """Numbers drawn by chance, and a file that holds the path to where it was made."""
+    noisy = "echo seed $(od -An -N4 -tu4 /dev/urandom); echo steady; echo /.sing* >out"
+    tests = [{"name": "noisy", "command": ["sh", "-c", noisy], "files": ["out"]}]
+    image = bench.recipe("noisy", tests=tests)
     bench.run("build", image, "--format", "sif")
 
 

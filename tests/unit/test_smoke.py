@@ -104,6 +104,24 @@ def test_every_difference_is_told(test: dict[str, Any], outcome: dict[str, Any],
     assert (report.status, report.reason) == ("failed", reason)
 
 
+@pytest.mark.parametrize(
+    ("test", "sizes", "says"),
+    [
+        ({}, {"out.fits": 10}, "[file out.fits: there]"),
+        ({"same_size": True}, {"out.fits": 10}, "[file out.fits: 10 bytes]"),
+        ({}, {"out.fits": 0}, "[file out.fits: empty]"),
+        ({}, {}, "[file out.fits: missing]"),
+    ],
+)
+def test_sizes_of_files_are_noted_only_where_the_test_says_so(
+    test: dict[str, Any], sizes: dict[str, int], says: str
+) -> None:
+    """What is noted is compared between kinds of image; programs write dates and paths into files."""
+    subject, whole = Subject(sizes=sizes), SmokeTest(**{**WHOLE, **test})
+    text = smoke_test(subject, whole, ())[1]  # type: ignore[arg-type]
+    assert text == f"start\nlevel 2.0\nspeed: 12\n[exit status 0]\n{says}\n"
+
+
 @pytest.mark.parametrize("level", ["1", "2.5"])
 def test_the_bounds_of_a_measure_belong_to_it(level: str) -> None:
     assert outcome_of({"output": ()}, output=f"level {level}\n").status == "passed"
