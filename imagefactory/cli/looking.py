@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 @words.as_json
 @click.pass_obj
 def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
-    """List images, and how each was last built."""
+    """List images, and how each was last built; stale is what a build would make or test again."""
     from imagefactory.cli import show_targets, values
+    from imagefactory.drive.tasks import stale_targets
     from imagefactory.plan import targets_of_image
 
     workspace = find_workspace(root)
     images, problems = readable_images(workspace, names)
     reports = {image.id: last_reports(workspace, targets_of_image(image)) for image in images}
+    stale = stale_targets(unwatched(workspace), images)
     if as_json:
-        print_json([values.summary(image, reports[image.id]) for image in images])
+        print_json([values.summary(image, reports[image.id], stale) for image in images])
     else:
-        show_targets.show_list(images, reports)
+        show_targets.show_list(images, reports, stale)
     if problems:
         raise BadFiles(problems)
 
@@ -46,6 +48,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
     """Show one image or base image: what it is, and its last build and tests."""
     from imagefactory.cli import show_targets, values
     from imagefactory.definitions.bases import load_base
+    from imagefactory.drive.tasks import stale_targets
     from imagefactory.plan import select, targets_of_base, targets_of_image
 
     workspace = find_workspace(root)
@@ -55,15 +58,19 @@ def show(root: Path, name: str, as_json: bool) -> None:
         for base in selection.bases
     ]
     images = [(image, last_reports(workspace, targets_of_image(image))) for image in selection.images]
+    stale = stale_targets(unwatched(workspace), selection.images)
     if as_json:
         print_json(
-            [*(values.base_details(*each) for each in bases), *(values.details(*each) for each in images)]
+            [
+                *(values.base_details(*each) for each in bases),
+                *(values.details(*each, stale) for each in images),
+            ]
         )
         return
     for base, reports in bases:
         show_targets.show_base(base, reports)
     for image, reports in images:
-        show_targets.show_image(image, reports)
+        show_targets.show_image(image, reports, stale)
 
 
 @click.command()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from imagefactory.cli.text import COLOURS, console, digest, duration, size, table
 from imagefactory.model.report import Report, TestReport
+from imagefactory.model.target import TargetId
 from imagefactory.targets.register import line, lines, shown
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Reports = Mapping[str, Report | None]
 """By kind, the last report of an image's target."""
+Stale = Mapping[TargetId, tuple[str, ...]]
+"""Of what was made, what a build would make or test again, and why."""
 GIB = 1 << 30
 
 
@@ -48,7 +51,7 @@ def _row(item: Result) -> tuple[str | Text, ...]:
     report = item.report
     if report is None:
         return "", took, "", Text("failed" if item.error else "", "red")
-    words = _counted(report.tests) if report.tests else "made"
+    words = _counted(report.tests)
     return size(report.bytes), took, digest(report.digest), Text(words, "red" if item.error else "green")
 
 
@@ -57,7 +60,9 @@ def _shown(item: Result) -> str:
 
 
 def _counted(tests: Sequence[TestReport]) -> str:
-    """How many tests passed."""
+    """How many tests passed, of what is tested."""
+    if not tests:
+        return "made"
     passed = sum(test.status == "passed" for test in tests)
     words = f"{passed} of {len(tests)} passed"
     skipped = sum(test.status == "not-run" for test in tests)
@@ -75,23 +80,32 @@ def show_plan(plans: Iterable[Planned]) -> None:
         screen.print(text, soft_wrap=True)
 
 
-def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Reports]) -> None:
+def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Reports], stale: Stale) -> None:
     """All images, and how each was last built."""
     kinds = lines("recipes")
     grid = table("image", "version", "title", "built", *(kind.title for kind in kinds), "tests")
     for image in images:
         made = [report for report in reports[image.id].values() if report]
-        tests = [*chain.from_iterable(report.tests for report in made)]
-        status = "failed" if any(report.status == "failed" for report in made) else "passed"
         grid.add_row(
             image.id,
             image.version,
             image.title,
             max((report.built[:10] for report in made), default="no"),
             *(_kept_size(reports[image.id].get(kind.name)) for kind in kinds),
-            Text(_counted(tests) if made else "", COLOURS[status]),
+            _state(made, any(id.name == image.id for id in stale)),
         )
     console().print(grid)
+
+
+def _state(made: Sequence[Report], stale: bool) -> Text:
+    """How the tests of what was made went, and whether that is still worth something."""
+    if not made:
+        return Text()
+    words = _counted([*chain.from_iterable(report.tests for report in made)])
+    failed = any(report.status == "failed" for report in made)
+    if failed or not stale:
+        return Text(words, COLOURS["failed" if failed else "passed"])
+    return Text(f"stale: {words}", COLOURS["stale"])
 
 
 def _kept_size(report: Report | None) -> str:
@@ -100,7 +114,7 @@ def _kept_size(report: Report | None) -> str:
     return size(report.bytes) if report.kept else "failed"
 
 
-def show_image(image: ImageDefinition, reports: Reports) -> None:
+def show_image(image: ImageDefinition, reports: Reports, stale: Stale) -> None:
     """Everything about one image."""
     screen = console()
     facts = {
@@ -121,7 +135,8 @@ def show_image(image: ImageDefinition, reports: Reports) -> None:
         screen.print(Text(f"not built here: imagefactory build {image.id}"))
         return
     for report in made:
-        screen.print(_grid(_facts(report)))
+        why = "; ".join(stale.get(TargetId(report.kind, image.id), ()))
+        screen.print(_grid({**_facts(report), "stale": why}))
     tests = table("test", "kind", "of", "status", "time", "")
     for report in made:
         for test in report.tests:

@@ -6,7 +6,14 @@ from rich.console import Console
 from rich.table import Table
 
 WIDE = 200  # columns of a table that is not shown on a terminal
-COLOURS = {"passed": "green", "failed": "red", "nothing": "dim", "build": "cyan", "test": "cyan"}
+COLOURS = {
+    "passed": "green",
+    "failed": "red",
+    "stale": "yellow",
+    "nothing": "dim",
+    "build": "cyan",
+    "test": "cyan",
+}
 
 
 def size(count: int) -> str:

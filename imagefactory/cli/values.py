@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from imagefactory.errors import FactoryError
     from imagefactory.model.report import Report
     from imagefactory.model.spec import BaseDefinition, ImageDefinition
+    from imagefactory.model.target import TargetId
 
 Reports = Mapping[str, "Report | None"]
+Stale = Mapping["TargetId", tuple[str, ...]]
 
 
-def summary(image: ImageDefinition, reports: Reports) -> dict[str, Any]:
+def summary(image: ImageDefinition, reports: Reports, stale: Stale) -> dict[str, Any]:
     """One line of ``list``."""
     return {
         "id": image.id,
@@ -27,14 +29,14 @@ def summary(image: ImageDefinition, reports: Reports) -> dict[str, Any]:
         "title": image.title,
         "version": image.version,
         "licence": image.licence,
-        "targets": _targets(reports, {"ingredients"}),
+        "targets": _targets(reports, {"ingredients"}, _reasons(image, stale)),
     }
 
 
-def details(image: ImageDefinition, reports: Reports) -> dict[str, Any]:
+def details(image: ImageDefinition, reports: Reports, stale: Stale) -> dict[str, Any]:
     """All of ``show``."""
     return {
-        **summary(image, reports),
+        **summary(image, reports, stale),
         "summary": image.summary,
         "homepage": image.homepage,
         "citation": list(image.citation),
@@ -43,7 +45,7 @@ def details(image: ImageDefinition, reports: Reports) -> dict[str, Any]:
         "environment": dict(image.environment),
         "needs": image.needs.model_dump(mode="json"),
         "terms": image.terms.model_dump(mode="json"),
-        "targets": _targets(reports, set()),
+        "targets": _targets(reports, set(), _reasons(image, stale)),
     }
 
 
@@ -53,13 +55,23 @@ def base_details(base: BaseDefinition, reports: Reports) -> dict[str, Any]:
         "id": base.base.name,
         **base.base.model_dump(mode="json", exclude={"name"}),
         "platform": base.platform,
-        "targets": _targets(reports, set()),
+        "targets": _targets(reports, set(), {}),
     }
 
 
-def _targets(reports: Reports, left_out: set[str]) -> list[dict[str, Any]]:
+def _reasons(image: ImageDefinition, stale: Stale) -> dict[str, tuple[str, ...]]:
+    return {id.kind: reasons for id, reasons in stale.items() if id.name == image.id}
+
+
+def _targets(
+    reports: Reports, left_out: set[str], stale: Mapping[str, tuple[str, ...]]
+) -> list[dict[str, Any]]:
     return [
-        {"kind": kind, "report": report.model_dump(mode="json", exclude=left_out) if report else None}
+        {
+            "kind": kind,
+            "stale": list(stale.get(kind, ())),
+            "report": report.model_dump(mode="json", exclude=left_out) if report else None,
+        }
         for kind, report in reports.items()
     ]
 

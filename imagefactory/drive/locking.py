@@ -24,6 +24,8 @@ from imagefactory.system.log import Log
 from imagefactory.targets.kind import Asked
 from imagefactory.targets.register import lines
 
+NOTHING_NEWER = "nothing is newer"
+SAME = "the same files still fit; --upgrade asks for newer ones"
 STAGES: tuple[Stage, ...] = ("image", "build", "tools")
 
 
@@ -159,4 +161,4 @@ def _lock(
             write_locks(file, {**kept, id: lock}, base.platform)
         log.done(True, "locked")
     told = tuple(str(change) for change in changes(state.lock, lock))
-    return Result(id, "lock", time.monotonic() - start, told or ("nothing is newer",))
+    return Result(id, "lock", time.monotonic() - start, told or (NOTHING_NEWER if upgrade else SAME,))

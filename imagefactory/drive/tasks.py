@@ -50,6 +50,23 @@ def plan_targets(session: Session, images: Iterable[ImageDefinition], bases: Ite
     return list(plans.values())
 
 
+def stale_targets(session: Session, images: Iterable[ImageDefinition]) -> dict[TargetId, tuple[str, ...]]:
+    """Of all that was made of images, what a build would make or test again, and why.
+
+    Engines are not asked whether it is still there.
+    """
+    stale: dict[TargetId, tuple[str, ...]] = {}
+    for image in images:
+        made = [id for id in targets_of_image(image) if session.last(id)]
+        if not made:
+            continue
+        graph = session.resolver.graph([image], made)
+        verdicts = judge(graph, made, session.last, lambda *_: "")
+        stale.update((id, verdicts[id].reasons) for id in made if verdicts[id].action != "nothing")
+        session.resolver.forget(image.id)
+    return stale
+
+
 def build_targets(
     session: Session, selection: Selection, options: Options, kinds: Collection[str] | None = None
 ) -> list[Result]:

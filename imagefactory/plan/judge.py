@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ Missing = Callable[[Target, Report], str]
 MADE_OF = "made of "
 WRITTEN = "file "
 RENDERED = "rendered "
+PACKAGES = " packages"
+_SHOWN = 5  # names in a reason
 _FOLLOW = ("inputs", "revision", "date")  # from others, or from the recipe's last commit
 
 
@@ -94,8 +96,32 @@ def explain(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     telling = [name for name in changed if name not in _FOLLOW and not name.startswith(RENDERED)]
     if not telling and "revision" in changed:
         return [f"the recipe's last commit is now {_in_words(new.get('revision'))}"]
-    reasons = [_difference(name, old.get(name), new.get(name)) for name in telling or changed]
-    return reasons or ["it was built by another version of imagefactory"]
+    exchanged = _exchanged(old, new)
+    if not exchanged:
+        reasons = [_difference(name, old.get(name), new.get(name)) for name in telling or changed]
+        return reasons or ["it was built by another version of imagefactory"]
+    # Nobody asked one by one for the packages that another base image brings.
+    packages = [name for name in telling if name.endswith(PACKAGES)]
+    followed = sum(len(_keys(old.get(name) or {}, new.get(name) or {})) for name in packages)
+    moved = [f"{before.removeprefix(MADE_OF)} → {_last(after)}" for before, after in exchanged.items()]
+    moved += [f"{followed} package{'s follow' if followed != 1 else ' follows'}"] if followed else []
+    told = {*packages, *exchanged, *exchanged.values()}
+    return moved + [_difference(name, old.get(name), new.get(name)) for name in telling if name not in told]
+
+
+def _exchanged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Ingredients that a target was made of, and those that took their place."""
+    gone = {_what(name): name for name in old if name.startswith(MADE_OF) and name not in new}
+    come = {_what(name): name for name in new if name.startswith(MADE_OF) and name not in old}
+    return {name: come[what] for what, name in gone.items() if what in come}
+
+
+def _what(made_of: str) -> str:
+    return made_of.rpartition(" ")[0]
+
+
+def _last(made_of: str) -> str:
+    return made_of.rpartition(" ")[2]
 
 
 def _difference(name: str, old: Any, new: Any) -> str:
@@ -107,11 +133,20 @@ def _difference(name: str, old: Any, new: Any) -> str:
             verb = "is new" if old is None else "was removed" if new is None else "changed"
             return f"{name.removeprefix(prefix)} {verb}"
     if isinstance(old, list) and isinstance(new, list):
-        return f"{name}: {', '.join(_additions(old, new)) or 'another order'}"
+        return f"{name}: {_some(list(_additions(old, new))) or 'another order'}"
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
-        return f"{name}: {', '.join(keys)} changed"
+        return f"{name}: {_some(_keys(old, new))} changed"
     return f"{name} {_in_words(old)} → {_in_words(new)}"
+
+
+def _keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The names whose values differ."""
+    return [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
 
 
 def _additions(old: list[Any], new: list[Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import pytest
 
 from imagefactory.drive.result import Options, Result
 from imagefactory.drive.session import Session
-from imagefactory.drive.tasks import build_targets, plan_targets
+from imagefactory.drive.tasks import build_targets, plan_targets, stale_targets
 from imagefactory.drive.tasks import test_images as run_tests_of
 from imagefactory.drive.worker import Order
 from imagefactory.errors import (
@@ -312,6 +312,21 @@ def test_a_plan_says_what_a_build_then_does(session: Session) -> None:
     again = plan_targets(session, selected.images, ["debian-12"])
     assert str(again[0].id) == "base/debian-12"
     assert {item.verdict.action for item in again[1:]} == {"nothing"}
+
+
+def test_what_a_build_would_make_or_test_again_is_stale(session: Session, root: Workspace) -> None:
+    def stale() -> dict[str, tuple[str, ...]]:
+        fresh = Session(root, session.site, session.kinds, session.progress, session.stop)
+        return {str(id): reasons for id, reasons in stale_targets(fresh, images(session).images).items()}
+
+    build(session, "a", "b", kinds=("toy", "second"))
+    assert stale() == {}
+    recipe = root.recipes / "a" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace('version: "1.0"', 'version: "1.1"'))
+    assert {id: reasons[0] for id, reasons in stale().items()} == {
+        "toy/a": "version 1.0 → 1.1",
+        "second/a": "version 1.0 → 1.1",
+    }
 
 
 def test_the_rendered_files_of_all_kinds_are_kept_for_people(session: Session) -> None:

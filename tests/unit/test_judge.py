@@ -181,6 +181,20 @@ def test_a_difference_is_told_in_words(old: dict[str, Any], new: dict[str, Any],
     assert explain(old, new) == [reason]
 
 
+def test_what_another_base_image_brings_is_summed_up() -> None:
+    old = {"made of base image debian-12": "1", "apt packages": {"a": "1", "b": "1"}, "path": ["/a"]}
+    new = {"made of base image debian-13": "2", "apt packages": {"a": "2", "c": "1"}, "path": ["/b"]}
+    summed = ["base image debian-12 → debian-13", "3 packages follow", "path: + /b, - /a"]
+    assert explain(old, new) == summed
+    assert explain({**old, "apt packages": {}}, {**new, "apt packages": {}})[1:] == ["path: + /b, - /a"]
+
+
+def test_many_names_are_cut() -> None:
+    old, new = ({f"p{number}": version for number in range(60)} for version in ("1", "2"))
+    reason = "apt packages: p0, p1, p2, p3, p4 and 55 more changed"
+    assert explain({"apt packages": old}, {"apt packages": new}) == [reason]
+
+
 def test_every_telling_difference_is_told() -> None:
     assert explain({"version": "1", "title": "A"}, {"version": "2", "title": "B"}) == [
         "version 1 → 2",
