@@ -227,6 +227,25 @@ def test_who_makes_it_makes_no_difference(built: tuple[Bench, str]) -> None:
         assert file_sha256(user.home / "x.sif") == file_sha256(sif_of(*built))
 
 
+def test_without_a_command_it_says_what_it_is(built: tuple[Bench, str]) -> None:
+    """Where nobody could type into a shell; what is piped into one is still run."""
+    _, image = built
+    greets = "\nCommands: greet where\n"
+    name = f"imagefactory/{image}"
+    assert greets in docker("run", "--rm", name)
+    piped = subprocess.run(
+        ["docker", "run", "--rm", "--interactive", name], input="greet you", capture_output=True, text=True
+    )
+    assert piped.stdout == "hello you, it's fine\n"
+    with_terminal = ["script", "-qec", f"docker run --rm --interactive --tty {name}", "/dev/null"]
+    typed = subprocess.run(with_terminal, input="greet me\nexit\n", capture_output=True, text=True)
+    assert "hello me, it's fine" in typed.stdout
+    assert greets not in typed.stdout
+    with as_cluster_user() as user:
+        file = user.given(sif_of(*built))
+        assert greets in user.run("run", file).out
+
+
 def test_it_runs_as_an_instance(built: tuple[Bench, str]) -> None:
     with as_cluster_user() as user:
         file, name = user.given(sif_of(*built)), f"zz-{os.getpid()}"

@@ -68,6 +68,8 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
         "environment.sh",
         "home.sh",
         "entrypoint.sh",
+        "welcome.sh",
+        "welcome.txt",
         "steps/apt-image.sh",
         "steps/apt-build.sh",
         "download/inputs.json",
@@ -86,7 +88,7 @@ def test_a_simple_image_installs_files_without_network() -> None:
     assert "sh /recipe/install.sh" in final
     assert "target=/sources" not in dockerfile
     assert 'ENV GREETING="hello"\nENV PATH="/opt/app/bin:${PATH}"\n' in dockerfile
-    assert dockerfile.endswith('\nCMD ["/bin/bash"]\n')
+    assert dockerfile.endswith('\nENTRYPOINT ["/bin/sh", "/etc/imagefactory/entrypoint.sh"]\n')
     assert "\n\n\n" not in dockerfile
 
 
@@ -123,7 +125,7 @@ def test_an_image_of_everything() -> None:
         assert f"from=sources,source=image/{kind},target=/packages/{kind}" in found[kind]
         assert "from=sources,source=tools/pip,target=/tools/pip" in found[kind]
     assert "COPY environment.sh /etc/imagefactory/" in found["conda"]
-    assert "COPY environment.sh home.sh entrypoint.sh gpu.sh /etc/imagefactory/" in found[""]
+    assert "COPY environment.sh home.sh entrypoint.sh welcome.sh gpu.sh /etc/imagefactory/" in found[""]
     assert "ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility\n" in found[""]
     assert {f.path for f in context.files} >= {
         *("gpu.sh", "steps/apt-image.sh", "steps/pip-image.sh", "steps/conda-image.sh", "steps/apt-build.sh"),
@@ -187,6 +189,31 @@ def test_the_files_that_a_step_names_are_those_that_are_staged() -> None:
         assert f"\n{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" in pip
 
 
+def test_an_image_says_how_to_use_it() -> None:
+    words = text(render(spec(image=image(citation=("A Paper, 2024", "Another")))), "welcome.txt")
+    assert (
+        words
+        == """\
+An application 1.0
+Says hello.
+
+Commands: hello
+
+With Docker, in this folder (IMAGE is what you ran):
+  docker run --rm -it --user "$(id -u):$(id -g)" --volume "$PWD:/work" --workdir /work IMAGE hello
+On a cluster:
+  apptainer exec FILE.sif hello
+Without a command, both open a shell where there is a terminal.
+
+Please cite: A Paper, 2024
+             Another
+Licence: MIT
+Homepage: https://example.org/app
+"""
+    )
+    assert "--gpus all" in text(render(spec(image=everything())), "welcome.txt")
+
+
 def test_folders_at_home_are_made_before_anything_runs() -> None:
     home = text(render(spec(image=everything())), "home.sh").splitlines()
     lines = text(render(spec(image=everything())), "entrypoint.sh").splitlines()
@@ -197,7 +224,7 @@ def test_folders_at_home_are_made_before_anything_runs() -> None:
     ]
     order = [f". /etc/imagefactory/{name}.sh" for name in ("home", "environment", "gpu")]
     assert [line for line in lines if line.startswith(". ")] == order
-    assert lines[-2:] == [". /etc/imagefactory/gpu.sh", 'exec "$@"']
+    assert lines[-1] == 'exec "$@"'
     assert "gpu.sh" not in text(render(spec()), "entrypoint.sh")
 
 
@@ -268,6 +295,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "environment": {"environment": {"GREETING": "bye"}},
     "path": {"path": ("/opt/other",)},
     "commands": {"commands": ("other",)},
+    "citation": {"citation": ("A Paper, 2024",)},
     "install.sh": {"folder": folder(install=b"true\n")},
     "files": {"folder": folder(files=(file(),))},
     "file's mode": {"folder": folder(files=(file(mode=0o755),))},
@@ -304,7 +332,6 @@ def test_the_input_digest_changes_with_every_ingredient() -> None:
         {"tests": (SmokeTest(name="other", command=("other",)),)},
         {"needs": Needs(memory="2 GiB", desktop=True, mpi=True)},  # type: ignore[arg-type]  # as recipes say
         {"terms": Terms(policy="private", note="for ourselves")},
-        {"citation": ("A Paper, 2024",)},
         {"waivers": (Waiver(test="no-secrets", path="opt/key", reason="an example"),)},
         {"folder": folder(tests=(file(),))},
     ],

@@ -90,7 +90,9 @@ def test_an_image_says_what_it_is() -> None:
     environment = found[".singularity.d/env/90-environment.sh"]
     assert "export PATH=/opt/app/bin:/usr/bin:/bin\n" in environment
     assert """export GREETING='it'"'"'s $HOME `x` a=b'\n""" in environment
-    assert found[".singularity.d/runscript"].endswith('|| set -- /bin/bash\nexec "$@"\n')
+    assert found[".singularity.d/runscript"].endswith(
+        '|| set -- /bin/sh /etc/imagefactory/welcome.sh\nexec "$@"\n'
+    )
     assert "for command in hello goodbye; do" in found[".singularity.d/test"]
     help_ = found[".singularity.d/runscript.help"]
     assert "app: An application 1.0\nAbout: Says hello.\n" in help_

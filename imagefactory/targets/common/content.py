@@ -20,7 +20,7 @@ STAND_INS_LABEL = "io.imagefactory.stand-ins"
 
 def scripts(spec: ImageSpec) -> tuple[str, ...]:
     """The names of the scripts in ``/etc/imagefactory``."""
-    always = ("environment.sh", "home.sh", "entrypoint.sh")
+    always = ("environment.sh", "home.sh", "entrypoint.sh", "welcome.sh")
     return (*always, "gpu.sh") if spec.image.needs.gpu else always
 
 
@@ -29,6 +29,7 @@ def content_files(spec: ImageSpec) -> list[File]:
     image = spec.image
     values = {"image": image, "gpu": image.needs.gpu}
     files = [File(name, 0o644, fill(__package__, f"{name}.j2", values).encode()) for name in scripts(spec)]
+    files.append(File("welcome.txt", 0o644, fill(__package__, "welcome.txt.j2", values).encode()))
     files += [File(f"steps/{name}.sh", 0o644, text.encode()) for name, text in install_steps(spec)]
     if has_packages(spec):
         files.append(File("download/inputs.json", 0o644, as_json(downloads(spec))))

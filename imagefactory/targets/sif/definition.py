@@ -19,7 +19,7 @@ def render_definition(spec: ImageSpec, input_digest: str) -> File:
         variables |= {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
     variables["PATH"] = ":".join((*image.path, SYSTEM_PATH))
     ours = {**labels(spec, input_digest), "org.opencontainers.image.base.name": spec.base.published}
-    lock, data = spec.lock, metadata(ours, variables, ("/bin/bash",))
+    lock, data = spec.lock, metadata(ours, variables)
     values = {
         **build_values(spec),
         "packages": bool(lock.image.pip or lock.image.conda),

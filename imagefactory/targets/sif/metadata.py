@@ -43,11 +43,11 @@ def metadata_of_image(config: Mapping[str, Any]) -> Metadata:
     """Out of an OCI image's configuration."""
     inner = config["config"]
     variables = dict(entry.split("=", 1) for entry in inner.get("Env") or ())
-    return metadata(inner.get("Labels") or {}, variables, tuple(inner.get("Cmd") or ("/bin/sh",)))
+    return metadata(inner.get("Labels") or {}, variables)
 
 
-def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: tuple[str, ...]) -> Metadata:
-    """From labels, environment variables and the command that runs when none is given."""
+def metadata(labels: Mapping[str, str], variables: Mapping[str, str]) -> Metadata:
+    """From labels and environment variables."""
     environment = {name: value for name, value in variables.items() if name != "PATH"}
     commands = labels.get(COMMANDS_LABEL, "").split()
     gpu = "NVIDIA_VISIBLE_DEVICES" in environment
@@ -63,7 +63,6 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: t
         "path": variables.get("PATH", SYSTEM_PATH),
         "environment": environment,
         "commands": commands,
-        "default": default,
         "gpu": gpu,
         "apps": apps,
         "foreign": (*FOREIGN, "LD_PRELOAD"),
@@ -73,7 +72,7 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str], default: t
         environment=fill(__package__, "environment.sh.j2", values),
         libraries=text_of(__package__, "libraries.j2"),
         late=text_of(__package__, "gpu.j2") if gpu else "",
-        runscript=fill(__package__, "runscript.j2", values),
+        runscript=text_of(__package__, "runscript.j2"),
         test=fill(__package__, "test.j2", values),
         help=fill(__package__, "help.j2", values),
         apps=apps,
