@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from imagefactory.cli import words
 from imagefactory.cli.naming import named_images
-from imagefactory.cli.runs import ask_person, conclude, print_json, unwatched, watched
-from imagefactory.errors import BadInput
+from imagefactory.cli.runs import ask_person, conclude, fail, print_json, unwatched, watched
+from imagefactory.errors import BadInput, FactoryError
 from imagefactory.system.workspace import find_workspace
+
+if TYPE_CHECKING:
+    from imagefactory.deliver.launchers import Wrapped
 
 
 @click.command(short_help="Write launchers and module files for researchers.")
@@ -41,10 +46,12 @@ def wrappers(root: Path, names: tuple[str, ...], to: Path, kind: str | None, as_
     workspace = find_workspace(root)
     session = unwatched(workspace)
     kind = kind or session.kinds.having(Launched)[-1].name
-    written = [
-        wrap(workspace, session.resolver, session.kinds, image, kind, to)
-        for image in named_images(workspace, names)
-    ]
+    written, errors = [], []
+    for image in named_images(workspace, names):
+        try:
+            written.append(wrap(workspace, session.resolver, session.kinds, image, kind, to))
+        except FactoryError as error:  # the others are none the worse for it
+            errors.append(error)
     if as_json:
         print_json(
             [
@@ -57,21 +64,27 @@ def wrappers(root: Path, names: tuple[str, ...], to: Path, kind: str | None, as_
                 for item in written
             ]
         )
-        return
+    else:
+        _show_wrapped(written, to)
+    fail(errors)
+
+
+def _show_wrapped(written: Sequence[Wrapped], to: Path) -> None:
     for item in written:
         count = len(item.commands)
         click.echo(f"{item.id}: {count} command{'s' if count != 1 else ''} in {item.folder}/bin")
-    click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {written[0].id}")
+    if written:
+        click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {written[0].id}")
 
 
 @click.command(short_help="Write all that builds images into one file.")
 @words.some_names
 @click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
 @words.accept_licence
-@words.verbose
+@words.loudness
 @click.pass_obj
 def bundle(
-    root: Path, names: tuple[str, ...], to: Path | None, accept_licence: tuple[str, ...], verbose: bool
+    root: Path, names: tuple[str, ...], to: Path | None, accept_licence: tuple[str, ...], loudness: str
 ) -> None:
     """Write recipe, lock, inputs, base image and rendered files into one file, from which a machine with
     no network at all builds the same digest: there run imagefactory unbundle FILE.
@@ -87,7 +100,7 @@ def bundle(
     if selection.bases:
         raise BadInput(f"{selection.bases[0]} is a base image: it goes with the images on it")
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
-    with watched(workspace, verbose) as session:
+    with watched(workspace, loudness) as session:
         file, count, results = bundle_images(session, selection, to)
     if file is None:
         conclude(results, False, table=False)

@@ -21,11 +21,11 @@ DAY = 86400
 @words.names
 @click.option("--upgrade", is_flag=True, help="Take what upstreams have today, instead of what fits still.")
 @click.option("--check", is_flag=True, help="Only say what is not locked; status 1 if anything is not.")
-@words.verbose
+@words.loudness
 @words.as_json
 @click.pass_obj
 def lock(
-    root: Path, names: tuple[str, ...], upgrade: bool, check: bool, verbose: bool, as_json: bool
+    root: Path, names: tuple[str, ...], upgrade: bool, check: bool, loudness: str, as_json: bool
 ) -> None:
     """Resolve inputs to exact files and write lock.yaml beside each recipe; commit it.
 
@@ -50,9 +50,9 @@ def lock(
         else:
             show_unlocked(open_)
         sys.exit(1 if open_ else 0)
-    with watched(workspace, verbose) as session:
+    with watched(workspace, loudness) as session:
         results = lock_images(session, selection, upgrade=upgrade)
-    if not as_json:
+    if not (as_json or loudness == words.QUIET):
         show_locks(results)
     conclude(results, as_json, table=False)
 
@@ -60,11 +60,11 @@ def lock(
 @click.command(short_help="Fetch every locked input into the store.")
 @words.names
 @words.accept_licence
-@words.verbose
+@words.loudness
 @words.as_json
 @click.pass_obj
 def fetch(
-    root: Path, names: tuple[str, ...], accept_licence: tuple[str, ...], verbose: bool, as_json: bool
+    root: Path, names: tuple[str, ...], accept_licence: tuple[str, ...], loudness: str, as_json: bool
 ) -> None:
     """Fetch what the store lacks, check each file against its sha256, and keep it.
 
@@ -79,9 +79,9 @@ def fetch(
     workspace = find_workspace(root)
     selection = select(workspace, names)
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
-    with watched(workspace, verbose) as session:
+    with watched(workspace, loudness) as session:
         results = fetch_images(session, selection)
-    if not as_json:
+    if not (as_json or loudness == words.QUIET):
         show_fetched(results)
     conclude(results, as_json, table=False)
 

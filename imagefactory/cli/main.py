@@ -13,7 +13,7 @@ import click
 
 from imagefactory.cli import delivering, inputs, looking, making, writing
 from imagefactory.cli.errors import show_error
-from imagefactory.errors import FactoryError
+from imagefactory.errors import FactoryError, Interrupted
 
 
 class _Group(click.Group):
@@ -72,6 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # such as `imagefactory list | head -1`
         sys.stderr.close()
         sys.exit(1)
+    except Interrupted as error:
+        click.echo(error.message, err=True)
+        sys.exit(error.exit_status)
     except FactoryError as error:
         show_error(error)
         sys.exit(error.exit_status)

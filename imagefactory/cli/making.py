@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--locked", is_flag=True, help="Refuse what is not locked, instead of locking it.")
 @words.accept_licence
 @click.option("--debug-shell", is_flag=True, help="Open a shell in the step that breaks.")
-@words.verbose
+@words.loudness
 @words.as_json
 @click.pass_obj
 def build(
@@ -45,7 +45,7 @@ def build(
     locked: bool,
     accept_licence: tuple[str, ...],
     debug_shell: bool,
-    verbose: bool,
+    loudness: str,
     as_json: bool,
 ) -> None:
     """Build and test what is out of date, and say why. NAME may be a base image too.
@@ -68,27 +68,27 @@ def build(
         raise BadInput("--debug-shell needs a terminal")
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
     options = Options(cache=not no_cache, locked=locked)
-    with watched(workspace, verbose) as session:
+    with watched(workspace, loudness, as_json) as session:
         results = build_targets(session, selection, options, kinds)
     if debug_shell:
         _debug(session, selection.images[0], results)
-    conclude(results, as_json)
+    conclude(results, as_json, table=loudness != words.QUIET)
 
 
 @click.command()
 @words.some_names
-@words.verbose
+@words.loudness
 @words.as_json
 @click.pass_obj
-def test(root: Path, names: tuple[str, ...], verbose: bool, as_json: bool) -> None:
+def test(root: Path, names: tuple[str, ...], loudness: str, as_json: bool) -> None:
     """Run the tests of built images again, of every kind, without building."""
     from imagefactory.drive.tasks import test_images
 
     workspace = find_workspace(root)
     images = named_images(workspace, names)
-    with watched(workspace, verbose) as session:
+    with watched(workspace, loudness, as_json) as session:
         results = test_images(session, images)
-    conclude(results, as_json)
+    conclude(results, as_json, table=loudness != words.QUIET)
 
 
 def _debug(session: Session, image: ImageDefinition, results: list[Result]) -> None:

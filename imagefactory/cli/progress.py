@@ -18,23 +18,26 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from imagefactory.cli.words import NORMAL, QUIET, VERBOSE
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
-from imagefactory.system.log import Progress
+from imagefactory.system.log import Progress, Silence
 from imagefactory.system.processes import Stop
 
 
 @contextlib.contextmanager
-def watch(*, verbose: bool) -> Iterator[tuple[Progress, Stop]]:
+def watch(loudness: str) -> Iterator[tuple[Progress, Stop]]:
     """The progress to report to, and the stop that an interrupt of the block asks for."""
     stop = Stop()
     console = Console(stderr=True, highlight=False)
     try:
-        if console.is_terminal and not verbose:
+        if loudness == QUIET:
+            yield Silence(), stop
+        elif console.is_terminal and loudness == NORMAL:
             with LiveProgress(console) as live:
                 yield live, stop
         else:
-            yield PlainProgress(verbose=verbose), stop
+            yield PlainProgress(verbose=loudness == VERBOSE), stop
     except KeyboardInterrupt:
         stop.now()
         raise
@@ -49,6 +52,7 @@ class PlainProgress:
         self._folds = "GITHUB_ACTIONS" in os.environ
         self._sections = "GITLAB_CI" in os.environ
         self._held: dict[str, list[str]] = {}
+        self._tally = _Tally()
 
     def phase(self, id: str, text: str) -> None:
         self._say(id, text)
@@ -70,10 +74,12 @@ class PlainProgress:
         self._say(id, f"{step.name}: {'cached' if step.cached else f'{step.seconds:.1f} s'}")
 
     def test_done(self, id: str, test: TestReport) -> None:
-        self._say(id, f"{test.title} {test.status}{_findings(test)}")
+        if self._tally.worth_a_line(id, test) or self._verbose:
+            self._say(id, f"{test.title} {test.status}{_findings(test)}")
 
     def done(self, id: str, ok: bool, text: str) -> None:
-        self._say(id, text)
+        passed = self._tally.of(id)
+        self._say(id, f"{text}: {passed}" if passed else text)
         with self._lock:
             lines = self._held.pop(id, [])
             if lines:
@@ -92,6 +98,26 @@ class PlainProgress:
     def _say(self, id: str, text: str) -> None:
         with self._lock:
             _write(f"{id}: {_clean(text)}")
+
+
+class _Tally:
+    """Counts the tests of each image: one that passed and has nothing to tell is not worth a line."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tests: dict[str, list[TestReport]] = {}
+
+    def worth_a_line(self, id: str, test: TestReport) -> bool:
+        with self._lock:
+            self._tests.setdefault(id, []).append(test)
+        return test.status != "passed" or bool(test.waived)
+
+    def of(self, id: str) -> str:
+        """How many passed, in words, and count anew; nothing where there were none."""
+        with self._lock:
+            tests = self._tests.pop(id, [])
+        passed = sum(test.status == "passed" for test in tests)
+        return f"{passed} of {len(tests)} tests passed" if tests else ""
 
 
 @dataclass
@@ -113,6 +139,7 @@ class LiveProgress:
         self._console = console
         self._lock = threading.Lock()
         self._rows: dict[str, _Row] = {}
+        self._tally = _Tally()
         self._live = Live(console=console, get_renderable=self._view, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> LiveProgress:
@@ -148,12 +175,18 @@ class LiveProgress:
             self._print("✓", "green", id, f"{step.name} {step.seconds:.1f} s")
 
     def test_done(self, id: str, test: TestReport) -> None:
+        if not self._tally.worth_a_line(id, test):
+            return
         mark, colour = {"passed": ("✓", "green"), "failed": ("✗", "red")}.get(test.status, ("-", "yellow"))
         self._print(mark, colour, id, f"{test.title} {test.status}{_findings(test)}")
 
     def done(self, id: str, ok: bool, text: str) -> None:
         with self._lock:
             self._rows.pop(id, None)
+        passed = self._tally.of(id)
+        if passed:
+            mark, colour = ("✓", "green") if ok else ("✗", "red")
+            self._print(mark, colour, id, passed)
 
     def _print(self, mark: str, colour: str, id: str, text: str) -> None:
         words = Text.assemble((mark, colour), " ", (id, "bold"), " ", _clean(text))

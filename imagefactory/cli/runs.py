@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagefactory.cli.words import QUIET
+
 if TYPE_CHECKING:
     from imagefactory.drive.result import Result
     from imagefactory.drive.session import Session
+    from imagefactory.errors import FactoryError
     from imagefactory.system.workspace import Workspace
 
 
@@ -28,16 +31,22 @@ def unwatched(workspace: Workspace) -> Session:
 
 
 @contextlib.contextmanager
-def watched(workspace: Workspace, verbose: bool) -> Iterator[Session]:
-    """A run that is watched on the screen, and that an interrupt ends."""
+def watched(workspace: Workspace, loudness: str, as_json: bool = False) -> Iterator[Session]:
+    """A run that is watched on the screen, and that an interrupt ends; then what had finished is shown."""
     from imagefactory.cli.progress import watch
+    from imagefactory.drive.result import Stopped
     from imagefactory.drive.session import Session
     from imagefactory.system.site import load_site
     from imagefactory.targets.register import Kinds
 
     site = load_site(workspace)
-    with watch(verbose=verbose) as (progress, stop):
-        yield Session(workspace, site, Kinds(workspace), progress, stop)
+    try:
+        with watch(loudness) as (progress, stop):
+            yield Session(workspace, site, Kinds(workspace), progress, stop)
+    except Stopped as stopped:
+        if stopped.finished:
+            _show(list(stopped.finished), as_json, table=loudness != QUIET)
+        raise
 
 
 def ask_person() -> Callable[[str], bool] | None:
@@ -49,17 +58,26 @@ def ask_person() -> Callable[[str], bool] | None:
 
 def conclude(results: list[Result], as_json: bool, *, table: bool = True) -> None:
     """The final table, unless there was another, the failures, and the status of the worst of them."""
-    from imagefactory.cli import show_targets, values
+    _show(results, as_json, table)
+    fail([item.error for item in results if item.error])
+
+
+def fail(errors: Sequence[FactoryError]) -> None:
+    """Show failures and end with the status of the worst; end well where there are none."""
     from imagefactory.cli.errors import show_error
+
+    for error in errors:
+        show_error(error)
+    sys.exit(max((error.exit_status for error in errors), default=0))
+
+
+def _show(results: list[Result], as_json: bool, table: bool) -> None:
+    from imagefactory.cli import show_targets, values
 
     if as_json:
         print_json([values.result(item) for item in results])
     elif table:
         show_targets.show_results(results)
-    errors = [item.error for item in results if item.error]
-    for error in errors:
-        show_error(error)
-    sys.exit(max((error.exit_status for error in errors), default=0))
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,25 @@ name = click.argument("name", shell_complete=_complete)
 names = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete)
 some_names = click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=_complete)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-verbose = click.option("-v", "--verbose", is_flag=True, help="Show every line that a build writes.")
+NORMAL, QUIET, VERBOSE = "normal", "quiet", "verbose"
+
+
+def loudness(command: Callable[..., None]) -> Callable[..., None]:
+    """How much a command shows of what it does; of both words, the last counts."""
+    quiet = click.option(
+        "-q", "--quiet", "loudness", flag_value=QUIET, help="Say nothing unless something fails."
+    )
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        "loudness",
+        flag_value=VERBOSE,
+        default=NORMAL,
+        help="Show every line that a build writes, and every test.",
+    )
+    return verbose(quiet(command))
+
+
 accept_licence = click.option(
     "--accept-licence",
     metavar="RECIPE",

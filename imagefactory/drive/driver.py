@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from imagefactory.drive.result import Result
+from imagefactory.drive.result import Result, Stopped
 from imagefactory.drive.room import Machine
 from imagefactory.drive.session import Session
 from imagefactory.drive.worker import Order, carry_out
@@ -32,7 +32,7 @@ def drive(
     """Do what the verdicts say, in the order that needs ask for: a result for each target of the graph.
 
     ``forced`` are done whatever a second look says; without a ``cache`` they use nothing of earlier builds.
-    Raises Interrupted after everything that ran has ended.
+    Raises Stopped after everything that ran has ended.
     """
     return _Drive(session, graph, verdicts, forced, cache).run()
 
@@ -67,7 +67,10 @@ class _Drive:
                     if not self._running and self._session.stop:
                         break
                     self._collect()
-            except BaseException:  # a signal: end what runs, then leave
+            except KeyboardInterrupt:  # end what runs, then say what had finished
+                self._session.stop.now()
+                self._end()
+            except BaseException:
                 self._session.stop.now()
                 raise
             finally:
@@ -75,7 +78,7 @@ class _Drive:
                 for id in self._graph:
                     self._drop_handover(id)
         if self._session.stop:
-            raise Interrupted("interrupted")
+            raise Stopped(self._finished())
         return [self._results[id] for id in self._graph]
 
     def _start_what_is_ready(self, pool: ThreadPoolExecutor) -> None:
@@ -165,12 +168,30 @@ class _Drive:
             return
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in done:
-            id = self._running.pop(future)
+            id = self._take(future)
             self._machine.leave(id)
-            self._results[id] = pickle.loads(future.result())  # noqa: S301  # we wrote it
             for need in self._graph[id].needs:
                 if all(other in self._results for other in self._made_of(need)):
                     self._drop_handover(need)
+
+    def _take(self, future: Future[bytes]) -> TargetId:
+        id = self._running.pop(future)
+        self._results[id] = pickle.loads(future.result())  # noqa: S301  # we wrote it
+        return id
+
+    def _end(self) -> None:
+        """Wait for all that runs and was told to stop."""
+        wait(self._running)
+        for future in [*self._running]:
+            self._take(future)
+
+    def _finished(self) -> list[Result]:
+        """What was made or tested before a stop, and what failed for another reason."""
+        return [
+            item
+            for item in self._results.values()
+            if item.action not in ("nothing", "skipped") and not isinstance(item.error, Interrupted)
+        ]
 
     def _made_of(self, need: TargetId) -> list[TargetId]:
         return [id for id, target in self._graph.items() if need in target.needs]

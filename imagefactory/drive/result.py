@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from imagefactory.errors import FactoryError
+from imagefactory.errors import FactoryError, Interrupted
 from imagefactory.model.report import Report
 from imagefactory.model.target import TargetId
 
@@ -40,6 +41,14 @@ class Result:
     def id(self) -> TargetId:
         """The target."""
         return TargetId(self.kind, self.name)
+
+
+class Stopped(Interrupted):
+    """A run was interrupted; ``finished`` is what had been made or tested by then."""
+
+    def __init__(self, finished: Sequence[Result]) -> None:
+        super().__init__("interrupted")
+        self.finished = tuple(finished)
 
 
 def now() -> str:

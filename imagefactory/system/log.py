@@ -44,7 +44,7 @@ class Progress(Protocol):
 class Silence:
     """A watcher that shows nothing."""
 
-    def _hear(self, id: str, *heard: object) -> None:
+    def _hear(self, id: str, *heard: object, **more: object) -> None:
         """Let it pass."""
 
     phase = step = line = amount = step_done = test_done = done = _hear

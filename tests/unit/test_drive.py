@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.drive.result import Options, Result
+from imagefactory.drive.result import Options, Result, Stopped
 from imagefactory.drive.session import Session
 from imagefactory.drive.tasks import build_targets, plan_targets, stale_targets
 from imagefactory.drive.tasks import test_images as run_tests_of
@@ -24,7 +24,6 @@ from imagefactory.errors import (
     DiskFull,
     EngineError,
     FactoryError,
-    Interrupted,
     Problem,
 )
 from imagefactory.model.report import TestReport
@@ -209,8 +208,9 @@ def test_an_interrupt_ends_all_and_loses_nothing(session: Session, behaviour: to
         return b"data"
 
     behaviour.makes = makes
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped) as stopped:
         build(session, "a")
+    assert told(list(stopped.value.finished)) == {"toy/a": "build"}  # which the command shows
     assert behaviour.order == ["toy/a", "second/a"]
     assert not list(session.workspace.build.rglob("scratch"))
     assert session.last(TargetId("toy", "a"))

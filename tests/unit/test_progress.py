@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from imagefactory.cli.progress import LiveProgress, PlainProgress, watch
+from imagefactory.cli.words import NORMAL, QUIET
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 from imagefactory.system.log import Progress
@@ -24,6 +25,8 @@ def play(progress: Progress) -> None:
     progress.step_done("app", Step("add the user", 0.0, cached=True))
     progress.test_done("app", TestReport(name="runs", kind="smoke", status="passed", measures={"level": 2.0}))
     progress.test_done("app", TestReport(name="labels", kind="contract", status="failed", reason="none"))
+    waived = ("private key in opt/key: an example",)
+    progress.test_done("app", TestReport(name="no-secrets", kind="contract", status="passed", waived=waived))
     progress.done("app", ok=True, text="done")
 
 
@@ -32,9 +35,9 @@ app: building
 app: install.sh ...
 app: install.sh: 1.3 s
 app: add the user: cached
-app: smoke test runs passed: level = 2
 app: contract test labels failed: none
-app: done
+app: contract test no-secrets passed: waived: private key in opt/key: an example
+app: done: 2 of 3 tests passed
 """
 
 
@@ -46,6 +49,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_line_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     play(PlainProgress(verbose=True))
     lines = capsys.readouterr().err.splitlines()
+    assert "app: smoke test runs passed: level = 2" in lines
     assert lines[2:4] == ["app: |  [31mred [0m text", "app: | ::endgroup::"]
     assert "\x1b" not in "".join(lines)
 
@@ -83,15 +87,22 @@ def test_a_terminal_shows_what_is_done() -> None:
         play(live)
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in screen.getvalue().splitlines()]
     assert "✓ app install.sh 1.3 s" in lines
-    assert "✓ app smoke test runs passed: level = 2" in lines
+    assert not any("smoke test runs" in line for line in lines)
+    assert "✓ app 2 of 3 tests passed" in lines
     assert "✗ app contract test labels failed: none" in lines
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with watch(QUIET) as (progress, _):
+        play(progress)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_interrupt_stops_what_runs() -> None:
     stops: list[Stop] = []
 
     def work() -> None:
-        with watch(verbose=False) as (progress, stop):
+        with watch(NORMAL) as (progress, stop):
             assert isinstance(progress, PlainProgress)
             stops.append(stop)
             raise KeyboardInterrupt
