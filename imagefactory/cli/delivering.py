@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagefactory.cli import words
+from imagefactory.cli.calling import pasteable
 from imagefactory.cli.naming import named_images
 from imagefactory.cli.runs import ask_person, conclude, fail, print_json, unwatched, watched
 from imagefactory.errors import BadInput, FactoryError
@@ -119,7 +121,7 @@ def unbundle(file: Path, to: Path | None) -> None:
     target = (to or Path(file.name.removesuffix(".tar").removesuffix(".bundle"))).absolute()
     images = read_bundle(file, target, load_site(Workspace(Path.cwd())))
     click.echo(f"{target}: {', '.join(images)}; now run")
-    click.echo(f"  imagefactory --root {target} build {' '.join(images)}")
+    click.echo(pasteable(f"  imagefactory --root {shlex.quote(str(target))} build {' '.join(images)}"))
 
 
 ALL = (bundle, unbundle)

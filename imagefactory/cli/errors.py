@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from imagefactory.cli.calling import pasteable
 from imagefactory.errors import BadFiles, BuildFailed, FactoryError
 from imagefactory.system.redact import redact
 
@@ -19,15 +20,15 @@ def show_error(error: FactoryError) -> None:
         count = len(error.problems)
         _say(f"{count} problem{'s' if count != 1 else ''}", colour="red")
         if error.hint:
-            _say(f"  → {error.hint}")
+            _say(f"  → {pasteable(error.hint)}")
         return
     if isinstance(error, BuildFailed) and error.tail:
         for line in error.tail:
             _say(f"  | {redact(line)}", dim=True)
-    for line in redact(error.message).splitlines():
+    for line in pasteable(redact(error.message)).splitlines():
         _say(f"error: {line}", colour="red")
     if error.hint:
-        _say(f"  → {redact(error.hint)}")
+        _say(f"  → {pasteable(redact(error.hint))}")
     if isinstance(error, BuildFailed) and error.log:
         _say(f"  → everything it wrote: {error.log}")
 

@@ -53,7 +53,7 @@ def show_fetched(results: Iterable[Result]) -> None:
 
 def show_stock(stock: Stock) -> None:
     """What the store holds."""
-    grid = table("sha256", "size", "last used", "input", "for")
+    grid = table("sha256", "size", "last used", "input", "for", wraps=["for"])
     for stored, name, users in stock.files:
         day = datetime.fromtimestamp(stored.used, UTC).strftime("%Y-%m-%d")
         named = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if len(users) > 3 else "")

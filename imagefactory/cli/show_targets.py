@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from imagefactory.cli.text import COLOURS, console, digest, duration, size, table
+from imagefactory.cli.calling import pasteable
+from imagefactory.cli.text import COLOURS, console, cut, digest, duration, size, table
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.target import TargetId
 from imagefactory.targets.register import line, lines, shown
@@ -34,7 +35,7 @@ def show_results(results: Iterable[Result]) -> None:
     for item in results:
         if item.action == "nothing":
             screen.print(Text(f"{_shown(item)}: nothing to do, {'; '.join(item.reasons)}"))
-    grid = table("image", "kind", "size", "time", "digest", "tests")
+    grid = table("image", "kind", "size", "time", "digest", "tests", wraps=["tests"])
     for item in results:
         grid.add_row(item.name, item.kind, *_row(item))
     screen.print(grid)
@@ -83,14 +84,13 @@ def show_plan(plans: Iterable[Planned]) -> None:
 def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Reports], stale: Stale) -> None:
     """All images, and how each was last built."""
     kinds = lines("recipes")
-    grid = table("image", "version", "title", "built", *(kind.title for kind in kinds), "tests")
+    grid = table("image", "version", "title", *(kind.name for kind in kinds), "tests", wraps=["title"])
     for image in images:
         made = [report for report in reports[image.id].values() if report]
         grid.add_row(
             image.id,
             image.version,
-            image.title,
-            max((report.built[:10] for report in made), default="no"),
+            cut(image.title),
             *(_kept_size(reports[image.id].get(kind.name)) for kind in kinds),
             _state(made, any(id.name == image.id for id in stale)),
         )
@@ -98,14 +98,18 @@ def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Reports],
 
 
 def _state(made: Sequence[Report], stale: bool) -> Text:
-    """How the tests of what was made went, and whether that is still worth something."""
+    """How the tests of what was made went, where that is still worth something."""
     if not made:
-        return Text()
-    words = _counted([*chain.from_iterable(report.tests for report in made)])
-    failed = any(report.status == "failed" for report in made)
-    if failed or not stale:
-        return Text(words, COLOURS["failed" if failed else "passed"])
-    return Text(f"stale: {words}", COLOURS["stale"])
+        return Text("not built", "dim")
+    tests = [*chain.from_iterable(report.tests for report in made)]
+    failed = [test for test in tests if test.status == "failed"]
+    if failed:
+        return Text(f"{len(failed)} of {len(tests)} failed", COLOURS["failed"])
+    if stale:
+        return Text("stale", COLOURS["stale"])
+    skipped = sum(test.status == "not-run" for test in tests)
+    words = f"{len(tests) - skipped} passed" + (f", {skipped} not run" if skipped else "")
+    return Text(words, COLOURS["passed"])
 
 
 def _kept_size(report: Report | None) -> str:
@@ -132,12 +136,12 @@ def show_image(image: ImageDefinition, reports: Reports, stale: Stale) -> None:
     screen.print(_grid(facts))
     made = [report for report in reports.values() if report]
     if not made:
-        screen.print(Text(f"not built here: imagefactory build {image.id}"))
+        screen.print(Text(pasteable(f"not built here: imagefactory build {image.id}")))
         return
     for report in made:
         why = "; ".join(stale.get(TargetId(report.kind, image.id), ()))
         screen.print(_grid({**_facts(report), "stale": why}))
-    tests = table("test", "kind", "of", "status", "time", "")
+    tests = table("test", "kind", "of", "status", "time", "", wraps=["of", ""])
     for report in made:
         for test in report.tests:
             numbers = "\n".join(f"{name} = {value:g}" for name, value in test.measures.items())
@@ -164,7 +168,7 @@ def show_base(base: BaseDefinition, reports: Reports) -> None:
     for report in made:
         screen.print(_grid(_facts(report)))
     if not made:
-        screen.print(Text(f"not made here: imagefactory build {file.name}"))
+        screen.print(Text(pasteable(f"not made here: imagefactory build {file.name}")))
 
 
 def _facts(report: Report) -> dict[str, str]:

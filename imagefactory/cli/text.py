@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Collection
+from typing import IO, Any, cast
+
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 WIDE = 200  # columns of a table that is not shown on a terminal
 COLOURS = {
@@ -37,14 +43,34 @@ def digest(text: str) -> str:
 
 
 def console() -> Console:
-    """As wide as the terminal, and wide enough for whole lines elsewhere."""
+    """As wide as the terminal, and wide enough for whole lines elsewhere, where no line ends with spaces."""
     screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=WIDE)
+    if screen.is_terminal:
+        return screen
+    return Console(highlight=False, width=WIDE, file=cast(IO[str], _Trimmed(sys.stdout)))
 
 
-def table(*columns: str) -> Table:
-    """An empty table with these headings."""
+class _Trimmed:
+    """Takes whole lines, and passes them on without the spaces at their ends, which rich pads tables with."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
+
+
+def cut(text: str) -> Text:
+    """A text for a column that gives way, which stays on one line."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def table(*columns: str, wraps: Collection[str]) -> Table:
+    """An empty table with these headings, of which some give way where the screen is narrow."""
     new = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        new.add_column(name, overflow="fold")
+        new.add_column(name, no_wrap=name not in wraps, overflow="fold")
     return new

@@ -22,7 +22,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     from imagefactory.plan import known_names
 
     try:
-        names = known_names(find_workspace(Path()))
+        names = known_names(find_workspace(ctx.find_root().params.get("root") or Path()))
     except FactoryError:
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from imagefactory.cli import words
+from imagefactory.cli.calling import pasteable
 from imagefactory.cli.naming import named_images
 from imagefactory.cli.runs import print_json, unwatched
 from imagefactory.errors import BadFiles, BadInput, NotLocked
@@ -29,7 +30,7 @@ def new(root: Path, name: str) -> None:
         raise BadInput(f"there is an image, recipe or base image called '{name}' already")
     folder = new_recipe(workspace, name)
     click.echo(f"wrote {workspace.shown(folder)}/; now edit recipe.yaml, then run")
-    click.echo(f"  imagefactory build {name}")
+    click.echo(pasteable(f"  imagefactory build {name}"))
 
 
 @click.command(short_help="Report every problem of every recipe.")
@@ -105,12 +106,13 @@ def schema(kind: str) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of a shell, such as: source <(imagefactory completion bash)"""
-    from click.shell_completion import get_completion_class
+    """Print the completion script of a shell, such as: source <(imagefactory completion bash)
 
-    chosen = get_completion_class(shell)
-    assert chosen is not None
-    click.echo(chosen(ctx.find_root().command, {}, "imagefactory", "_IMAGEFACTORY_COMPLETE").source())
+    It completes the command by its name, by its path, and by any alias that is set before.
+    """
+    from imagefactory.cli.completion import completion_script
+
+    click.echo(completion_script(shell, ctx.find_root().command))
 
 
 FIRST = (new, check)

@@ -177,7 +177,9 @@ def test_what_was_not_tested_is_not_installed(module_bench: Bench, image: str, u
         record.write_text(json.dumps(report))
         ended = module_bench.run("wrappers", other, image, "--to", str(user.shared / "of-both"), status=2)
         assert ended.errors == [f"error: SIF file {other} is not built and tested"]
-        assert (user.shared / "of-both" / image / "1.0" / "bin" / "greet").is_file()  # the other is none the worse
+        assert (
+            user.shared / "of-both" / image / "1.0" / "bin" / "greet"
+        ).is_file()  # the other is none the worse
     finally:
         record.write_text(json.dumps(report))
     assert not (user.shared / image).exists()
