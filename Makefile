@@ -85,7 +85,7 @@ bench: setup ## measure speed, as ratios of things measured side by side
 	@$(bin)/python -m tests.bench $(ARGS)
 
 .PHONY: lint
-lint: .venv/.ready ## check style, types, imports, shell scripts and generated Dockerfiles
+lint: .venv/.ready ## check style, types, imports, shell scripts and every image's Dockerfile
 	$(bin)/ruff check
 	$(bin)/ruff format --check
 	$(bin)/mypy
@@ -98,7 +98,7 @@ lint: .venv/.ready ## check style, types, imports, shell scripts and generated D
 .PHONY: schema
 schema: .venv/.ready ## write the schemas in docs/schema, which editors read
 	@mkdir -p docs/schema build
-	@for kind in recipe base lock site report history; do \
+	@for kind in recipe base lock fetched site report history; do \
 		$(imagefactory) schema $$kind >build/schema.json && mv build/schema.json docs/schema/$$kind.json || exit; \
 	done
 

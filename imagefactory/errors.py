@@ -76,6 +76,10 @@ class BuildFailed(FactoryError):
         self.log = log
 
 
+class Unsolvable(BuildFailed):
+    """No set of packages is all that was asked for."""
+
+
 class Gone(BuildFailed):
     """The upstream answers, and has no such file."""
 
@@ -89,9 +93,13 @@ class DiskFull(BuildFailed):
 
 
 class TestsFailed(FactoryError):
-    """An image was built, and one of its tests did not pass."""
+    """An image was built, and some of its tests did not pass. ``details`` are a few lines on each."""
 
     __test__ = False  # pytest must not collect it
+
+    def __init__(self, message: str, *, hint: str = "", details: Sequence[Sequence[str]] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.details = tuple(tuple(lines) for lines in details)
 
 
 class EngineError(FactoryError):

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
+from imagefactory.cli.naming import readable_images, selected, stated_images
+from imagefactory.cli.runs import unwatched
 from imagefactory.definitions.bases import base_names, load_base
 from imagefactory.errors import BadFiles, Problem
-from imagefactory.plan import select
+from imagefactory.model.spec import ImageDefinition
+from imagefactory.plan import depends_on_lock
 from imagefactory.system.workspace import Workspace
 
+if TYPE_CHECKING:
+    from imagefactory.drive.session import Session
 
-def check_all(workspace: Workspace, names: Sequence[str]) -> tuple[list[Problem], int]:
-    """All problems of the named recipes and bases (of all, for no name), and how many images and base
-    images were read.
+
+def check_all(workspace: Workspace, names: tuple[str, ...]) -> tuple[list[Problem], int]:
+    """All problems of the named recipes, their locks and bases (of all, for no name), and how many images and
+    base images were read.
     """
     problems: list[Problem] = []
     bases = base_names(workspace)
-    images: tuple[object, ...] = ()
+    images: Sequence[ImageDefinition] = ()
     try:
-        selection = select(workspace, names)
-        images, bases = selection.images, list(selection.bases) if names else bases
+        if names:
+            selection = selected(workspace, names)
+            images, bases = selection.images, list(selection.bases)
+        else:
+            images, wrong = readable_images(workspace, ())
+            problems += wrong
     except BadFiles as error:
         problems += error.problems
+    if of_locks := [image for image in images if depends_on_lock(image)]:
+        problems += _against_locks(unwatched(workspace), of_locks)
     for name in bases:
         try:
             load_base(workspace, name)
         except BadFiles as error:
             problems += error.problems
-    return sorted(problems), len(images) + len(bases)
+    return sorted(set(problems)), len(images) + len(bases)
+
+
+def _against_locks(session: Session, images: Iterable[ImageDefinition]) -> Iterator[Problem]:
+    for image in images:
+        try:
+            yield from stated_images(session, [image])[1]
+        except BadFiles as error:
+            yield from error.problems

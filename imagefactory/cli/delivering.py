@@ -11,7 +11,7 @@ import click
 
 from imagefactory.cli import words
 from imagefactory.cli.calling import pasteable
-from imagefactory.cli.naming import named_images
+from imagefactory.cli.naming import named_images, selected
 from imagefactory.cli.runs import ask_person, conclude, fail, print_json, unwatched, watched
 from imagefactory.errors import BadInput, FactoryError
 from imagefactory.system.workspace import find_workspace
@@ -75,8 +75,11 @@ def _show_wrapped(written: Sequence[Wrapped], to: Path) -> None:
     for item in written:
         count = len(item.commands)
         click.echo(f"{item.id}: {count} command{'s' if count != 1 else ''} in {item.folder}/bin")
-    if written:
-        click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {written[0].id}")
+    if not written:
+        return
+    module = written[0].module
+    loaded = module.parent.name if len(written) == 1 else f"{module.parent.name}/{module.name}"
+    click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {loaded}")
 
 
 @click.command(short_help="Write all that builds images into one file.")
@@ -94,11 +97,10 @@ def bundle(
     from imagefactory.cli.text import size
     from imagefactory.drive.licences import require_acceptance
     from imagefactory.drive.preparing import bundle_images
-    from imagefactory.plan import select
     from imagefactory.system.site import load_site
 
     workspace = find_workspace(root)
-    selection = select(workspace, names)
+    selection = selected(workspace, names)
     if selection.bases:
         raise BadInput(f"{selection.bases[0]} is a base image: it goes with the images on it")
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())

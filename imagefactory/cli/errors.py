@@ -8,7 +8,7 @@ import sys
 import click
 
 from imagefactory.cli.calling import pasteable
-from imagefactory.errors import BadFiles, BuildFailed, FactoryError
+from imagefactory.errors import BadFiles, BuildFailed, FactoryError, TestsFailed
 from imagefactory.system.redact import redact
 
 
@@ -25,10 +25,16 @@ def show_error(error: FactoryError) -> None:
     if isinstance(error, BuildFailed) and error.tail:
         for line in error.tail:
             _say(f"  | {redact(line)}", dim=True)
-    for line in pasteable(redact(error.message)).splitlines():
-        _say(f"error: {line}", colour="red")
-    if error.hint:
-        _say(f"  → {pasteable(redact(error.hint))}")
+    if isinstance(error, TestsFailed) and error.details:
+        for first, *more in error.details:
+            _say(f"error: {redact(first)}", colour="red")
+            for line in more:
+                _say(redact(line))
+    else:
+        for line in pasteable(redact(error.message)).splitlines():
+            _say(f"error: {line}", colour="red")
+    for line in pasteable(redact(error.hint)).splitlines():
+        _say(f"  → {line}")
     if isinstance(error, BuildFailed) and error.log:
         _say(f"  → everything it wrote: {error.log}")
 

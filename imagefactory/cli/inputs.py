@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from imagefactory.cli import words
+from imagefactory.cli.naming import selected
 from imagefactory.cli.runs import ask_person, conclude, print_json, unwatched, watched
 from imagefactory.errors import BadInput
 from imagefactory.system.workspace import find_workspace
@@ -35,12 +36,11 @@ def lock(
     from imagefactory.cli.show_inputs import show_locks, show_unlocked
     from imagefactory.definitions.bases import base_names
     from imagefactory.drive.preparing import lock_images, unlocked
-    from imagefactory.plan import select
 
     workspace = find_workspace(root)
     if check and upgrade:
         raise BadInput("--check changes nothing, so it cannot go with --upgrade")
-    selection = select(workspace, names)
+    selection = selected(workspace, names)
     if not names:
         selection = dataclasses.replace(selection, bases=tuple(base_names(workspace)))
     if check:
@@ -73,11 +73,10 @@ def fetch(
     from imagefactory.cli.show_inputs import show_fetched
     from imagefactory.drive.licences import require_acceptance
     from imagefactory.drive.preparing import fetch_images
-    from imagefactory.plan import select
     from imagefactory.system.site import load_site
 
     workspace = find_workspace(root)
-    selection = select(workspace, names)
+    selection = selected(workspace, names)
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
     with watched(workspace, loudness) as session:
         results = fetch_images(session, selection)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagefactory.cli import words
-from imagefactory.cli.naming import last_reports, readable_images
+from imagefactory.cli.naming import last_reports, readable_images, selected, stated_images
 from imagefactory.cli.runs import print_json, unwatched
 from imagefactory.errors import BadFiles, Problem
 from imagefactory.system.workspace import find_workspace
@@ -23,21 +23,27 @@ if TYPE_CHECKING:
 @words.as_json
 @click.pass_obj
 def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
-    """List images, and how each was last built; stale is what a build would make or test again."""
+    """List images, and how each was last built; stale is what a build would make or test again.
+
+    Of what is not locked, it says why, and which upstreams must be reached to lock it.
+    """
     from imagefactory.cli import show_targets, values
     from imagefactory.drive.tasks import stale_targets
+    from imagefactory.drive.unlocked import unlocked_images
     from imagefactory.plan import targets_of_image
 
     workspace = find_workspace(root)
-    images, problems = readable_images(workspace, names)
+    session = unwatched(workspace)
+    readable, problems = readable_images(workspace, names)
+    images, wrong = stated_images(session, readable)
     reports = {image.id: last_reports(workspace, targets_of_image(image)) for image in images}
-    stale = stale_targets(unwatched(workspace), images)
+    stale, unlocked = stale_targets(session, images), unlocked_images(session, images)
     if as_json:
-        print_json([values.summary(image, reports[image.id], stale) for image in images])
+        print_json([values.summary(image, reports[image.id], stale, unlocked) for image in images])
     else:
-        show_targets.show_list(images, reports, stale)
-    if problems:
-        raise BadFiles(problems)
+        show_targets.show_list(images, reports, stale, unlocked)
+    if problems or wrong:
+        raise BadFiles([*problems, *wrong])
 
 
 @click.command()
@@ -49,28 +55,31 @@ def show(root: Path, name: str, as_json: bool) -> None:
     from imagefactory.cli import show_targets, values
     from imagefactory.definitions.bases import load_base
     from imagefactory.drive.tasks import stale_targets
-    from imagefactory.plan import select, targets_of_base, targets_of_image
+    from imagefactory.drive.unlocked import unlocked_images
+    from imagefactory.plan import targets_of_base, targets_of_image
 
     workspace = find_workspace(root)
-    selection = select(workspace, (name,))
+    selection = selected(workspace, (name,))
     bases = [
         (load_base(workspace, base), last_reports(workspace, targets_of_base(base)))
         for base in selection.bases
     ]
-    images = [(image, last_reports(workspace, targets_of_image(image))) for image in selection.images]
-    stale = stale_targets(unwatched(workspace), selection.images)
+    session = unwatched(workspace)
+    stated = [session.resolver.stated(image) for image in selection.images]
+    images = [(image, last_reports(workspace, targets_of_image(image))) for image in stated]
+    stale, unlocked = stale_targets(session, stated), unlocked_images(session, stated)
     if as_json:
         print_json(
             [
                 *(values.base_details(*each) for each in bases),
-                *(values.details(*each, stale) for each in images),
+                *(values.details(*each, stale, unlocked) for each in images),
             ]
         )
         return
     for base, reports in bases:
         show_targets.show_base(base, reports)
     for image, reports in images:
-        show_targets.show_image(image, reports, stale)
+        show_targets.show_image(image, reports, stale, unlocked)
 
 
 @click.command()
@@ -81,21 +90,21 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Say what a build would do, and why. Builds nothing. NAME may be a base image too."""
     from imagefactory.cli import show_targets, values
     from imagefactory.drive.tasks import plan_targets
-    from imagefactory.plan import select
 
     workspace = find_workspace(root)
+    session = unwatched(workspace)
     bases: tuple[str, ...] = ()
     problems: Sequence[Problem] = ()
     if names:
-        selection = select(workspace, names)
+        selection = selected(workspace, names)
         images: Sequence[ImageDefinition] = selection.images
         bases = selection.bases
     else:
         images, problems = readable_images(workspace, names)
-    plans = plan_targets(unwatched(workspace), images, bases)
+    plans, wrong = plan_targets(session, images, bases)
     if as_json:
         print_json([values.planned(item) for item in plans])
     else:
         show_targets.show_plan(plans)
-    if problems:
-        raise BadFiles(problems)
+    if problems or wrong:
+        raise BadFiles([*problems, *wrong])

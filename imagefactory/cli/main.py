@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from imagefactory.cli import delivering, inputs, looking, making, writing
+from imagefactory.cli import delivering, freeing, inputs, looking, making, writing
 from imagefactory.cli.errors import show_error
 from imagefactory.errors import FactoryError, Interrupted
 
@@ -36,8 +36,8 @@ class _Group(click.Group):
 def cli(ctx: click.Context, root: Path) -> None:
     """Build, test and keep images of scientific applications, one recipe each.
 
-    NAME is an image (eso-vlt-muse), a recipe with all its variants (eso-vlt), or a pattern in
-    quotes ('eso-vlt-*').
+    NAME is a recipe, which means all of its images (eso-vlt), one image (eso-vlt-muse), or a pattern in
+    quotes ('eso-vlt-*'). The image that is called as its recipe is named with -default (eso-vlt-default).
 
     Exit status: 0 done, 1 a build or test failed, 2 bad input, 3 an engine is missing or does not
     answer, 130 interrupted.
@@ -55,6 +55,7 @@ for command in (
     *delivering.ALL,
     *writing.LAST,
     *delivering.LAST,
+    *freeing.ALL,
     *writing.LEAST,
 ):
     cli.add_command(command)

@@ -26,14 +26,14 @@ from imagefactory.system.processes import Stop
 
 
 @contextlib.contextmanager
-def watch(loudness: str) -> Iterator[tuple[Progress, Stop]]:
+def watch(loudness: str, *, plain: bool = False) -> Iterator[tuple[Progress, Stop]]:
     """The progress to report to, and the stop that an interrupt of the block asks for."""
     stop = Stop()
     console = Console(stderr=True, highlight=False)
     try:
         if loudness == QUIET:
             yield Silence(), stop
-        elif console.is_terminal and loudness == NORMAL:
+        elif console.is_terminal and loudness == NORMAL and not plain:
             with LiveProgress(console) as live:
                 yield live, stop
         else:
@@ -208,8 +208,8 @@ class LiveProgress:
         cells: list[RenderableType] = [row.spinner, Text(id, "bold"), Text(f"{what} {seconds:.0f} s")]
         if row.amount:
             done, total = row.amount
-            cells += [ProgressBar(total=max(total, 1), completed=done, width=30)]
-            cells += [Text(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB", "dim")]
+            cells += [ProgressBar(total=total or None, completed=done, width=30)]
+            cells += [Text(f"{done / 1e6:.0f}{f' of {total / 1e6:.0f}' if total else ''} MB", "dim")]
             grid.add_column(no_wrap=True)
         else:
             cells.append(Text(row.line, "dim"))
@@ -218,7 +218,9 @@ class LiveProgress:
 
 
 def _findings(test: TestReport) -> str:
-    """Why a test failed or was not run, or what it measured."""
+    """Why a test was not run, or what it measured; why one failed is said at the end."""
+    if test.status == "failed":
+        return ""
     if test.reason:
         return f": {test.reason}"
     if test.waived:

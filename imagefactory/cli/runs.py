@@ -31,8 +31,13 @@ def unwatched(workspace: Workspace) -> Session:
 
 
 @contextlib.contextmanager
-def watched(workspace: Workspace, loudness: str, as_json: bool = False) -> Iterator[Session]:
-    """A run that is watched on the screen, and that an interrupt ends; then what had finished is shown."""
+def watched(
+    workspace: Workspace, loudness: str, as_json: bool = False, *, plain: bool = False
+) -> Iterator[Session]:
+    """A run that is watched on the screen, and that an interrupt ends; then what had finished is shown.
+
+    ``plain``: by lines alone, for somebody else writes to the terminal too.
+    """
     from imagefactory.cli.progress import watch
     from imagefactory.drive.result import Stopped
     from imagefactory.drive.session import Session
@@ -41,7 +46,7 @@ def watched(workspace: Workspace, loudness: str, as_json: bool = False) -> Itera
 
     site = load_site(workspace)
     try:
-        with watch(loudness) as (progress, stop):
+        with watch(loudness, plain=plain) as (progress, stop):
             yield Session(workspace, site, Kinds(workspace), progress, stop)
     except Stopped as stopped:
         if stopped.finished:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from imagefactory.model.lock import LockFile
+from imagefactory.model.lock import FetchedFiles, LockFile
 from imagefactory.model.recipe import BaseImage, Recipe
 from imagefactory.model.report import History, Report
 from imagefactory.model.settings import SiteFile
@@ -15,6 +15,7 @@ _KINDS: dict[str, type[BaseModel]] = {
     "recipe": Recipe,
     "base": BaseImage,
     "lock": LockFile,
+    "fetched": FetchedFiles,
     "site": SiteFile,
     "report": Report,
     "history": History,
@@ -22,8 +23,8 @@ _KINDS: dict[str, type[BaseModel]] = {
 
 
 def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a kind of file: recipe, base, lock, site, report or
-    history.
+    """The JSON Schema (draft 2020-12) of a kind of file: recipe, base, lock, fetched, site,
+    report or history.
     """
     schema = _KINDS[kind].model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_close(schema)}

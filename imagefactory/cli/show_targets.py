@@ -18,6 +18,7 @@ from imagefactory.targets.register import line, lines, shown
 if TYPE_CHECKING:
     from imagefactory.drive.result import Result
     from imagefactory.drive.tasks import Planned
+    from imagefactory.drive.unlocked import NotLockedYet
     from imagefactory.model.recipe import Needs, Terms
     from imagefactory.model.spec import BaseDefinition, ImageDefinition
 
@@ -25,7 +26,10 @@ Reports = Mapping[str, Report | None]
 """By kind, the last report of an image's target."""
 Stale = Mapping[TargetId, tuple[str, ...]]
 """Of what was made, what a build would make or test again, and why."""
+Unlocked = Mapping[str, "NotLockedYet"]
+"""By its identifier, each image that is not locked."""
 GIB = 1 << 30
+NOT_LOCKED = "(not locked)"
 
 
 def show_results(results: Iterable[Result]) -> None:
@@ -81,26 +85,33 @@ def show_plan(plans: Iterable[Planned]) -> None:
         screen.print(text, soft_wrap=True)
 
 
-def show_list(images: Iterable[ImageDefinition], reports: Mapping[str, Reports], stale: Stale) -> None:
-    """All images, and how each was last built."""
+def show_list(
+    images: Iterable[ImageDefinition], reports: Mapping[str, Reports], stale: Stale, unlocked: Unlocked
+) -> None:
+    """All images, and how each was last built; then what is not locked, and what that waits for."""
     kinds = lines("recipes")
     grid = table("image", "version", "title", *(kind.name for kind in kinds), "tests", wraps=["title"])
     for image in images:
         made = [report for report in reports[image.id].values() if report]
         grid.add_row(
             image.id,
-            image.version,
+            image.version or NOT_LOCKED,
             cut(image.title),
             *(_kept_size(reports[image.id].get(kind.name)) for kind in kinds),
-            _state(made, any(id.name == image.id for id in stale)),
+            _state(made, any(id.name == image.id for id in stale), image.id in unlocked),
         )
-    console().print(grid)
+    screen = console()
+    screen.print(grid)
+    for why in dict.fromkeys(unlocked.values()):
+        names = ", ".join(name for name, each in unlocked.items() if each == why)
+        screen.print(Text(f"not locked: {names}"), soft_wrap=True)
+        screen.print(Text(f"  {why}"), soft_wrap=True)
 
 
-def _state(made: Sequence[Report], stale: bool) -> Text:
+def _state(made: Sequence[Report], stale: bool, unlocked: bool) -> Text:
     """How the tests of what was made went, where that is still worth something."""
     if not made:
-        return Text("not built", "dim")
+        return Text("not locked" if unlocked else "not built", "dim")
     tests = [*chain.from_iterable(report.tests for report in made)]
     failed = [test for test in tests if test.status == "failed"]
     if failed:
@@ -118,25 +129,32 @@ def _kept_size(report: Report | None) -> str:
     return size(report.bytes) if report.kept else "failed"
 
 
-def show_image(image: ImageDefinition, reports: Reports, stale: Stale) -> None:
+def show_image(image: ImageDefinition, reports: Reports, stale: Stale, unlocked: Unlocked) -> None:
     """Everything about one image."""
     screen = console()
     facts = {
-        image.id: f"{image.title} {image.version}",
+        image.id: f"{image.title} {image.version or NOT_LOCKED}",
         "": image.summary,
+        "alone": _alone(image),
+        "image": image.repository if image.repository != image.id else "",
         "homepage": image.homepage,
         "licence": image.licence,
         "terms": _terms(image.terms),
         "citation": "\n".join(image.citation),
+        "topics": ", ".join(image.topics),
+        "tasks": ", ".join(image.tasks),
+        "keywords": ", ".join((*image.keywords, *image.edam)),
         "base image": image.base,
         "commands": ", ".join(image.commands),
+        "programs": ", ".join(f"{app.name} ({app.command})" for app in image.gui_apps),
         "needs": _needs(image.needs),
         "maintainers": ", ".join(person.name for person in image.maintainers),
+        "not locked": str(unlocked.get(image.id, "")),
     }
     screen.print(_grid(facts))
     made = [report for report in reports.values() if report]
     if not made:
-        screen.print(Text(pasteable(f"not built here: imagefactory build {image.id}")))
+        screen.print(Text(pasteable(f"not built here: imagefactory build {image.selector}")))
         return
     for report in made:
         why = "; ".join(stale.get(TargetId(report.kind, image.id), ()))
@@ -151,6 +169,13 @@ def show_image(image: ImageDefinition, reports: Reports, stale: Stale) -> None:
             note = Text("\n".join(filter(None, (test.reason or numbers, waived))))
             tests.add_row(test.name, test.kind, where, status, duration(test.seconds), note)
     screen.print(tests)
+
+
+def _alone(image: ImageDefinition) -> str:
+    """How to name an image whose identifier means others too."""
+    if image.selector == image.id:
+        return ""
+    return f"{image.selector}, where {image.recipe} means all images of the recipe"
 
 
 def show_base(base: BaseDefinition, reports: Reports) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from imagefactory.drive.result import Result
     from imagefactory.drive.stock import Stock
     from imagefactory.drive.tasks import Planned
+    from imagefactory.drive.unlocked import NotLockedYet
     from imagefactory.errors import FactoryError
     from imagefactory.model.report import Report
     from imagefactory.model.spec import BaseDefinition, ImageDefinition
@@ -18,30 +19,40 @@ if TYPE_CHECKING:
 
 Reports = Mapping[str, "Report | None"]
 Stale = Mapping["TargetId", tuple[str, ...]]
+Unlocked = Mapping[str, "NotLockedYet"]
 
 
-def summary(image: ImageDefinition, reports: Reports, stale: Stale) -> dict[str, Any]:
+def summary(image: ImageDefinition, reports: Reports, stale: Stale, unlocked: Unlocked) -> dict[str, Any]:
     """One line of ``list``."""
+    why = unlocked.get(image.id)
     return {
         "id": image.id,
         "recipe": image.recipe,
         "variant": image.variant,
+        "selector": image.selector,
         "title": image.title,
-        "version": image.version,
+        "image": image.repository,
+        "version": image.version or None,
         "licence": image.licence,
+        "unlocked": {"reason": why.reason, "needs": list(why.needs)} if why else None,
         "targets": _targets(reports, {"ingredients"}, _reasons(image, stale)),
     }
 
 
-def details(image: ImageDefinition, reports: Reports, stale: Stale) -> dict[str, Any]:
+def details(image: ImageDefinition, reports: Reports, stale: Stale, unlocked: Unlocked) -> dict[str, Any]:
     """All of ``show``."""
     return {
-        **summary(image, reports, stale),
+        **summary(image, reports, stale, unlocked),
         "summary": image.summary,
         "homepage": image.homepage,
         "citation": list(image.citation),
+        "topics": list(image.topics),
+        "tasks": list(image.tasks),
+        "keywords": list(image.keywords),
+        "edam": list(image.edam),
         "base": image.base,
         "commands": list(image.commands),
+        "gui_apps": [app.model_dump() for app in image.gui_apps],
         "environment": dict(image.environment),
         "needs": image.needs.model_dump(mode="json"),
         "terms": image.terms.model_dump(mode="json"),

@@ -62,7 +62,8 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
     """Write an image's Dockerfile, its Apptainer definition file, and what they need to build by themselves.
 
     They go to build/NAME/context, or to a folder NAME below the one given with --to. Needs no
-    engine. With --all, images whose inputs are not locked are left out.
+    engine, and no network. Of an image whose inputs are not locked, they pin no versions, and say so:
+    whoever builds them gets what upstreams have then. The factory itself never builds from those.
     """
     from imagefactory.system.files import may_write, write_files
 
@@ -74,10 +75,9 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
         try:
             files = session.resolver.render(image)
         except NotLocked as error:
-            if not everything:
-                raise
-            click.echo(f"left out: {error.message}", err=True)
-            continue
+            files = session.resolver.render_unpinned(image)
+            click.echo(f"{error.message}: rendered without pinned versions", err=True)
+            click.echo(pasteable(f"  → imagefactory lock {image.id} pins them"), err=True)
         home = session.home(image.id)
         folder = to / image.id if to else home.context
         if not may_write(folder):
@@ -91,11 +91,13 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
 
 @click.command(short_help="Print the JSON Schema of a kind of file.")
 @click.argument(
-    "kind", type=click.Choice(["recipe", "base", "lock", "site", "report", "history"]), default="recipe"
+    "kind",
+    type=click.Choice(["recipe", "base", "lock", "fetched", "site", "report", "history"]),
+    default="recipe",
 )
 def schema(kind: str) -> None:
-    """Print the JSON Schema of recipe.yaml, base images' files, lock.yaml, site.yaml, report.json or
-    history.json.
+    """Print the JSON Schema of recipe.yaml, base images' files, lock.yaml, fetched.yaml, site.yaml,
+    report.json or history.json.
     """
     from imagefactory.cli.schema import schema_of
 

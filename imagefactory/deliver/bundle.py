@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from imagefactory.errors import BadInput, BuildFailed, disk_error
-from imagefactory.locks import base_lock_file, lock_file
+from imagefactory.locks import base_lock_file, fetched_file, lock_file
 from imagefactory.locks.states import LockState
 from imagefactory.model.lock import Lock
 from imagefactory.model.spec import ImageDefinition
@@ -61,8 +61,8 @@ def write_bundle(
 def read_bundle(file: Path, target: Path, site: Site) -> list[str]:
     """Make a checkout of a bundle at ``target``, which must not exist, and take its inputs into the store.
 
-    Returns the names of its images. Raises BadInput for a file that is no bundle, and BuildFailed for one
-    that is damaged.
+    Returns its images' selectors. Raises BadInput for a file that is no bundle, and BuildFailed for one that
+    is damaged.
     """
     if target.exists():
         raise BadInput(f"{target} exists already", hint="name another folder with --to")
@@ -92,7 +92,7 @@ def _description(workspace: Workspace, images: list[ImageDefinition]) -> bytes:
         known[f"base_images/{name}.yaml"] = (last.revision, last.epoch)
     content = {
         "format": FORMAT,
-        "images": [image.id for image in images],
+        "images": [image.selector for image in images],
         "standing": {key: {"revision": r, "epoch": e} for key, (r, e) in sorted(known.items())},
     }
     return json.dumps(content, indent=2).encode() + b"\n"
@@ -115,7 +115,8 @@ def _files(
                 yield file, str(file.relative_to(workspace.root))
     for recipe in sorted({image.recipe for image in images}):
         folder = workspace.recipes / recipe
-        files = (folder / "recipe.yaml", folder / "install.sh", lock_file(workspace, recipe))
+        files = [folder / "recipe.yaml", folder / "install.sh", lock_file(workspace, recipe)]
+        files += [file for file in (fetched_file(workspace, recipe),) if file.is_file()]
         for file in (*files, *_tree(folder / "files"), *_tree(folder / "tests")):
             yield file, f"recipes/{recipe}/{file.relative_to(folder)}"
     for image in images:
@@ -202,8 +203,8 @@ def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path, store:
         store.take(incoming, sha256)
 
 
-def default_name(images: Iterable[ImageDefinition], workspace: Workspace) -> Path:
-    """Where a bundle goes unless told otherwise."""
-    images = list(images)
-    name = images[0].id if len(images) == 1 else images[0].recipe
+def default_name(images: Iterable[ImageDefinition], resolver: Resolver, workspace: Workspace) -> Path:
+    """Where a bundle of images that are locked goes unless told otherwise."""
+    images = [resolver.stated(image) for image in images]
+    name = images[0].selector if len(images) == 1 else images[0].recipe
     return workspace.build / BUNDLES / f"{name}-{images[0].version}.bundle.tar"

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from imagefactory.drive.guard import guarded
+from imagefactory.drive.noting import note_fetched, untold
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import BuildFailed, FactoryError, NetworkFault
@@ -19,6 +20,7 @@ from imagefactory.model.lock import Lock, LockedFile
 from imagefactory.model.spec import ImageSpec
 from imagefactory.model.target import Spec
 from imagefactory.system.log import Log
+from imagefactory.system.store import Store
 
 _WORKERS = 6
 _SHOWN = 5  # failures
@@ -26,34 +28,45 @@ _HOPELESS = 3  # files that the network did not bring, after which no others are
 LABELS = {"apt": "apt package", "pip": "Python package", "conda": "conda package", "sources": "source"}
 
 
-def ensure_fetched(session: Session, name: str, spec: Spec, lock: Lock) -> Result:
-    """Fetch what the store lacks of the inputs of one image, or base image."""
+def ensure_fetched(session: Session, name: str, spec: Spec, lock: Lock) -> tuple[Result, Lock]:
+    """Fetch what the store lacks of the inputs of one image, or base image.
+
+    The result, and the lock with what the fetched files told.
+    """
     origin = Origin(spec.base.base, spec.image) if isinstance(spec, ImageSpec) else Origin(spec.base)
-    home = session.home(name)
+    home, whole = session.home(name), lock
 
     def work() -> Result:
+        nonlocal whole
         missing = missing_files(session, lock)
-        if not missing:
-            return Result(name, "nothing", 0.0)
         start = time.monotonic()
         with (
             contextlib.closing(Log(name, home.folder / "fetch.log", session.progress)) as log,
             home.scratch_folder() as scratch,
         ):
-            total = sum(file.bytes for _, file in missing)
-            log.phase(f"fetching: {len(missing)} of its inputs are not in the store")
-            _fetch(session, name, origin, missing, log, scratch, total)
+            digests: dict[str, str] = {}
+            if missing:
+                log.phase(f"fetching: {len(missing)} of its inputs are not in the store")
+                digests = _fetch(session, name, origin, missing, log, scratch)
+            whole = note_fetched(session, spec, lock, digests, log)
             log.done(True, "fetched")
-        return Result(name, "fetch", time.monotonic() - start, (f"{len(missing)} files, {total} bytes",))
+        total = sum(session.store.path(digest).stat().st_size for digest in digests.values())
+        words = (f"{len(missing)} files, {total} bytes",) if missing else ()
+        return Result(name, "fetch" if missing else "nothing", time.monotonic() - start, words)
 
-    if not missing_files(session, lock):
-        return Result(name, "nothing", 0.0)
-    return guarded(session, name, home, work, Result(name, "failed", 0.0))
+    if not missing_files(session, lock) and not untold(lock):
+        return Result(name, "nothing", 0.0), lock
+    result = guarded(session, name, home, work, Result(name, "failed", 0.0))
+    return result, whole
 
 
 def missing_files(session: Session, lock: Lock) -> list[tuple[str, LockedFile]]:
     """What the store lacks, with its kind."""
-    return [(kind, file) for kind, file in lock.files() if not session.store.has(file.sha256)]
+    return [(kind, file) for kind, file in lock.files() if not _is_stored(session.store, file)]
+
+
+def _is_stored(store: Store, file: LockedFile) -> bool:
+    return bool(file.sha256) and store.has(file.sha256)
 
 
 def what_it_is(kind: str, file: LockedFile, origin: Origin) -> str:
@@ -63,7 +76,7 @@ def what_it_is(kind: str, file: LockedFile, origin: Origin) -> str:
 
 
 class _Count:
-    """Bytes so far, told to the watcher."""
+    """Bytes so far, told to the watcher; ``total`` is 0 where it is not known."""
 
     def __init__(self, session: Session, id: str, total: int) -> None:
         self._session, self._id, self._total = session, id, total
@@ -72,7 +85,8 @@ class _Count:
 
     def add(self, count: int) -> None:
         with self._lock:
-            self._done = min(self._done + count, self._total)
+            done = self._done + count
+            self._done = min(done, self._total) if self._total else done
             self._session.progress.amount(self._id, self._done, self._total)
 
 
@@ -83,13 +97,16 @@ def _fetch(
     missing: Iterable[tuple[str, LockedFile]],
     log: Log,
     scratch: Path,
-    total: int,
-) -> None:
-    count = _Count(session, id, total)
+) -> dict[str, str]:
+    """The sha256 of each file that was fetched, by what pins it."""
+    missing = list(missing)
+    # Where not all sizes are known, what is left cannot be told.
+    known = all(file.bytes for _, file in missing)
+    count = _Count(session, id, sum(file.bytes for _, file in missing) if known else 0)
     means = session.means(log, scratch, origin.base.platform, count.add)
     failures: list[FactoryError] = []
     with ThreadPoolExecutor(max_workers=min(_WORKERS, 2 * (os.cpu_count() or 1))) as pool:
-        futures = [pool.submit(_fetch_one, kind, file, origin, means) for kind, file in missing]
+        futures = {pool.submit(_fetch_one, kind, file, origin, means): file.pin for kind, file in missing}
         try:
             for future in as_completed(futures):
                 if future.cancelled():
@@ -110,12 +127,14 @@ def _fetch(
     session.stop.check()
     if failures:
         raise _all_of(failures, sum(future.cancelled() for future in futures))
+    return {pin: future.result() for future, pin in futures.items()}
 
 
-def _fetch_one(kind: str, file: LockedFile, origin: Origin, means: Means) -> None:
+def _fetch_one(kind: str, file: LockedFile, origin: Origin, means: Means) -> str:
     means.stop.check()
-    if not means.store.has(file.sha256):
-        KINDS[kind].fetch(file, what_it_is(kind, file, origin), origin, means)
+    if _is_stored(means.store, file):
+        return file.sha256
+    return KINDS[kind].fetch(file, what_it_is(kind, file, origin), origin, means)
 
 
 def _all_of(failures: list[FactoryError], untried: int) -> FactoryError:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from imagefactory.definitions.bases import load_base
-from imagefactory.definitions.recipes import load_images
+from imagefactory.definitions.recipes import load_images, requests_of
 from imagefactory.drive.guard import guarded
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
-from imagefactory.errors import BadInput, NotLocked
+from imagefactory.errors import BadFiles, BadInput, NotLocked, Unsolvable
 from imagefactory.inputs import KINDS, Means, Wanted, lock_base
+from imagefactory.inputs.protocol import Kind
 from imagefactory.locks import base_lock_file, changes, lock_file, read_locks, write_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
-from imagefactory.model.lock import Lock, Stage, StageLock
+from imagefactory.model.lock import Lock, LockedFile, Stage, StageLock
 from imagefactory.model.spec import BaseDefinition, ImageDefinition
 from imagefactory.model.target import Target, TargetId
 from imagefactory.system.holds import hold_file
@@ -26,6 +27,7 @@ from imagefactory.targets.register import lines
 
 NOTHING_NEWER = "nothing is newer"
 SAME = "the same files still fit; --upgrade asks for newer ones"
+_MOST = 12  # lines of a recipe in a hint
 STAGES: tuple[Stage, ...] = ("image", "build", "tools")
 
 
@@ -39,7 +41,7 @@ def ensure_base_lock(session: Session, name: str, *, upgrade: bool = False, lock
         state = base_lock_state(session.workspace, base, session.site)
         if state.good and not upgrade:  # somebody else did it meanwhile
             return Result(name, "nothing", 0.0)
-        _may_lock(name, state, locked)
+        _may_lock(name, name, state, locked)
         file = base_lock_file(session.workspace, name)
 
         def make(means: Means) -> Lock:
@@ -63,9 +65,10 @@ def ensure_image_lock(
     def work() -> Result:
         base = load_base(session.workspace, image.base)
         state = image_lock_state(session.workspace, image, base, session.site)
-        if state.good and not upgrade:  # somebody else did it meanwhile
+        if state.good and not upgrade:  # somebody else did it meanwhile, or the lock is not what is wrong
+            _hold_against(session, image)
             return Result(image.id, "nothing", 0.0)
-        _may_lock(image.id, state, locked)
+        _may_lock(image.id, image.selector, state, locked)
         of_base = base_lock_state(session.workspace, base, session.site)
         assert of_base.good
         base_lock, old = of_base.good, None if upgrade else state.lock
@@ -75,9 +78,18 @@ def ensure_image_lock(
 
         file = lock_file(session.workspace, image.recipe)
         present = {other.id for other in load_images(session.workspace, [image.recipe])}
-        return _lock(session, image.id, base, state, upgrade, file, make, present)
+        result = _lock(session, image.id, base, state, upgrade, file, make, present)
+        _hold_against(session, image)
+        return result
 
     return _guarded(session, image.id, work)
+
+
+def _hold_against(session: Session, image: ImageDefinition) -> None:
+    """Raises BadFiles where the lock, as it is now, says another version than the recipe."""
+    session.resolver.forget(image.id)
+    if problems := session.resolver.problems(image):
+        raise BadFiles(problems)
 
 
 def _guarded(session: Session, name: str, work: Callable[[], Result]) -> Result:
@@ -103,10 +115,24 @@ def resolve(
     stages: dict[Stage, StageLock] = {stage: StageLock() for stage in STAGES}
     for name, kind in KINDS.items():
         wanted = Wanted(image, base, base_lock, old, ask_base, dict(stages))
-        for stage, files in kind.lock(wanted, means).items():
+        for stage, files in lock_kind(session, kind, wanted, means).items():
             ordered = sorted(files, key=lambda file: (file.name, file.version, file.file))
             stages[stage] = stages[stage].model_copy(update={name: tuple(ordered)})
     return Lock(request=request, image=stages["image"], build=stages["build"], tools=stages["tools"])
+
+
+def lock_kind(
+    session: Session, kind: Kind, wanted: Wanted, means: Means
+) -> Mapping[Stage, Sequence[LockedFile]]:
+    """One kind's files. What cannot be had together is told with the lines of the recipe that ask for it."""
+    try:
+        return kind.lock(wanted, means)
+    except Unsolvable as error:
+        asked = requests_of(session.workspace, wanted.image, kind.name)
+        said = "\n".join((error.message, *error.tail))
+        named = [request for request in asked if request.is_named_in(said)] or asked
+        error.hint = "\n".join((error.hint, *map(str, named[:_MOST])))
+        raise
 
 
 def asked_of(session: Session, base: str) -> TargetId:
@@ -127,10 +153,10 @@ def _ask(
     return kind.ask(session.kept(target, report), files, secrets, means)
 
 
-def _may_lock(id: str, state: LockState, locked: bool) -> None:
+def _may_lock(id: str, selector: str, state: LockState, locked: bool) -> None:
     if locked:
         raise NotLocked(
-            f"{id}: {state.reason}", hint=f"run imagefactory lock {id}, and commit what it writes"
+            f"{id}: {state.reason}", hint=f"run imagefactory lock {selector}, and commit what it writes"
         )
 
 

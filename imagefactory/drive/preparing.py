@@ -39,11 +39,14 @@ def fetch_images(session: Session, selection: Selection) -> list[Result]:
     for name in _bases_of(selection):
         resolved = session.resolver.base(name)
         if name not in broken and resolved.spec:
-            results.append(ensure_fetched(session, name, resolved.spec, resolved.spec.lock))
+            results.append(ensure_fetched(session, name, resolved.spec, resolved.spec.lock)[0])
     for image in selection.images:
         spec = session.resolver.image(image).spec
         if image.id not in broken and spec:
-            results.append(ensure_fetched(session, image.id, spec, spec.lock))
+            result, lock = ensure_fetched(session, image.id, spec, spec.lock)
+            results.append(result)
+            if lock != spec.lock:
+                session.resolver.forget(image.id)
     return results
 
 
@@ -71,7 +74,7 @@ def bundle_images(
         return None, 0, results
     for image in images:
         write_context(session, image)
-    file = to or default_name(images, session.workspace)
+    file = to or default_name(images, session.resolver, session.workspace)
     return file, write_bundle(session.workspace, session.resolver, session.store, images, file), results
 
 
@@ -96,8 +99,10 @@ def lock_all(
         if result.error or (tell_all and (result.action != "nothing" or named)):
             results.append(result)
     open_ = [image for image in selection.images if upgrade or session.resolver.image(image).spec is None]
-    # Only what is locked here and now asks the base image, which must be there to answer.
-    asked = sorted({image.base for image in open_} - broken)
+    # Only what is locked here and now asks the base image, which must be there to answer; a good lock that
+    # says another version than its recipe is not.
+    resolved = [image for image in open_ if upgrade or not session.resolver.image(image).state.good]
+    asked = sorted({image.base for image in resolved} - broken)
     if asked and not locked:
         wanted = [asked_of(session, name) for name in asked]
         made = bring_up_to_date(session, session.resolver.graph((), wanted), wanted)

@@ -71,11 +71,12 @@ class Session:
         return self.record(id).read()
 
     def missing(self, target: Target, report: Report) -> str:
-        """Why what was kept of a target can't be used; empty where it can."""
-        if not report.kept:
+        """Why what was kept of a target, or the candidate that failed, can't be used; empty where it can."""
+        there = report if report.kept else report.of(report.candidate)
+        if there is None:
             return f"{called(target.id)} was not kept"
-        return self.kinds.of(target).missing(self.kept(target, report))
+        return self.kinds.of(target).missing(self.kept(target, there))
 
     def kept(self, target: Target, report: Report) -> Kept:
         """A target that was made, as others use it."""
-        return Kept(self.kinds.of(target), target, report, self.record(target.id))
+        return Kept(report, self.record(target.id), self.kinds.of(target), target)

@@ -12,12 +12,13 @@ from imagefactory.drive.result import Options, Result
 from imagefactory.drive.session import Session
 from imagefactory.drive.sweep import sweep
 from imagefactory.drive.upkeep import asked_or_done, bring_up_to_date, look_for_engines
-from imagefactory.drive.worker import Order, debug
-from imagefactory.errors import BadInput
+from imagefactory.drive.visit import debug, enter
+from imagefactory.drive.worker import Order
+from imagefactory.errors import BadInput, Problem
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.model.target import Target, TargetId, Unlocked
 from imagefactory.plan import Graph, Selection, Verdict, judge, targets_of_base, targets_of_image
-from imagefactory.targets.kind import Debugged, Tested
+from imagefactory.targets.kind import Debugged, Entered, Tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,13 @@ class Planned:
     input_digest: str | None
 
 
-def plan_targets(session: Session, images: Iterable[ImageDefinition], bases: Iterable[str]) -> list[Planned]:
+def plan_targets(
+    session: Session, images: Iterable[ImageDefinition], bases: Iterable[str]
+) -> tuple[list[Planned], list[Problem]]:
     """A verdict for each target of each image and base image, and of what they need that would be made for
-    them; nothing is made and nothing is written.
+    them, and what is wrong with the others; nothing is made and nothing is written.
     """
+    problems: list[Problem] = []
     plans: dict[TargetId, Planned] = {}
     no_images: list[ImageDefinition] = []
     groups = chain(
@@ -40,6 +44,9 @@ def plan_targets(session: Session, images: Iterable[ImageDefinition], bases: Ite
         (([image], targets_of_image(image)) for image in images),
     )
     for of, wanted in groups:
+        if wrong := [problem for image in of for problem in session.resolver.problems(image)]:
+            problems += wrong
+            continue
         graph = session.resolver.graph(of, wanted)
         for id, verdict in judge(graph, wanted, session.last, session.missing).items():
             if id not in plans and (id in wanted or verdict.action != "nothing"):
@@ -47,7 +54,7 @@ def plan_targets(session: Session, images: Iterable[ImageDefinition], bases: Ite
                 digest = target.input_digest if isinstance(target, Target) else None
                 plans[id] = Planned(id, verdict, digest)
         session.resolver.forget(*(image.id for image in of))  # thousands would not all fit into memory
-    return list(plans.values())
+    return list(plans.values()), problems
 
 
 def stale_targets(session: Session, images: Iterable[ImageDefinition]) -> dict[TargetId, tuple[str, ...]]:
@@ -113,7 +120,7 @@ def test_images(session: Session, images: Sequence[ImageDefinition]) -> list[Res
             wanted += made
             continue
         why = state.reason or "it is not built, so it cannot be tested"
-        error = BadInput(f"{image.id}: {why}", hint=f"run imagefactory build {image.id}")
+        error = BadInput(f"{image.id}: {why}", hint=f"run imagefactory build {image.selector}")
         results.append(Result(image.id, "failed", 0.0, error=error))
     graph = session.resolver.graph(images, wanted)
     asked_for = {
@@ -125,6 +132,7 @@ def test_images(session: Session, images: Sequence[ImageDefinition]) -> list[Res
 def debug_target(session: Session, id: TargetId, images: Sequence[ImageDefinition]) -> bool:
     """Open a shell, on the caller's terminal, where making a target broke; whether its kind can do that."""
     kind = session.kinds[id.kind]
+    session.resolver.forget(id.name)  # the build may have fetched what its lock did not know
     graph = session.resolver.graph(images, [id])
     target = graph[id]
     if not isinstance(kind, Debugged) or not isinstance(target, Target):
@@ -132,6 +140,27 @@ def debug_target(session: Session, id: TargetId, images: Sequence[ImageDefinitio
     order = Order(target, _locked(graph, target.needs), "build", ())
     debug(order, kind, session)
     return True
+
+
+def enter_target(session: Session, image: ImageDefinition, kind: str | None) -> int:
+    """Open a shell, on the caller's terminal, in what was made of an image: in the candidate that failed,
+    where there is one. The shell's exit status.
+
+    Raises BadInput where nothing is there, or nobody can enter it.
+    """
+    kinds = [kind] if kind else [each.name for each in session.kinds.having(Entered)]
+    ids = targets_of_image(image, kinds)
+    there = [(id, report) for id in ids if (report := session.last(id)) and report.held()]
+    graph = session.resolver.graph([image], ids)
+    if not there:
+        raise BadInput(
+            f"nothing of {image.id} is here to be entered", hint=f"run imagefactory build {image.selector}"
+        )
+    id, report = next(((id, report) for id, report in there if report.candidate), there[0])
+    target = graph[id]
+    if not isinstance(target, Target):
+        raise BadInput(f"{image.id}: {target.reason}", hint=f"run imagefactory build {image.selector}")
+    return enter(Order(target, _locked(graph, target.needs), "test", ()), report, session)
 
 
 def _is_tested(session: Session, id: TargetId) -> bool:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from imagefactory.model.recipe import SmokeTest
-from imagefactory.model.report import TestReport
+from imagefactory.model.report import ExpectationReport, TestReport
 from imagefactory.model.spec import Artifact, ImageSpec
 from imagefactory.system.files import write_files
 from imagefactory.targets.kind import Job, Kept, Kind, Tested, Way
 from imagefactory.targets.register import line
 from imagefactory.testing.compare import difference
-from imagefactory.testing.smoke import not_true, smoke_test
+from imagefactory.testing.smoke import failed, not_true, smoke_test
 from imagefactory.testing.subject import Mount
 
 TESTS_AT = "/tests"
@@ -31,11 +31,17 @@ def run_tests(kind: Kind, job: Job, artifact: Artifact) -> list[TestReport]:
     return reports
 
 
+def tests_of(job: Job) -> tuple[Mount, ...]:
+    """The recipe's tests as an image sees them: a copy that anyone may read, whatever the modes here."""
+    spec = job.target.spec
+    assert isinstance(spec, ImageSpec)
+    return (Mount(write_files(job.scratch / "tests", spec.image.folder.tests), TESTS_AT),)
+
+
 def _smoke_tests(job: Job, ways: Sequence[Way]) -> Iterator[TestReport]:
     spec = job.target.spec
     assert isinstance(spec, ImageSpec)
-    # A copy that anyone may read, whatever the modes here.
-    mounts = (Mount(write_files(job.scratch / "tests", spec.image.folder.tests), TESTS_AT),)
+    mounts = tests_of(job)
     for test in spec.image.tests:
         for way in ways:
             job.log.step(f"test {test.name}")
@@ -51,9 +57,10 @@ def _smoke_test(job: Job, test: SmokeTest, way: Way, mounts: tuple[Mount, ...]) 
     report, text = smoke_test(way.subject, test, mounts)
     job.record.write_output(test.name, text, way.name)
     if report.status == "passed":
-        reason = "; ".join(filter(None, (_compared(job, kept, test, mounts, text) for kept in _others(job))))
-        if reason:
-            return report.model_copy(update={"status": "failed", "reason": reason})
+        said = [_compared(job, kept, test, mounts, text) for kept in _others(job)]
+        differs = tuple(ExpectationReport(what=what, fine=False) for what in said if what)
+        if differs:
+            return failed(report, test, text, differs)
     return report
 
 

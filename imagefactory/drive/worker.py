@@ -5,6 +5,7 @@ order and a result can be sent to another machine.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,19 +13,20 @@ from pathlib import Path
 from typing import Literal
 
 from imagefactory.drive.fetching import ensure_fetched
+from imagefactory.drive.freeing import give_up
 from imagefactory.drive.guard import guarded
 from imagefactory.drive.licences import accepted
 from imagefactory.drive.result import Result, now
 from imagefactory.drive.session import Session
 from imagefactory.drive.trial import run_tests
 from imagefactory.errors import BadInput, BuildFailed, TestsFailed
-from imagefactory.model.report import NeedReport, Report, StepReport, TestReport
+from imagefactory.model.report import HeldReport, NeedReport, Report, StepReport, TestReport
 from imagefactory.model.spec import Artifact, ImageSpec, TestedArtifact
 from imagefactory.model.target import Target, TargetId
 from imagefactory.plan import judge_one
 from imagefactory.plan.judge import Action
 from imagefactory.system.log import Log
-from imagefactory.targets.kind import Debugged, Job, Kept
+from imagefactory.targets.kind import Job, Kept, Kind, Tested
 from imagefactory.targets.register import called, shown
 
 
@@ -61,18 +63,6 @@ def carry_out(order: Order, session: Session) -> Result:
     return guarded(session, shown(id), record, work, failed, reads=reads)
 
 
-def debug(order: Order, kind: Debugged, session: Session) -> None:
-    """Open a shell, on the caller's terminal, where making the target breaks."""
-    record = session.record(order.target.id)
-    log_file = record.folder / "debug.log"
-    with (
-        record.locked(lambda: None, session.stop),
-        contextlib.closing(Log(shown(order.target.id), log_file, session.progress)) as log,
-        record.scratch_folder() as scratch,
-    ):
-        kind.debug(_job(order, session, log, scratch))
-
-
 def _looked_at_again(order: Order, session: Session) -> Order:
     graph = {each.id: each for each in (*order.needs, order.target)}
     verdict = judge_one(order.target, graph, session.last, session.missing)
@@ -84,9 +74,10 @@ def _made(order: Order, session: Session) -> Result:
     kind, name = session.kinds.of(target), shown(target.id)
     inputs = kind.inputs(target)
     if inputs is not None:
-        fetched = ensure_fetched(session, target.id.name, target.spec, inputs)
+        fetched, lock = ensure_fetched(session, target.id.name, target.spec, inputs)
         if fetched.error:
             raise fetched.error
+        order = replace(order, target=replace(target, spec=replace(target.spec, lock=lock)))
     start = time.monotonic()
     engines = dict(kind.engines())
     with (
@@ -94,19 +85,17 @@ def _made(order: Order, session: Session) -> Result:
         record.scratch_folder() as scratch,
     ):
         log.phase(f"building: {', '.join(order.reasons)}")
-        job = _job(order, session, log, scratch)
-        artifact = kind.make(job)
+        job = job_of(order, session, log, scratch)
+        artifact, before = kind.make(job), record.read()
         try:
             tests = run_tests(kind, job, artifact)
             report = _report(job, session, artifact, tests, engines, time.monotonic() - start)
-            if report.status == "passed":
-                kept = kind.keep(job, TestedArtifact(artifact))
-                file = str(Path(kept.path).relative_to(record.shelf)) if kept.path else ""
-                report = report.model_copy(update={"reference": kept.reference, "file": file})
+            report = _named(kind, job, artifact, report, before)
             record.write(report)
         finally:
             kind.discard(artifact)
-    return _finished(session, target.id, "build", order.reasons, report, time.monotonic() - start)
+        give_up(session, kind, log, record, before, report)
+    return _finished(session, target, "build", order.reasons, report, time.monotonic() - start)
 
 
 def _tested(order: Order, session: Session) -> Result:
@@ -114,32 +103,72 @@ def _tested(order: Order, session: Session) -> Result:
     kind, name = session.kinds.of(target), shown(target.id)
     old = record.read()
     reason = "it was never made here" if old is None else session.missing(target, old)
-    if old is None or reason:
-        raise BadInput(f"{name} can't be tested: {reason}", hint=f"run imagefactory build {target.id.name}")
+    there = (old if old.kept else old.of(old.candidate)) if old else None
+    if old is None or there is None or reason:
+        raise BadInput(
+            f"{name} can't be tested: {reason}", hint=f"run imagefactory build {target.spec.selector}"
+        )
     start = time.monotonic()
     kind.engines()
-    kept = session.kept(target, old)
+    kept = session.kept(target, there)
     kind.verify(kept)
+    what = "again" if old.kept else "the candidate that failed"
+    changed = "" if old.input_digest == target.input_digest else ", as it was made before the last change"
     with (
         contextlib.closing(Log(name, record.log_file, session.progress)) as log,
         record.scratch_folder() as scratch,
     ):
-        log.phase(f"testing again: {', '.join(order.reasons)}")
-        tests = run_tests(kind, _job(order, session, log, scratch), kept.artifact())
-    # A test that could not run is owed: the old digest has the next build ask for it again.
-    owed = any(test.status == "not-run" for test in tests)
-    report = old.model_copy(
-        update={
-            "status": _status(tests),
-            "tests": tuple(tests),
-            "tests_digest": old.tests_digest if owed else target.tests_digest,
-        }
+        log.phase(f"testing {what}{changed}: {', '.join(order.reasons)}")
+        job = job_of(order, session, log, scratch)
+        tests = run_tests(kind, job, kept.artifact())
+        # A test that could not run is owed: the old digest has the next build ask for it again.
+        owed = any(test.status == "not-run" for test in tests)
+        report = old.model_copy(
+            update={
+                "status": _status(tests),
+                "tests": tuple(tests),
+                "tests_digest": old.tests_digest if owed else target.tests_digest,
+            }
+        )
+        if report.status == "passed" and not old.kept and not changed:  # only its tests were at fault
+            report = _named(kind, job, kept.artifact(), report, old)
+        record.write(report, made=False)
+        give_up(session, kind, log, record, old, report)
+    return _finished(session, target, "test", order.reasons, report, time.monotonic() - start)
+
+
+def _named(kind: Kind, job: Job, artifact: Artifact, report: Report, before: Report | None) -> Report:
+    """Give a candidate its name, or where its tests failed one that nobody takes for a good one; the report
+    with both.
+    """
+    if report.status == "passed":
+        kept = kind.keep(job, TestedArtifact(artifact))
+        named = {**_place(job, kept), "candidate": None, "earlier": _not_replaced(report, before)}
+        return report.model_copy(update=named)
+    assert isinstance(kind, Tested)
+    held = HeldReport(
+        **_place(job, kind.set_aside(job, artifact)), digest=artifact.digest, bytes=artifact.bytes
     )
-    record.write(report, made=False)
-    return _finished(session, target.id, "test", order.reasons, report, time.monotonic() - start)
+    return report.model_copy(update={"candidate": held, "earlier": _not_replaced(report, before)})
 
 
-def _job(order: Order, session: Session, log: Log, scratch: Path) -> Job:
+def _not_replaced(report: Report, before: Report | None) -> HeldReport | None:
+    """What passed before, and stays: this one did not pass, or is a rehearsal of it."""
+    rehearsed = report.stand_ins and before and not before.stand_ins
+    if before is None or (report.status == "passed" and not rehearsed):
+        return before.earlier if before and report.stand_ins else None
+    good = [each for each in before.held() if each != before.candidate]
+    return good[0] if good else None
+
+
+def _place(job: Job, artifact: Artifact) -> dict[str, str]:
+    """Where it is, as reports say it."""
+    file = str(Path(artifact.path).relative_to(job.record.shelf)) if artifact.path else ""
+    return {"reference": artifact.reference, "file": file}
+
+
+def job_of(order: Order, session: Session, log: Log, scratch: Path) -> Job:
+    """An order, with all that carrying it out needs. Raises BuildFailed where nothing can be made of it."""
     target = order.target
     return Job(
         target=target,
@@ -164,7 +193,7 @@ def _kept(order: Order, need: Target, session: Session) -> Kept | None:
     if order.action == "build":
         raise BuildFailed(
             f"{shown(order.target.id)}: {called(need.id)}, which it is made of, is not there",
-            hint=f"another build may have taken its place: run imagefactory build {need.id.name}",
+            hint=f"another build may have taken its place: run imagefactory build {need.spec.selector}",
         )
     return None
 
@@ -223,18 +252,40 @@ def _status(tests: Iterable[TestReport]) -> Literal["passed", "failed"]:
 
 def _finished(
     session: Session,
-    id: TargetId,
+    target: Target,
     action: Literal["build", "test"],
     reasons: tuple[str, ...],
     report: Report,
     seconds: float,
 ) -> Result:
     """The result of what was made or tested: a failure where one of its tests failed."""
+    id = target.id
     failed = [test for test in report.tests if test.status == "failed"]
     session.progress.done(shown(id), not failed, "tests failed" if failed else "done")
     if not failed:
         return Result(id.name, action, seconds, reasons, report, kind=id.kind)
-    lines = [f"{shown(id)}: {test.title}: {test.reason}" for test in failed]
     log = session.workspace.shown(session.record(id).log_file)
-    error = TestsFailed("\n".join(lines), hint=f"the log is {log}")
+    error = TestsFailed(
+        "\n".join(f"{shown(id)}: {test.title}: {test.reason}" for test in failed),
+        hint=_look(target.spec.selector, report, log),
+        details=[_details(id, test) for test in failed],
+    )
     return Result(id.name, "failed", seconds, reasons, report, error, kind=id.kind)
+
+
+def _look(selector: str, report: Report, log: str) -> str:
+    """Where to look at what failed."""
+    if report.candidate is None:
+        return f"the log is {log}"
+    look = f"imagefactory shell {selector} looks around in it"
+    again = f"imagefactory test {selector} runs edited tests on it"
+    return f"it is kept for you: {look}, and {again}; the log is {log}"
+
+
+def _details(id: TargetId, test: TestReport) -> list[str]:
+    """What failed; of a smoke test each expectation, and how its output ended."""
+    if not test.command:
+        return [f"{shown(id)}: {test.title}: {test.reason}"]
+    lines = [f"{shown(id)}: {test.title} failed", f"  $ {shlex.join(test.command)}"]
+    lines += [f"  {'✓' if each.fine else '✗'} {each.what}" for each in test.expectations]
+    return lines + ([f"  | {line}" for line in test.last_lines] or ["  it wrote nothing"])

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from imagefactory.errors import BuildFailed, Gone, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, NetworkFault, Unsolvable
 from imagefactory.inputs.debian import archives, default_sources, parse_uris, site_sources
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, Means, Origin, Staged, Wanted
@@ -42,8 +42,21 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root \\
     install --yes --no-install-recommends --allow-downgrades {folder}/*.deb
+{no_setuid}"""
+
+_INSTALL_UNPINNED = """\
+# Debian packages of the stage '{stage}', as the archive has them when this runs.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+apt-get install --yes --no-install-recommends {names}
+apt-get clean
+rm -rf /var/lib/apt/lists/*
+{no_setuid}"""
+
+_NO_SETUID = """\
 # Nobody in a container needs to become another user. Apptainer builds with this machine's /tmp: not there.
-find /bin /sbin /lib /usr /opt -xdev -type f -perm /6000 -exec chmod a-s {{}} +
+find /bin /sbin /lib /usr /opt -xdev -type f -perm /6000 -exec chmod a-s {} +
 """
 
 
@@ -86,7 +99,7 @@ class Apt:
             else [],
         }
 
-    def fetch(self, file: AptFile, what: str, origin: Origin, means: Means) -> None:
+    def fetch(self, file: AptFile, what: str, origin: Origin, means: Means) -> str:
         """From the archive, or the site's mirrors of it."""
         suite = origin.base.base.suite
         known = archives(default_sources(suite))
@@ -102,6 +115,7 @@ class Apt:
                 "or name a mirror that keeps old files in site.yaml"
             )
             raise
+        return file.sha256
 
     def stage(self, file: AptFile) -> Staged:
         """All in one folder."""
@@ -109,7 +123,14 @@ class Apt:
 
     def install(self, files: Sequence[AptFile], image: ImageDefinition, stage: Stage) -> str:
         """Apt orders them, and runs without network."""
-        return _INSTALL.format(stage=stage, folder=f"{PACKAGES}/apt") if files else ""
+        script = _INSTALL.format(stage=stage, folder=f"{PACKAGES}/apt", no_setuid=_NO_SETUID)
+        return script if files else ""
+
+    def install_unpinned(self, image: ImageDefinition, stage: Stage) -> str:
+        """As they are chosen to lock them, by apt. Steps that need tools install those themselves."""
+        names = " ".join(_requests(image)[stage]) if stage != "tools" else ""
+        script = _INSTALL_UNPINNED.format(stage=stage, names=names, no_setuid=_NO_SETUID)
+        return script if names else ""
 
 
 def _requests(image: ImageDefinition) -> dict[Stage, list[str]]:
@@ -146,16 +167,16 @@ def _before(wanted: Wanted) -> list[AptFile]:
     return [file for stage in _STAGES for file in wanted.before("apt", stage)]
 
 
-def _explained(error: BuildFailed, image: ImageDefinition) -> BuildFailed:
+def _explained(error: BuildFailed, image: ImageDefinition) -> Unsolvable:
     """Apt's own words say what is wrong; where to mend it is ours to say."""
     said = "\n".join(error.tail)
     missing = re.search(r"E: Unable to locate package (\S+)", said)
     if missing:
-        return BuildFailed(
+        return Unsolvable(
             f"recipes/{image.recipe}: {image.id}: Debian has no package called {missing[1]}",
             hint="check 'apt' in the recipe: apt-cache search finds names",
         )
-    return BuildFailed(
+    return Unsolvable(
         f"recipes/{image.recipe}: {image.id}: apt cannot install these packages together",
         hint="apt's reasons stand above",
         tail=error.tail,

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imagefactory.errors import BuildFailed, Gone, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, NetworkFault, Unsolvable
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.inputs.unpinned import BEGIN
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import CondaFile, Stage
 from imagefactory.model.recipe import channel_address
@@ -22,6 +23,8 @@ from imagefactory.system.processes import stream
 from imagefactory.system.redact import redact
 
 PREFIX = "/opt/conda"
+INSTALLER = "py-rattler>=0.28"
+_SCRATCH = "/tmp/installer /tmp/files /tmp/cache /tmp/home"  # noqa: S108  # in a container
 _PLATFORMS = {"linux/amd64": "linux-64", "linux/arm64": "linux-aarch64"}
 _NETWORK = network_words(
     r"timed out",
@@ -63,6 +66,53 @@ async def main():
 asyncio.run(main())
 os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
 END
+{finish}"""
+
+_INSTALL_UNPINNED = """\
+# conda packages in {prefix}, as their channels have them when this runs.
+set -eu
+. /etc/imagefactory/environment.sh
+{begin}export PYTHONDONTWRITEBYTECODE=1
+/usr/bin/python3 -m pip install --quiet --target="$work/installer" '{installer}'
+PYTHONPATH="$work/installer" /usr/bin/python3 - "$work/cache" <<'END'
+import asyncio
+import os
+import platform
+import sys
+import rattler
+
+CACHE = sys.argv[1]
+CHANNELS = {channels}
+PACKAGES = {packages}
+VIRTUAL = {virtual}
+
+
+async def main():
+    virtual = VIRTUAL | {{"__glibc": platform.libc_ver()[1]}}
+    records = await rattler.solve(
+        [rattler.Channel(channel) for channel in CHANNELS],
+        PACKAGES,
+        gateway=rattler.Gateway(cache_dir=CACHE),
+        platforms=[rattler.Subdir.current(), rattler.Subdir("noarch")],
+        virtual_packages=[
+            rattler.GenericVirtualPackage(
+                rattler.PackageName(name), rattler.Version(version), rattler.BuildString("0")
+            )
+            for name, version in virtual.items()
+        ],
+        channel_priority=rattler.ChannelPriority.Strict,
+    )
+    await rattler.install(
+        records, "{prefix}", cache_dir=CACHE, execute_link_scripts=True, show_progress=False
+    )
+
+
+asyncio.run(main())
+os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
+END
+{finish}"""
+
+_FINISH = """\
 # Compiled now, for nobody can write there later; without the times of source files.
 for python in {prefix}/bin/python3 {prefix}/bin/python; do
     if [ -x "$python" ]; then
@@ -70,7 +120,7 @@ for python in {prefix}/bin/python3 {prefix}/bin/python; do
         break
     fi
 done
-rm -rf /tmp/installer /tmp/files /tmp/cache /tmp/home
+rm -rf {scratch}
 rm -rf {prefix}/pkgs {prefix}/conda-meta/history {prefix}/CACHEDIR.TAG
 chmod -R a+rX {prefix}
 """
@@ -95,7 +145,7 @@ class Conda:
             "channels": [(name, place.url) for name, place in places.items()],
             "specs": list(inputs.packages),
             "platform": _PLATFORMS[wanted.base.platform],
-            "virtual": _virtual_packages(wanted),
+            "virtual": {**_virtual_packages(wanted.image), "__glibc": _glibc(wanted)},
             "locked": before,
             "cache": str(means.scratch / "conda"),
         }
@@ -108,7 +158,7 @@ class Conda:
                 raise BuildFailed(f"{what}: the channel {file.channel} gives no sha256 for {file.filename}")
         return {"image": files}
 
-    def fetch(self, file: CondaFile, what: str, origin: Origin, means: Means) -> None:
+    def fetch(self, file: CondaFile, what: str, origin: Origin, means: Means) -> str:
         """From its channel, or the site's mirrors of it."""
         url = f"{channel_address(file.channel)}/{file.file}"
         try:
@@ -119,6 +169,7 @@ class Conda:
                 f"the channel has moved on: imagefactory lock --upgrade {name} takes what it has today"
             )
             raise
+        return file.sha256
 
     def stage(self, file: CondaFile) -> Staged:
         """Files of one name may come from several channels and platforms."""
@@ -131,17 +182,40 @@ class Conda:
             return ""
         names = [self.stage(file).path.removeprefix("conda/") for file in files]
         return _INSTALL.format(
-            prefix=PREFIX, packages=f"{PACKAGES}/conda", tools=f"{TOOLS}/pip", files="\n".join(names)
+            prefix=PREFIX,
+            packages=f"{PACKAGES}/conda",
+            tools=f"{TOOLS}/pip",
+            files="\n".join(names),
+            finish=_FINISH.format(prefix=PREFIX, scratch=_SCRATCH),
+        )
+
+    def install_unpinned(self, image: ImageDefinition, stage: Stage) -> str:
+        """As they are chosen to lock them, by rattler."""
+        inputs = image.inputs.conda
+        if stage != "image" or not inputs:
+            return ""
+        return _INSTALL_UNPINNED.format(
+            begin=BEGIN,
+            prefix=PREFIX,
+            installer=INSTALLER,
+            channels=json.dumps([channel_address(name) for name in inputs.channels]),
+            packages=json.dumps(inputs.packages),
+            virtual=json.dumps(_virtual_packages(image)),
+            finish=_FINISH.format(prefix=PREFIX, scratch='"$work"'),
         )
 
 
-def _virtual_packages(wanted: Wanted) -> dict[str, str]:
-    """What packages may ask of the system (https://docs.conda.io, "virtual packages"): the base image's."""
-    glibc = next((f.version for f in wanted.base_lock.image.apt if f.name == "libc6"), "2.17")
-    virtual = {"__unix": "0", "__linux": "5.4", "__glibc": glibc.partition("-")[0]}
-    virtual["__archspec"] = "1"
-    gpu = wanted.image.needs.gpu
+def _virtual_packages(image: ImageDefinition) -> dict[str, str]:
+    """What packages may ask of the system (https://docs.conda.io, "virtual packages"), but for its libc."""
+    virtual = {"__unix": "0", "__linux": "5.4", "__archspec": "1"}
+    gpu = image.needs.gpu
     return {**virtual, "__cuda": gpu.cuda} if gpu else virtual
+
+
+def _glibc(wanted: Wanted) -> str:
+    """The version of the base image's libc."""
+    found = next((f.version for f in wanted.base_lock.image.apt if f.name == "libc6"), "2.17")
+    return found.partition("-")[0]
 
 
 def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[str, Any]]:
@@ -188,7 +262,7 @@ def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
             tail=said[-8:],
             log=means.log.path,
         )
-    return BuildFailed(
+    return Unsolvable(
         f"{what}: these packages cannot be had together",
         hint="the solver's reasons stand above; loosen the versions, or name another channel",
         tail=said[-20:],

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
+from imagefactory.inputs.unpinned import BEGIN, python_project
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import PipFile, Stage
 from imagefactory.model.spec import ImageDefinition
 
 VENV = "/opt/venv"
+_SCRATCH = "/tmp/uv /tmp/cache /tmp/home /tmp/requirements.txt"  # noqa: S108  # in a container
 
 _INSTALL = """\
 # Python packages in /opt/venv, from files alone.
@@ -26,12 +28,31 @@ cat >/tmp/requirements.txt <<'END'
 END
 "$uv" pip install --quiet --python={venv}/bin/python --no-index --no-deps --require-hashes \\
     --find-links={packages} --find-links={tools} --link-mode=hardlink --requirement=/tmp/requirements.txt
+{finish}"""
+
+_INSTALL_UNPINNED = """\
+# Python packages in /opt/venv, as their indexes have them when this runs.
+set -eu
+{begin}export UV_CACHE_DIR="$work/cache"
+cd "$work" # where uv looks for the indexes
+python3 -m pip install --quiet --target=uv uv
+cat >pyproject.toml <<'END'
+{project}END
+cat >constraints.txt <<'(end)'
+{constraints}(end)
+uv/bin/uv venv --quiet --python=/usr/bin/python3 {venv}
+uv/bin/uv pip install --quiet --python={venv}/bin/python --link-mode=hardlink \\
+    --constraints=constraints.txt --requirement=pyproject.toml
+cd /
+{finish}"""
+
+_FINISH = """\
 # uv notes for its cache when each file was made, which is now.
 find {venv} -name uv_cache.json -path '*.dist-info/*' -delete
 find {venv} -name RECORD -path '*.dist-info/*' -exec sed -i '/\\.dist-info\\/uv_cache\\.json,/d' {{}} +
 # Compiled now, for nobody can write there later; without the time of the source file, which is now.
 {venv}/bin/python -m compileall -qq -f --invalidation-mode=unchecked-hash {venv}/lib || :
-rm -rf /tmp/uv /tmp/cache /tmp/home /tmp/requirements.txt {venv}/.lock {venv}/.gitignore {venv}/CACHEDIR.TAG
+rm -rf {scratch} {venv}/.lock {venv}/.gitignore {venv}/CACHEDIR.TAG
 """
 
 
@@ -48,13 +69,14 @@ class Pip:
 
         return lock_pip(wanted, means)
 
-    def fetch(self, file: PipFile, what: str, origin: Origin, means: Means) -> None:
+    def fetch(self, file: PipFile, what: str, origin: Origin, means: Means) -> str:
         """From the place that the index names for a file of that name."""
         from imagefactory.inputs.index import file_address  # starts slowly
 
         pip = origin.image.inputs.pip if origin.image else None
         url = file_address(file.name, file.filename, file.index, pip.indexes if pip else {}, what, means)
         fetch_checked(url, Expected(what, file.sha256, file.bytes), means)
+        return file.sha256
 
     def stage(self, file: PipFile) -> Staged:
         """All in one folder."""
@@ -66,5 +88,23 @@ class Pip:
             return ""
         lines = [f"{file.name}=={file.version} --hash=sha256:{file.sha256}" for file in files]
         return _INSTALL.format(
-            venv=VENV, packages=f"{PACKAGES}/pip", tools=f"{TOOLS}/pip", requirements="\n".join(lines)
+            venv=VENV,
+            packages=f"{PACKAGES}/pip",
+            tools=f"{TOOLS}/pip",
+            requirements="\n".join(lines),
+            finish=_FINISH.format(venv=VENV, scratch=_SCRATCH),
+        )
+
+    def install_unpinned(self, image: ImageDefinition, stage: Stage) -> str:
+        """As they are chosen to lock them, by uv."""
+        pip = image.inputs.pip
+        if stage != "image" or not pip:
+            return ""
+        indexes = {name: (index.url, index.packages) for name, index in pip.indexes.items()}
+        return _INSTALL_UNPINNED.format(
+            begin=BEGIN,
+            venv=VENV,
+            project=python_project(pip.packages, indexes, "3"),
+            constraints="".join(f"{line}\n" for line in pip.constraints),
+            finish=_FINISH.format(venv=VENV, scratch='"$work"'),
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from packaging.utils import canonicalize_name
 
 from imagefactory.errors import BuildFailed
+from imagefactory.inputs.conda import INSTALLER
 from imagefactory.inputs.index import default_index, file_address
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import Means, Wanted
@@ -16,8 +17,6 @@ from imagefactory.model.expected import Expected
 from imagefactory.model.lock import PipFile, Stage, StageLock
 from imagefactory.model.recipe import PipIndex
 from imagefactory.system.versions import numbers
-
-CONDA_INSTALLER = "py-rattler>=0.28"
 
 
 def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
@@ -65,7 +64,7 @@ def _tools(
     image: Iterable[PipFile], conda: bool, indexes: Mapping[str, PipIndex], what: str, means: Means
 ) -> list[str]:
     """The requirements of what installs: uv, what source distributions are built with, rattler."""
-    wanted = {CONDA_INSTALLER} if conda else set()
+    wanted = {INSTALLER} if conda else set()
     for file in image:
         wanted.add("uv")
         if not file.filename.endswith(".whl"):

@@ -90,8 +90,8 @@ class Kind(Protocol):
     def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[Any]]:
         """Every file that installing needs, by stage. Raises BuildFailed, or a kind of it."""
 
-    def fetch(self, file: Any, what: str, origin: Origin, means: Means) -> None:
-        """Put one file, which the store has not, into the store.
+    def fetch(self, file: Any, what: str, origin: Origin, means: Means) -> str:
+        """Put one file, which the store has not, into the store; its sha256.
 
         ``what`` names it for people. Raises BuildFailed, or a kind of it.
         """
@@ -101,3 +101,9 @@ class Kind(Protocol):
 
     def install(self, files: Sequence[Any], image: ImageDefinition, stage: Stage) -> str:
         """A POSIX shell script that installs what ``stage`` put in place; empty for nothing. Pure."""
+
+    def install_unpinned(self, image: ImageDefinition, stage: Stage) -> str:
+        """A POSIX shell script that chooses among what upstreams have when it runs, and installs that.
+
+        Empty for nothing. Only builds outside the factory run it. Pure.
+        """

@@ -24,49 +24,35 @@ class Sources:
     name = "sources"
 
     def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[SourceFile]]:
-        """The recipe pins them; what is new is their size, and the digest of a commit's tree."""
-        before = {
-            (f.commit or f.sha256): f for stage in ("image", "build") for f in wanted.before("sources", stage)
-        }
+        """The recipe pins them, so that no upstream is asked."""
         stages: dict[Stage, list[SourceFile]] = {"image": [], "build": []}
         for stage, name, source in _declared(wanted.image):
-            what = f"recipes/{wanted.image.recipe}: source {name}"
             stand_in = means.site.stand_in(source.address)
             pinned = SourceFile(
                 name=name,
                 version=_version(source),
                 file=source.address.rpartition("/")[2] or name,
-                bytes=0,
-                sha256=(stand_in and stand_in.sha256) or source.sha256 or "0" * 64,
+                sha256=(stand_in and stand_in.sha256) or source.sha256 or "",
                 commit=(stand_in and stand_in.commit) or source.commit,
                 stand_in=stand_in is not None,
             )
-            old = before.get(pinned.commit or pinned.sha256)
-            if old and old.name == name and means.store.has(old.sha256):
-                stages[stage].append(old)
-                continue
-            means.log.step(f"source {name}")
-            if pinned.commit:
-                pinned = pinned.model_copy(update={"sha256": _store_tree(source, pinned, what, means)})
-            else:
-                _fetch_archive(source, pinned, what, means)
-            size = means.store.path(pinned.sha256).stat().st_size
-            stages[stage].append(pinned.model_copy(update={"bytes": size}))
+            stages[stage].append(pinned)
         return stages
 
-    def fetch(self, file: SourceFile, what: str, origin: Origin, means: Means) -> None:
+    def fetch(self, file: SourceFile, what: str, origin: Origin, means: Means) -> str:
         """From upstream, or from the first mirror of the recipe that has it."""
         assert origin.image
         source = next(source for _, name, source in _declared(origin.image) if name == file.name)
         if not file.commit:
             _fetch_archive(source, file, what, means)
-            return
+            return file.sha256
         actual = _store_tree(source, file, what, means)
-        if actual != file.sha256:
+        if file.sha256 and actual != file.sha256:
             raise BuildFailed(
-                f"{what}: the tree of commit {file.commit} has sha256 {actual}, and {file.sha256} was locked",
-                hint="find out why before you lock it again",
+                f"{what}: the tree of commit {file.commit} has sha256 {actual}, and {file.sha256} was noted",
+                hint=f"find out why, before you remove that from recipes/{origin.image.recipe}/fetched.yaml",
             )
+        return actual
 
     def stage(self, file: SourceFile) -> Staged:
         """An archive stands in its folder as it is; a commit's tree is the folder."""
@@ -76,6 +62,10 @@ class Sources:
 
     def install(self, files: Sequence[SourceFile], image: ImageDefinition, stage: Stage) -> str:
         """Nothing: install.sh does that."""
+        return ""
+
+    def install_unpinned(self, image: ImageDefinition, stage: Stage) -> str:
+        """Nothing, as well: the recipe pins them."""
         return ""
 
 

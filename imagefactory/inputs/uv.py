@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +17,13 @@ from packaging.pylock import (
     PylockSelectError,
     PylockValidationError,
 )
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 from uv import find_uv_bin
 
-from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.errors import BuildFailed, NetworkFault, Unsolvable
 from imagefactory.inputs.index import client_default, default_index, index_of
 from imagefactory.inputs.protocol import Means
+from imagefactory.inputs.unpinned import python_project
 from imagefactory.inputs.wheels import Target
 from imagefactory.model.recipe import PipIndex
 from imagefactory.system import retry
@@ -113,32 +113,12 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
 
 
 def _project(request: Request, means: Means) -> str:
-    """A project that needs what is wanted: the one way to tell uv which package comes from which index."""
-    indexes = request.indexes or {}
-    named = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", p, maxsplit=1)[0]) for p in request.packages}
-    extra = [p for i in indexes.values() for p in i.packages if canonicalize_name(p) not in named]
-    python = ".".join(map(str, request.target.python))
-    lines = [
-        "[project]",
-        'name = "inputs"',
-        'version = "0"',
-        f'requires-python = ">={python}"',
-        f"dependencies = {json.dumps([*request.packages, *extra])}",
-    ]
-    if indexes:
-        lines.append("[tool.uv.sources]")
-        lines += [
-            f"{json.dumps(p)} = {{ index = {json.dumps(k)} }}" for k, i in indexes.items() for p in i.packages
-        ]
-    for name, index in indexes.items():
-        address = means.site.addresses(index.url.rstrip("/"))[0].url
-        lines += [
-            "[[tool.uv.index]]",
-            f"name = {json.dumps(name)}",
-            f"url = {json.dumps(address)}",
-            "explicit = true",
-        ]
-    return "\n".join(lines) + "\n"
+    """A project that needs what is wanted, from where the site has it."""
+    indexes = {
+        name: (means.site.addresses(index.url.rstrip("/"))[0].url, index.packages)
+        for name, index in (request.indexes or {}).items()
+    }
+    return python_project(request.packages, indexes, ".".join(map(str, request.target.python)))
 
 
 def _preferences(versions: Mapping[str, str]) -> str:
@@ -227,7 +207,7 @@ def _failure(lines: Iterable[str], what: str, means: Means) -> BuildFailed:
             tail=said[-8:],
             log=means.log.path,
         )
-    return BuildFailed(
+    return Unsolvable(
         f"{what}: these Python packages cannot be had together",
         hint="uv's reasons stand above; loosen the requirements, or add 'constraints'",
         tail=said[-15:],

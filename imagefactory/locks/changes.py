@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imagefactory.model.lock import Lock, LockedFile
+from imagefactory.model.lock import Lock, LockedFile, SourceFile
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,7 +40,7 @@ def changes(old: Lock | None, new: Lock) -> list[Change]:
 def _versions(lock: Lock) -> Iterator[tuple[tuple[str, str, int], LockedFile]]:
     """By kind, name, and number where one name stands there in several versions."""
     seen: dict[tuple[str, str], int] = {}
-    for kind, file in lock.files():
+    for kind, file in lock.with_sources(SourceFile.as_locked).files():
         number = seen[kind, file.name] = seen.get((kind, file.name), -1) + 1
         yield (kind, file.name, number), file
 

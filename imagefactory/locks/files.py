@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BadFiles, BadInput
-from imagefactory.model.lock import FILES, KINDS, Lock, LockedFile, LockFile, Stage, StageLock
+from imagefactory.locks.fetched import completed, fetched_file, read_fetched
+from imagefactory.model.lock import FILES, KINDS, Lock, LockedFile, LockFile, SourceFile, Stage, StageLock
 from imagefactory.system.files import write_file
 from imagefactory.system.fresh import Mark, mark_of
 from imagefactory.system.workspace import Workspace
@@ -29,9 +30,16 @@ def base_lock_file(workspace: Workspace, name: str) -> Path:
 
 
 def read_locks(workspace: Workspace, file: Path, platform: str) -> dict[str, Lock]:
-    """The locks in a file by image, for one platform; none where there is no file. Raises BadFiles."""
+    """The locks in a file by image, for one platform; none where there is no file. Raises BadFiles.
+
+    Sources have what is known of them since they were fetched.
+    """
     mark = mark_of(file)
-    return dict(_read_locks(workspace, file, platform, mark)) if mark else {}
+    locks = _read_locks(workspace, file, platform, mark) if mark else {}
+    if not any(stage.sources for lock in locks.values() for _, stage in lock.stages()):
+        return dict(locks)
+    known = read_fetched(workspace, fetched_file(workspace, file.parent.name))
+    return {name: lock.with_sources(lambda source: completed(source, known)) for name, lock in locks.items()}
 
 
 @functools.lru_cache(maxsize=64)  # an image's lock stands in one file with its recipe's others
@@ -85,7 +93,7 @@ def write_locks(file: Path, locks: Mapping[str, Lock], platform: str) -> bool:
 def _content(locks: Mapping[str, Lock], platform: str) -> dict[str, Any]:
     users: dict[tuple[str, LockedFile], list[str]] = {}
     for name in sorted(locks):
-        for stage, files in locks[name].stages():
+        for stage, files in locks[name].with_sources(SourceFile.as_locked).stages():
             for kind, file in files.files():
                 users.setdefault((kind, file), []).append(name if stage == "image" else f"{name}/{stage}")
     content: dict[str, Any] = {

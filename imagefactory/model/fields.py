@@ -24,6 +24,8 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 IDENTIFIER = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 EXPECTED = "expected"
 """The type of the error that says what was expected; whoever shows it adds what was found."""
+TEXT, MAPPING = "[text]", "[mapping]"
+"""In the places of errors, the ways in which a value may be given that may be given in two."""
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _SIZE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(KiB|MiB|GiB|TiB)")
@@ -143,6 +145,13 @@ def _absolute(value: str) -> str:
     return value
 
 
+def _text(value: str) -> str:
+    """Several lines, as an editor shows them."""
+    for line in value.split("\n"):
+        _printable(line.replace("\t", " "))
+    return value
+
+
 def _unreserved(value: str) -> str:
     if value in _RESERVED:
         instead = ": use 'path' to add folders" if value == "PATH" else ""
@@ -252,6 +261,23 @@ CondaChannel = Annotated[
         rf"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*$|{_ADDRESS}",
         "a channel's name, such as conda-forge, or its web address",
     ),
+]
+FileText = Annotated[str, Field(min_length=1, max_length=64 << 10), AfterValidator(_text)]
+EdamTerm = Annotated[
+    str,
+    Matching(r"^(topic|operation|data|format)_[0-9]{4}$", "a term of EDAM, such as topic_3444"),
+]
+IconFile = Annotated[
+    str,
+    Field(max_length=100),
+    Matching(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(svg|png)$", "an SVG or PNG file in icons/, such as fsleyes.svg"
+    ),
+]
+CondaName = Annotated[
+    str,
+    Field(max_length=100),
+    Matching(r"^[a-z0-9_][a-z0-9_.-]*$", "the name of a conda package, such as fermitools"),
 ]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[

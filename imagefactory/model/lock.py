@@ -1,17 +1,18 @@
 """``lock.yaml``: every file that an image is made of, pinned by its sha256.
 
-Files are named by their path within an archive, never by a mirror's host. Sizes are in bytes.
+Files are named by their path within an archive, never by a mirror's host. Sizes are in bytes. A commit pins
+a source by itself. What only a fetched source can tell stands in ``fetched.yaml``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from imagefactory.model.fields import GitCommit, Identifier, Line, Matching, RelativePath, Sha256, Strict
 
@@ -41,6 +42,11 @@ class LockedFile(Strict):
         """The last part of its path."""
         return self.file.rpartition("/")[2]
 
+    @property
+    def pin(self) -> str:
+        """What says which content it has: its sha256."""
+        return self.sha256
+
 
 class AptFile(LockedFile):
     """A Debian package; ``archive`` is the last part of its archive's address, such as ``debian``."""
@@ -62,9 +68,30 @@ class CondaFile(LockedFile):
 
 
 class SourceFile(LockedFile):
-    """An archive as upstream serves it, or a tar archive of the tree of a git ``commit``."""
+    """An archive as upstream serves it, or a tar archive of the tree of a git ``commit``.
 
+    ``bytes`` is 0, and of a commit ``sha256`` empty, as long as nobody has fetched it. Neither is part of the
+    lock: see ``FetchedFile``.
+    """
+
+    bytes: Annotated[int, Field(ge=0)] = 0
+    sha256: Sha256 | Literal[""] = ""
     commit: GitCommit | None = None
+
+    @model_validator(mode="after")
+    def _is_pinned(self) -> Self:
+        if not self.pin:
+            raise ValueError("a source needs a 'sha256' or a 'commit'")
+        return self
+
+    @property
+    def pin(self) -> str:
+        """Its commit, or else its sha256."""
+        return self.commit or self.sha256
+
+    def as_locked(self) -> Self:
+        """It as the lock has it: without what only whoever fetches it can tell."""
+        return self.model_copy(update={"bytes": 0, "sha256": "" if self.commit else self.sha256})
 
 
 FILES: Mapping[str, type[LockedFile]] = MappingProxyType(
@@ -109,9 +136,17 @@ class Lock(Strict):
         seen: set[str] = set()
         for _, stage in self.stages():
             for kind, file in stage.files():
-                if file.sha256 not in seen:
-                    seen.add(file.sha256)
+                if file.pin not in seen:
+                    seen.add(file.pin)
                     yield kind, file
+
+    def with_sources(self, change: Callable[[SourceFile], SourceFile]) -> Lock:
+        """The same lock with every source changed so."""
+        stages = {
+            name: files.model_copy(update={"sources": tuple(map(change, files.sources))})
+            for name, files in self.stages()
+        }
+        return Lock(request=self.request, **stages)  # a copy would keep what was computed of this one
 
     @cached_property
     def stand_ins(self) -> tuple[str, ...]:
@@ -120,13 +155,14 @@ class Lock(Strict):
 
     @cached_property
     def content_digest(self) -> str:
-        """sha256 over every file with all that is said of it, whatever was asked for."""
-        return hashlib.sha256(self.model_dump_json(exclude={"request"}).encode()).hexdigest()
+        """sha256 over every file with all that is locked of it, whatever was asked for."""
+        locked = self.with_sources(SourceFile.as_locked)
+        return hashlib.sha256(locked.model_dump_json(exclude={"request"}).encode()).hexdigest()
 
     @cached_property
     def digest(self) -> str:
         """sha256 over the content of every file that it pins."""
-        pinned = [f"{stage} {kind} {f.sha256}" for stage, files in self.stages() for kind, f in files.files()]
+        pinned = [f"{stage} {kind} {f.pin}" for stage, files in self.stages() for kind, f in files.files()]
         return hashlib.sha256("\n".join(pinned).encode()).hexdigest()
 
 
@@ -185,3 +221,23 @@ class LockFile(Strict):
     pip: tuple[PipRow, ...] = ()
     conda: tuple[CondaRow, ...] = ()
     sources: tuple[SourceRow, ...] = ()
+
+
+class FetchedFile(Strict):
+    """What only a fetched source can tell: its size in bytes, and of a ``commit`` its archive's sha256."""
+
+    commit: GitCommit | None = None
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+    @property
+    def pin(self) -> str:
+        """Its commit, or else its sha256, as the lock has it."""
+        return self.commit or self.sha256
+
+
+class FetchedFiles(Strict):
+    """A whole ``fetched.yaml``, beside a recipe's ``lock.yaml``. No image depends on it."""
+
+    schema_version: Literal[1]
+    sources: tuple[FetchedFile, ...] = ()

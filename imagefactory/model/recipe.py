@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from packaging.utils import canonicalize_name
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from imagefactory.model.fields import (
+    MAPPING,
+    TEXT,
     AbsolutePath,
     AptPackage,
     Argument,
     Command,
     CondaChannel,
+    CondaName,
     CondaSpec,
+    EdamTerm,
     Email,
     EnvironmentName,
     EnvironmentValue,
+    FileText,
     GitCommit,
     GitUrl,
+    IconFile,
     Identifier,
     Licence,
     Line,
@@ -81,6 +89,16 @@ def channel_address(channel: str) -> str:
     return (channel if "://" in channel else f"{CHANNELS}/{channel}").rstrip("/")
 
 
+def pip_name(requirement: str) -> str:
+    """The name of the Python package in a requirement such as ``Numpy>=1.26``, as indexes compare names."""
+    return canonicalize_name(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
+
+
+def conda_name(spec: str) -> str:
+    """The name of the package in a conda spec such as ``fermitools==2.5.1``."""
+    return re.split(r"[^a-z0-9_.-]", spec, maxsplit=1)[0]
+
+
 class BuildInputs(Strict):
     """What only the build stage needs."""
 
@@ -118,6 +136,14 @@ class Inputs(BuildInputs):
 
     pip: Pip | None = None
     conda: Conda | None = None
+
+    def names(self) -> dict[str, list[str]]:
+        """By kind, the names of the packages that are asked for."""
+        return {
+            "apt": list(self.apt),
+            "pip": [pip_name(each) for each in self.pip.packages] if self.pip else [],
+            "conda": [conda_name(each) for each in self.conda.packages] if self.conda else [],
+        }
 
 
 _SYSTEM = frozenset(("", "bin", "dev", "etc", "lib", "opt", "proc", "root", "run", "sbin", "usr", "var"))
@@ -211,6 +237,16 @@ class Waiver(Strict):
     reason: Annotated[Line, Field(min_length=10)]
 
 
+class GuiApp(Strict):
+    """A program with windows, as menus show it: the ``command`` that starts it, and its ``icon``, a file in
+    the recipe's ``icons/``.
+    """
+
+    name: Line
+    command: Command
+    icon: IconFile | None = None
+
+
 class Terms(Strict):
     """Who may have the image. ``url`` is the address of the licence's text, ``note`` says what it asks for.
 
@@ -229,30 +265,111 @@ class Terms(Strict):
         return self
 
 
+class VersionFrom(Strict):
+    """The application's version is that of one of its inputs, as it is locked: such as ``apt:esorex``."""
+
+    input: Annotated[
+        Line,
+        Field(alias="from", max_length=110),
+        Matching(
+            r"^(apt|pip|conda):[A-Za-z0-9_][A-Za-z0-9._+-]*$", "an input with its kind, such as apt:esorex"
+        ),
+    ]
+
+    @property
+    def kind(self) -> str:
+        """The kind of input."""
+        return self.input.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The name of its package, as it is locked."""
+        name = self.input.partition(":")[2]
+        return pip_name(name) if self.kind == "pip" else name
+
+
+def _way(value: Any) -> str:
+    return MAPPING if isinstance(value, (dict, VersionFrom)) else TEXT
+
+
+Stated = Annotated[
+    Annotated[Version, Tag(TEXT)] | Annotated[VersionFrom, Tag(MAPPING)],
+    Discriminator(_way),
+]
+"""A version: typed, or where it is taken from."""
+
+
 class Details(Strict):
     """What a recipe and its variants may both say. A variant says only what differs."""
 
     title: Line | None = None
     summary: Line | None = None
-    version: Version | None = None
+    version: Stated | None = None
+    image: Identifier | None = None
     homepage: Url | None = None
     licence: Licence | None = None
     terms: Terms = Terms()
     citation: tuple[Line, ...] = ()
+    topics: tuple[Line, ...] = ()
+    tasks: tuple[Line, ...] = ()
+    keywords: tuple[Line, ...] = ()
+    edam: tuple[EdamTerm, ...] = ()
     base: Identifier | None = None
     inputs: Inputs = Inputs()
     build: BuildStage | None = None
+    files: dict[RelativePath, FileText] = {}
     environment: dict[EnvironmentName, EnvironmentValue] = {}
     path: tuple[AbsolutePath, ...] = ()
     home_folders: tuple[RelativePath, ...] = ()
     commands: tuple[Command, ...] = ()
+    gui_apps: tuple[GuiApp, ...] = ()
     needs: Needs = Needs()
     tests: tuple[SmokeTest, ...] = ()
     waivers: tuple[Waiver, ...] = ()
 
 
+class Without(Strict):
+    """What a variant leaves out of what its recipe says, by name."""
+
+    apt: tuple[AptPackage, ...] = ()
+    pip: tuple[PipName, ...] = ()
+    conda: tuple[CondaName, ...] = ()
+    sources: tuple[Identifier, ...] = ()
+    environment: tuple[EnvironmentName, ...] = ()
+    path: tuple[AbsolutePath, ...] = ()
+    home_folders: tuple[RelativePath, ...] = ()
+    commands: tuple[Command, ...] = ()
+    tests: tuple[Identifier, ...] = ()
+
+
+class VariantPip(Pip):
+    """What differs: the packages may be the recipe's."""
+
+    packages: Annotated[tuple[PipRequirement, ...], Field(min_length=1)] = ()
+
+
+class VariantConda(Conda):
+    """What differs: channels and packages may be the recipe's."""
+
+    channels: Annotated[tuple[CondaChannel, ...], Field(min_length=1)] = ()
+    packages: Annotated[tuple[CondaSpec, ...], Field(min_length=1)] = ()
+
+
+class VariantInputs(Inputs):
+    """What differs in what the application is made of."""
+
+    pip: VariantPip | None = None
+    conda: VariantConda | None = None
+
+
 class Variant(Details):
-    """Scalars replace the recipe's; mappings and lists add to it; a test of the same name replaces."""
+    """What a variant says of one thing replaces what the recipe says of it; lists and mappings add the rest.
+
+    One thing is a package, a source, a variable or a test of one name. ``without`` leaves some of them out.
+    """
+
+    inputs: VariantInputs = VariantInputs()
+    without: Without = Without()
 
 
 class Recipe(Details):
@@ -260,7 +377,6 @@ class Recipe(Details):
 
     name: Identifier
     title: Line
-    version: Version | None = None
     homepage: Url
     licence: Licence
     maintainers: Annotated[tuple[Maintainer, ...], Field(min_length=1)]

@@ -22,8 +22,18 @@ class StepReport(_Record):
     cached: bool = False
 
 
+class ExpectationReport(_Record):
+    """One thing that a smoke test expects, and what came of it, in words."""
+
+    what: str
+    fine: bool
+
+
 class TestReport(_Record):
-    """One test. ``reason`` says why it failed or was not run."""
+    """One test. ``reason`` says why it failed or was not run.
+
+    Of a smoke test that failed there is also the command, each expectation, and the last lines that it wrote.
+    """
 
     __test__ = False
 
@@ -34,6 +44,9 @@ class TestReport(_Record):
     reason: str = ""
     seconds: float = 0.0
     measures: dict[str, float] = Field(default={}, description="numbers read from the output")
+    command: tuple[str, ...] = ()
+    expectations: tuple[ExpectationReport, ...] = ()
+    last_lines: tuple[str, ...] = ()
     waived: tuple[str, ...] = Field(
         default=(), description="what it found and the recipe waives, with the recipe's reason"
     )
@@ -61,6 +74,15 @@ class NeedReport(_Record):
     id: str
     input_digest: str
     digest: str
+
+
+class HeldReport(_Record):
+    """What is there beside, or instead of, what was made last: its name in an engine, or its file."""
+
+    reference: str = ""
+    file: str = Field(default="", description="where it stands below build/<id>/")
+    digest: str
+    bytes: int
 
 
 class PublishedPlace(_Record):
@@ -104,6 +126,12 @@ class Report(_Record):
         default=(), description="names of inputs that are not the true software"
     )
     licence_accepted: Acceptance | None = None
+    candidate: HeldReport | None = Field(
+        default=None, description="this one, where it failed its tests and is kept for people to look at"
+    )
+    earlier: HeldReport | None = Field(
+        default=None, description="the last one that passed, where this one did not"
+    )
     published: tuple[PublishedPlace, ...] = ()
     ingredients: dict[str, Any] = Field(description="what the input digest was computed from")
 
@@ -111,6 +139,17 @@ class Report(_Record):
     def kept(self) -> bool:
         """Whether it passed and has its name."""
         return bool(self.reference or self.file)
+
+    def of(self, held: HeldReport | None) -> Report | None:
+        """The same of its candidate, or of the earlier one, as if that had been kept; None where none is."""
+        if held is None:
+            return None
+        return self.model_copy(update={**held.model_dump(), "candidate": None, "earlier": None})
+
+    def held(self) -> list[HeldReport]:
+        """All that is there of it, the best first."""
+        good = HeldReport(reference=self.reference, file=self.file, digest=self.digest, bytes=self.bytes)
+        return [each for each in (good if self.kept else None, self.candidate, self.earlier) if each]
 
 
 class PastReport(_Record):

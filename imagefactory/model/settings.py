@@ -57,6 +57,7 @@ class StandIn(Strict):
 
 class SiteFile(Strict):
     """``site.yaml``. ``mirrors`` and ``stand_ins`` go by the beginning of an address; the longest counts.
+    ``keep_replaced``: what a newer build that passed takes the place of stays.
     ``retry_pause`` is in seconds, after which what the network did not bring is tried again; the next one is
     longer.
     """
@@ -68,4 +69,5 @@ class SiteFile(Strict):
     python_index: SiteUrl | None = None
     accept_licences: tuple[Identifier, ...] = ()
     store: AbsolutePath | None = None
+    keep_replaced: bool = False
     retry_pause: Annotated[float, Field(ge=0, le=60)] = 2.0

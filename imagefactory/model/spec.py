@@ -10,11 +10,13 @@ from imagefactory.model.lock import Lock
 from imagefactory.model.recipe import (
     BaseImage,
     BuildStage,
+    GuiApp,
     Inputs,
     Maintainer,
     Needs,
     SmokeTest,
     Terms,
+    VersionFrom,
     Waiver,
 )
 
@@ -39,24 +41,54 @@ class RecipeFolder:
     install: bytes
     files: tuple[File, ...]
     tests: tuple[File, ...]
+    icons: tuple[File, ...]
+    readme: str
     revision: str
     epoch: int
 
 
+def tag_of(version: str) -> str:
+    """A version as a tag of an image, which may hold less."""
+    return version.replace("+", "_").replace("~", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """Another image of a recipe, that differs in its version and not in its name."""
+
+    id: str
+    variant: str
+    base: str
+    version: str
+    version_from: VersionFrom | None
+
+
 @dataclass(frozen=True, slots=True)
 class ImageDefinition:
-    """One image to make: a recipe with one of its variants applied."""
+    """One image to make: a recipe with one of its variants applied.
+
+    ``selector`` is what means it alone on a command line, where its recipe's name means all images.
+    ``repository`` is its name before its version, which ``siblings`` of the same recipe may have too.
+    ``version`` is empty where it comes from an input that no lock was asked for yet.
+    """
 
     id: str
     recipe: str
     variant: str
+    selector: str
+    repository: str
     title: str
     summary: str
     version: str
+    version_from: VersionFrom | None
     homepage: str
     licence: str
     terms: Terms
     citation: tuple[str, ...]
+    topics: tuple[str, ...]
+    tasks: tuple[str, ...]
+    keywords: tuple[str, ...]
+    edam: tuple[str, ...]
     maintainers: tuple[Maintainer, ...]
     base: str
     inputs: Inputs
@@ -65,10 +97,12 @@ class ImageDefinition:
     path: tuple[str, ...]
     home_folders: tuple[str, ...]
     commands: tuple[str, ...]
+    gui_apps: tuple[GuiApp, ...]
     needs: Needs
     tests: tuple[SmokeTest, ...]
     waivers: tuple[Waiver, ...]
     folder: RecipeFolder
+    siblings: tuple[Sibling, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +112,11 @@ class BaseDefinition:
     base: BaseImage
     platform: str
     epoch: int
+
+    @property
+    def published(self) -> str:
+        """The name under which something like it can be had from a registry."""
+        return self.base.published
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +131,18 @@ class BaseSpec:
         return self.base.base.name
 
     @property
+    def selector(self) -> str:
+        """What means it on a command line."""
+        return self.name
+
+    @property
     def title(self) -> str:
         return self.base.base.title
 
     @property
     def published(self) -> str:
-        """The name under which something like it can be had from a registry."""
-        return self.base.base.published
+        """As its definition has it."""
+        return self.base.published
 
     @property
     def platform(self) -> str:
@@ -112,16 +156,25 @@ class BaseSpec:
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """All that decides what is in an image. The same spec renders to the same bytes."""
+    """All that decides what is in an image. The same spec renders to the same bytes.
+
+    ``latest`` says whether it is what its name means without a version.
+    """
 
     image: ImageDefinition
     base: BaseSpec
     lock: Lock
     source: str
+    latest: bool = True
 
     @property
     def name(self) -> str:
         return self.image.id
+
+    @property
+    def selector(self) -> str:
+        """What means it alone on a command line."""
+        return self.image.selector
 
     @property
     def title(self) -> str:
@@ -130,6 +183,23 @@ class ImageSpec:
     @property
     def platform(self) -> str:
         return self.base.platform
+
+    @property
+    def epoch(self) -> int:
+        """The image's date, in seconds since 1970."""
+        return max(self.image.folder.epoch, self.base.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class UnpinnedSpec:
+    """An image as it is asked for, on a base image as it is asked for: no lock says what would be in it.
+
+    It can be rendered for people to read, and to build outside the factory. No target can have one.
+    """
+
+    image: ImageDefinition
+    base: BaseDefinition
+    source: str
 
     @property
     def epoch(self) -> int:

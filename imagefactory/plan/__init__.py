@@ -3,12 +3,14 @@
 from imagefactory.plan.judge import Verdict, judge, judge_one
 from imagefactory.plan.resolve import Graph, Resolver, targets_of_base, targets_of_image
 from imagefactory.plan.select import Selection, known_names, select
+from imagefactory.plan.versions import depends_on_lock
 
 __all__ = [
     "Graph",
     "Resolver",
     "Selection",
     "Verdict",
+    "depends_on_lock",
     "judge",
     "judge_one",
     "known_names",

@@ -69,9 +69,9 @@ def judge_one(target: Target | Unlocked, graph: Graph, last: Last, missing: Miss
         return Verdict("build", ("it was never made here",))
     if report.input_digest != target.input_digest:
         return Verdict("build", tuple(explain(report.ingredients, target.ingredients)))
-    if report.status == "failed":
-        return Verdict("build", ("its tests failed last time",))
     reason = missing(target, report) or _came_out_otherwise(target, graph, report, last)
+    if report.status == "failed":  # made again, it would be the same
+        return Verdict("build" if reason else "test", ("its tests failed last time",))
     if reason:
         return Verdict("build", (reason,))
     if report.tests_digest != target.tests_digest:

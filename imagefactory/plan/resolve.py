@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -10,13 +11,26 @@ from functools import cached_property
 from typing import Any
 
 from imagefactory.definitions.bases import load_base
-from imagefactory.errors import NotLocked
+from imagefactory.definitions.recipes import clash, problem_of
+from imagefactory.errors import BadFiles, NotLocked, Problem
+from imagefactory.locks import lock_file, read_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
-from imagefactory.model.spec import BaseDefinition, BaseSpec, File, ImageDefinition, ImageSpec
+from imagefactory.model.lock import Lock
+from imagefactory.model.spec import (
+    BaseDefinition,
+    BaseSpec,
+    File,
+    ImageDefinition,
+    ImageSpec,
+    Sibling,
+    UnpinnedSpec,
+    tag_of,
+)
 from imagefactory.model.target import Spec, Target, TargetId, Unlocked
+from imagefactory.plan.versions import asked_version, depends_on_lock, disagreement, is_latest, locked_version
 from imagefactory.system.site import Site
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.kind import Kind, Tested
+from imagefactory.targets.kind import Kind, RenderedUnpinned, Tested
 from imagefactory.targets.register import Kinds, called, line, lines
 
 Graph = Mapping[TargetId, Target | Unlocked]
@@ -34,12 +48,15 @@ class ResolvedBase:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedImage:
-    """An image with its base image and its lock; ``spec`` where both locks are good."""
+    """An image with its base image and its lock; ``spec`` where both locks are good, and nothing that they
+    say is against what its recipe says: ``problems``.
+    """
 
     definition: ImageDefinition
     base: ResolvedBase
     state: LockState
     spec: ImageSpec | None
+    problems: tuple[Problem, ...] = ()
 
 
 class Resolver:
@@ -68,16 +85,61 @@ class Resolver:
         if known is None:
             base = self.base(definition.base)
             state = image_lock_state(self._workspace, definition, base.definition, self._site)
-            spec = None
+            known = ResolvedImage(definition, base, state, None)
             if base.spec and state.good:
-                spec = ImageSpec(definition, base.spec, state.good, self._source or definition.homepage)
-            known = self._images[definition.id] = ResolvedImage(definition, base, state, spec)
+                known = self._held_against(known, base.spec, state.good)
+            self._images[definition.id] = known
         return known
+
+    def stated(self, definition: ImageDefinition) -> ImageDefinition:
+        """An image with its version, if that comes from a lock and that is good; until then with the version
+        that is asked for, if that is one.
+        """
+        if not definition.version_from:
+            return definition
+        known = self.image(definition).definition
+        return known if known.version else dataclasses.replace(known, version=asked_version(known))
+
+    def problems(self, definition: ImageDefinition) -> tuple[Problem, ...]:
+        """What an image's locks say against what its recipe says. Raises BadFiles."""
+        return self.image(definition).problems if depends_on_lock(definition) else ()
+
+    def _held_against(self, known: ResolvedImage, base: BaseSpec, lock: Lock) -> ResolvedImage:
+        """With the specification, or with what is wrong."""
+        image, source = known.definition, known.definition.version_from
+        if source:
+            version = locked_version(source, lock, base.lock)
+            message = "" if version else f"its lock has nothing called {source.name}: name what brings it"
+            image = dataclasses.replace(image, version=version)
+        else:
+            message = disagreement(image, lock, base.lock)
+        others = self._versions_of(image.siblings, image.recipe)
+        twins = [id for id, version in others.items() if tag_of(version) == tag_of(image.version) != ""]
+        if twins and not message:
+            message = clash(image, twins[0])
+        if message:
+            problem = problem_of(self._workspace, image, "version", message)
+            return dataclasses.replace(known, definition=image, problems=(problem,))
+        source_of_recipes = self._source or image.homepage
+        spec = ImageSpec(image, base, lock, source_of_recipes, is_latest(image, others))
+        return dataclasses.replace(known, definition=image, spec=spec)
+
+    def _versions_of(self, siblings: Iterable[Sibling], recipe: str) -> dict[str, str]:
+        """The versions of the other images of one name, as far as they are known."""
+        versions: dict[str, str] = {}
+        for other in siblings:
+            versions[other.id] = other.version
+            base = self.base(other.base)
+            locks = read_locks(self._workspace, lock_file(self._workspace, recipe), base.definition.platform)
+            if other.version_from and base.spec and other.id in locks:
+                versions[other.id] = locked_version(other.version_from, locks[other.id], base.spec.lock)
+        return versions
 
     def forget(self, *names: str) -> None:
         """Have images, or base images with all that is built on them, resolved again: a lock changed."""
         for name in names:
             gone = {name} if self._bases.pop(name, None) is None else {name, *self._built_on(name)}
+            gone |= {other.id for id in gone if id in self._images for other in self._siblings(id)}
             for each in gone:
                 self._images.pop(each, None)
             for id in [id for id in self._targets if id.name in gone]:
@@ -112,11 +174,25 @@ class Resolver:
         for id in ids:
             target = graph[id]
             if isinstance(target, Unlocked):
-                raise NotLocked(f"{image.id}: {target.reason}", hint=f"run imagefactory lock {image.id}")
+                raise NotLocked(
+                    f"{image.id}: {target.reason}", hint=f"run imagefactory lock {image.selector}"
+                )
             needs = {need.kind: graph[need] for need in target.needs}
             locked = {kind: need for kind, need in needs.items() if isinstance(need, Target)}
             files += self._kinds[id.kind].render(target, locked)
         return tuple(files)
+
+    def render_unpinned(self, image: ImageDefinition) -> tuple[File, ...]:
+        """The same files for a build that takes whatever upstreams have then: of the request, without a lock.
+
+        Raises BadFiles.
+        """
+        base = self.base(image.base).definition
+        image = dataclasses.replace(image, version=asked_version(image))
+        spec = UnpinnedSpec(image, base, self._source or image.homepage)
+        kinds = (self._kinds[each.name] for each in lines("recipes"))
+        unpinned = (kind.render_unpinned(spec) for kind in kinds if isinstance(kind, RenderedUnpinned))
+        return tuple(file for files in unpinned for file in files)
 
     def _target(
         self, id: TargetId, needs: tuple[TargetId, ...], image: ImageDefinition | None, graph: Graph
@@ -124,12 +200,17 @@ class Resolver:
         known = self._targets.get(id)
         if known is None:
             resolved = self.image(image) if image else self.base(id.name)
+            if isinstance(resolved, ResolvedImage) and resolved.problems:
+                raise BadFiles(resolved.problems)
             if resolved.spec is None:
                 known = Unlocked(id, needs, resolved.state.reason)
             else:
                 known = make_target(self._kinds[id.kind], id, resolved.spec, [graph[need] for need in needs])
             self._targets[id] = known
         return known
+
+    def _siblings(self, id: str) -> tuple[Sibling, ...]:
+        return self._images[id].definition.siblings
 
     def _built_on(self, base: str) -> list[str]:
         return [name for name, image in self._images.items() if image.definition.base == base]

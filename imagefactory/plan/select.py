@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from imagefactory.definitions.bases import base_names
 from imagefactory.definitions.recipes import load_images, recipe_names
@@ -16,14 +16,22 @@ from imagefactory.system.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The images and base images that were named, each once, in the order of their names."""
+    """The images and base images that were named, each once, in the order of their names.
+
+    ``several`` holds what each word stands for that is not the name of one of them: a recipe with several
+    images, or a pattern.
+    """
 
     images: tuple[ImageDefinition, ...]
     bases: tuple[str, ...] = ()
+    several: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def select(workspace: Workspace, names: Sequence[str]) -> Selection:
-    """Images by identifier, recipe or pattern (``eso-vlt-*``), and bases by name; all for no name.
+    """Images by recipe, identifier or pattern (``eso-vlt-*``), and bases by name; all for no name.
+
+    A recipe's name always means all of its images. The one that is called as its recipe, among others, is
+    named by its selector (``fsl-default``).
 
     Only the recipes that a name can mean are read, so that a broken one does not stop the others.
     Raises BadInput for a name that means nothing, and BadFiles for broken recipes.
@@ -36,14 +44,18 @@ def select(workspace: Workspace, names: Sequence[str]) -> Selection:
     bases = base_names(workspace)
     chosen: dict[str, ImageDefinition] = {}
     chosen_bases: dict[str, None] = {}
+    several: dict[str, tuple[str, ...]] = {}
     for name in names:
         named = _images(name, images)
         found_bases = fnmatch.filter(bases, name)
         if not named and not found_bases:
             raise _unknown(workspace, name)
         chosen.update((image.id, image) for image in named)
+        found = (*found_bases, *(image.selector for image in named))
+        if found != (name,):
+            several[name] = found
         chosen_bases.update(dict.fromkeys(found_bases))
-    return Selection(tuple(chosen[key] for key in sorted(chosen)), tuple(sorted(chosen_bases)))
+    return Selection(tuple(chosen[key] for key in sorted(chosen)), tuple(sorted(chosen_bases)), several)
 
 
 def known_names(workspace: Workspace) -> list[str]:
@@ -51,7 +63,7 @@ def known_names(workspace: Workspace) -> list[str]:
     names = set(base_names(workspace))
     for recipe in recipe_names(workspace):
         try:
-            names |= {image.id for image in load_images(workspace, [recipe])} | {recipe}
+            names |= {image.selector for image in load_images(workspace, [recipe])} | {recipe}
         except BadFiles:
             continue
     return sorted(names)
@@ -67,9 +79,8 @@ def _may_be(folder: str, name: str) -> bool:
 
 def _images(name: str, images: Iterable[ImageDefinition]) -> list[ImageDefinition]:
     if _is_pattern(name):
-        return [image for image in images if fnmatch.fnmatchcase(image.id, name)]
-    exact = [image for image in images if image.id == name]
-    return exact or [image for image in images if image.recipe == name]
+        return [i for i in images if any(fnmatch.fnmatchcase(word, name) for word in (i.id, i.selector))]
+    return [image for image in images if name in (image.recipe, image.selector)]
 
 
 def _unknown(workspace: Workspace, name: str) -> BadInput:

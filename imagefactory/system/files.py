@@ -86,6 +86,16 @@ def make_folder(folder: Path) -> None:
         raise disk_error(error, folder) from None
 
 
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of all files in a folder; 0 where nothing is."""
+    try:
+        if not path.is_dir() or path.is_symlink():
+            return path.lstat().st_size
+        return sum(size_of(each) for each in path.iterdir())
+    except OSError:  # it went meanwhile
+        return 0
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a tree of ours. Refuses where something is still mounted below it."""
     if not folder.exists():

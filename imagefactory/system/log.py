@@ -29,7 +29,7 @@ class Progress(Protocol):
         """The current step wrote a line."""
 
     def amount(self, id: str, done: int, total: int) -> None:
-        """So many bytes of ``total`` are fetched."""
+        """So many bytes of ``total`` are fetched; of 0 where nobody knows how many there are."""
 
     def step_done(self, id: str, step: Step) -> None:
         """A step ended well."""

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,6 +97,17 @@ class Desk:
             yield self.scratch
         finally:
             remove_tree(self.scratch)
+
+    @contextlib.contextmanager
+    def scratch_apart(self) -> Iterator[Path]:
+        """A scratch folder of one's own, for who shares the lock with others."""
+        folder = self.folder / f".{os.getpid()}.draft"
+        remove_tree(folder)
+        make_folder(folder)
+        try:
+            yield folder
+        finally:
+            remove_tree(folder)
 
     @property
     def _lock(self) -> Path:

@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from imagefactory.inputs import Means
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, File, TestedArtifact
+from imagefactory.model.spec import Artifact, File, TestedArtifact, UnpinnedSpec
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
 from imagefactory.system.records import Record
-from imagefactory.testing.subject import Subject
+from imagefactory.testing.subject import Mount, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,9 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A target that was made and kept: its report, and its record, beside which ``report.file`` stands."""
+class Held:
+    """What a report says is there, in an engine or as a file or folder, whatever its recipe is now."""
 
-    kind: Kind
-    target: Target
     report: Report
     record: Record
 
@@ -44,6 +42,14 @@ class Kept:
     def path(self) -> Path:
         """The file or folder that it is; meaningless where it is only in an engine."""
         return self.record.shelf / self.report.file
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Held):
+    """A target that was made and kept: its report, and its record, beside which ``report.file`` stands."""
+
+    kind: Kind
+    target: Target
 
     def archive(self, file: Path) -> Path:
         """An archive of it, to make others of: the one that making it left, or one that is written to
@@ -129,6 +135,15 @@ class Kind(Protocol):
     def discard(self, artifact: Artifact) -> None:
         """Remove a candidate, unless it was kept."""
 
+    def frees(self, held: Held) -> int:
+        """How many bytes of disk go with it; 0 where it is not there."""
+
+    def remove(self, held: Held) -> None:
+        """Take it away, with all its names, if it is still what its report says.
+
+        Raises BuildFailed where somebody uses it.
+        """
+
 
 @runtime_checkable
 class Tested(Protocol):
@@ -146,8 +161,21 @@ class Tested(Protocol):
         ``subject`` is what ``open`` gave.
         """
 
+    def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
+        """Give a candidate that failed its tests a name that nobody takes for a good one. What had it before
+        goes.
+        """
+
     def ways(self, subject: Any) -> Sequence[Way]:
         """The ways in which the recipe's own tests are run; the usual one first, which has no name."""
+
+
+@runtime_checkable
+class RenderedUnpinned(Protocol):
+    """A kind whose targets can be built outside the factory of a request alone, without a lock."""
+
+    def render_unpinned(self, spec: UnpinnedSpec) -> tuple[File, ...]:
+        """The files of such a build. Pure. The factory builds nothing of them: no target has such a spec."""
 
 
 @runtime_checkable
@@ -178,6 +206,14 @@ class Exported(Protocol):
 
     def export(self, kept: Kept, file: Path) -> None:
         """Write what was kept to ``file``, an archive."""
+
+
+@runtime_checkable
+class Entered(Protocol):
+    """A kind that a person can look around in."""
+
+    def enter(self, job: Job, artifact: Artifact, mounts: tuple[Mount, ...]) -> int:
+        """Open a shell in it, on the caller's terminal, as a test's command starts; its exit status."""
 
 
 @runtime_checkable

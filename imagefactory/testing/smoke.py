@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from imagefactory.model.recipe import SmokeTest
-from imagefactory.model.report import TestReport
+from imagefactory.model.recipe import Measure, SmokeTest
+from imagefactory.model.report import ExpectationReport, TestReport
 from imagefactory.testing.subject import Call, Mount, Outcome, Subject
 
-LAST_LINES = 5
+LAST_LINES = 10
 
 
 def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> tuple[TestReport, str]:
@@ -29,16 +29,33 @@ def smoke_test(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> 
         )
     )
     measures: dict[str, float] = {}
-    reasons = _complaints(test, outcome, measures)
+    expectations = tuple(_stopped(outcome) or _expectations(test, outcome, measures))
     report = TestReport(
         name=test.name,
         kind="smoke",
-        status="failed" if reasons else "passed",
-        reason="; ".join(reasons),
+        status="passed",
         seconds=round(outcome.seconds, 3),
         measures=measures,
     )
+    if not all(each.fine for each in expectations):
+        report = failed(report, test, outcome.output, expectations)
     return report, transcript(test, outcome)
+
+
+def failed(
+    report: TestReport, test: SmokeTest, output: str, expectations: tuple[ExpectationReport, ...]
+) -> TestReport:
+    """The report of a test that did not keep all that is expected of it, for a person to see why."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    return report.model_copy(
+        update={
+            "status": "failed",
+            "reason": "; ".join(each.what for each in expectations if not each.fine),
+            "command": test.command,
+            "expectations": expectations,
+            "last_lines": tuple(lines[-LAST_LINES:]),
+        }
+    )
 
 
 def transcript(test: SmokeTest, outcome: Outcome) -> str:
@@ -60,32 +77,39 @@ def not_true(test: SmokeTest, stand_ins: Sequence[str]) -> TestReport:
     return TestReport(name=test.name, kind="smoke", status="not-run", reason=reason)
 
 
-def _complaints(test: SmokeTest, outcome: Outcome, measures: dict[str, float]) -> list[str]:
-    if outcome.stopped:
-        return [outcome.stopped + _last_lines(outcome)]
-    reasons = []
-    if outcome.status != test.status:
-        reasons.append(f"exit status {outcome.status}, expected {test.status}")
+def _stopped(outcome: Outcome) -> list[ExpectationReport]:
+    """Where a bound ended it, nothing else counts."""
+    return [ExpectationReport(what=outcome.stopped, fine=False)] if outcome.stopped else []
+
+
+def _expectations(
+    test: SmokeTest, outcome: Outcome, measures: dict[str, float]
+) -> Iterator[ExpectationReport]:
+    expected = "" if outcome.status == test.status else f", expected {test.status}"
+    yield ExpectationReport(what=f"exit status {outcome.status}{expected}", fine=not expected)
     for pattern in test.output:
-        if not re.search(pattern, outcome.output, re.MULTILINE):
-            reasons.append(f"no output matches '{pattern}'")
+        fine = re.search(pattern, outcome.output, re.MULTILINE) is not None
+        what = f"output matches '{pattern}'" if fine else f"no output matches '{pattern}'"
+        yield ExpectationReport(what=what, fine=fine)
     for name, measure in test.measures.items():
-        match = re.search(measure.pattern, outcome.output, re.MULTILINE)
-        number = _number(match[1]) if match else None
-        if number is None:
-            reason = f"is {match[1]}, not a number" if match else f"no output matches '{measure.pattern}'"
-            reasons.append(f"{name}: {reason}")
-            continue
-        measures[name] = number
-        if not measure.min <= number <= measure.max:
-            reasons.append(f"{name} is {number:g}, expected {measure.min:g} to {measure.max:g}")
+        yield _measured(name, measure, outcome.output, measures)
     for file in test.files:
         size = outcome.sizes.get(file)
-        if not size:
-            reasons.append(f"the file {file} is {'missing' if size is None else 'empty'}")
-    if reasons:
-        reasons[-1] += _last_lines(outcome)
-    return reasons
+        state = "missing" if size is None else "there" if size else "empty"
+        yield ExpectationReport(what=f"the file {file} is {state}", fine=bool(size))
+
+
+def _measured(name: str, measure: Measure, output: str, measures: dict[str, float]) -> ExpectationReport:
+    match = re.search(measure.pattern, output, re.MULTILINE)
+    if match is None:
+        return ExpectationReport(what=f"{name}: no output matches '{measure.pattern}'", fine=False)
+    number = _number(match[1])
+    if number is None:
+        return ExpectationReport(what=f"{name}: is {match[1]}, not a number", fine=False)
+    measures[name] = number
+    fine = measure.min <= number <= measure.max
+    bounds = f"{measure.min:g} to {measure.max:g}"
+    return ExpectationReport(what=f"{name} is {number:g}, expected {bounds}", fine=fine)
 
 
 def _number(text: str) -> float | None:
@@ -94,8 +118,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _last_lines(outcome: Outcome) -> str:
-    lines = [line for line in outcome.output.splitlines() if line.strip()][-LAST_LINES:]
-    return "; last output: " + " | ".join(lines) if lines else "; it wrote nothing"

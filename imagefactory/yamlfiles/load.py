@@ -7,16 +7,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from types import NoneType
-from typing import Any, Generic, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from imagefactory.errors import BadFiles, Problem
+from imagefactory.model.fields import MAPPING, TEXT
 from imagefactory.yamlfiles.parse import MAX_BYTES, Document, Malformed, Path, parse, shorten
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_NO_PLACES = ("[key]", TEXT, MAPPING)  # what pydantic adds to places
 _NOUNS = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -118,7 +120,7 @@ def _follows(error: Mapping[str, Any]) -> bool:
 
 
 def _problem(error: Mapping[str, Any], shown: str, kind: type[BaseModel], doc: Document) -> Problem:
-    where: Path = tuple(part for part in error["loc"] if part != "[key]")
+    where: Path = tuple(part for part in error["loc"] if part not in _NO_PLACES)
     last = str(where[-1]) if where else ""
     match error["type"]:
         case "extra_forbidden":
@@ -207,7 +209,8 @@ def _fields_at(kind: type[BaseModel], where: Path) -> Iterable[str]:
         else:  # a list's items, or a mapping's values
             inner = [argument for argument in get_args(current) if argument is not Ellipsis]
             current = _given(inner[-1]) if inner else None
-    return current.model_fields if _is_model(current) else ()
+    fields = current.model_fields if _is_model(current) else {}
+    return [field.alias or name for name, field in fields.items()]
 
 
 def _is_model(annotation: Any) -> bool:
@@ -215,11 +218,13 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _given(annotation: Any) -> Any:
-    """What an optional annotation is when a value is given; any other annotation as it is."""
-    arguments = get_args(annotation)
-    if NoneType not in arguments:
+    """What an annotation is when a value is given: its model, where it may be one."""
+    if get_origin(annotation) is Annotated:
+        return _given(get_args(annotation)[0])
+    if get_origin(annotation) not in (Union, UnionType):
         return annotation
-    return next(argument for argument in arguments if argument is not NoneType)
+    choices = [_given(argument) for argument in get_args(annotation) if argument is not NoneType]
+    return next((choice for choice in choices if _is_model(choice)), choices[0])
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

@@ -29,7 +29,8 @@ def build(bench: Bench, image: str, status: int = 0, **environment: str) -> Repo
     if had:
         docker("tag", f"{name}:latest", tag)
     try:
-        bench.run("build", image, "--format", "all", status=status, timeout=7200, **environment)
+        alone = "eso-vlt-default" if image == "eso-vlt" else image
+        bench.run("build", alone, "--format", "all", status=status, timeout=7200, **environment)
         return bench.report(image), bench.report(image, "sif")
     finally:
         version = bench.report(image)["version"] if bench.report_file(image).exists() else "latest"

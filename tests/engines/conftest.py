@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -83,6 +84,30 @@ def first(engines: None, own_folders: None, tmp_path_factory: pytest.TempPathFac
             bench.run("build", HELLO, timeout=600)
             made.touch()
     return Bench(root)
+
+
+@pytest.fixture(scope="session")
+def base_in_engine(first: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The base image, loaded into the engine under a name of its own."""
+    name = f"imagefactory/{PREFIX}-base:1"
+    layout = tmp_path_factory.mktemp("base") / "oci"
+    shutil.copytree(first.build / "debian-12" / "layout", layout)
+    index = json.loads((layout / "index.json").read_text())
+    index["manifests"][0]["annotations"] = {"io.containerd.image.name": f"docker.io/{name}"}
+    (layout / "index.json").write_text(json.dumps(index))
+    packed = subprocess.run(["tar", "-C", str(layout), "-c", "."], stdout=subprocess.PIPE, check=True)
+    subprocess.run(["docker", "load"], input=packed.stdout, stdout=subprocess.DEVNULL, check=True)
+    return name
+
+
+@pytest.fixture(scope="session")
+def base_as_file(first: Bench, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The words that have a definition file start from the base image that the factory made."""
+    archive = tmp_path_factory.mktemp("base") / "base.tar"
+    layout = first.build / "debian-12" / "layout"
+    words = ["tar", "-C", str(layout), "-cf", str(archive), "oci-layout", "index.json", "blobs"]
+    subprocess.run(words, check=True)
+    return ["--build-arg", "BOOTSTRAP=oci-archive", "--build-arg", f"BASE={archive}"]
 
 
 @pytest.fixture(scope="module")

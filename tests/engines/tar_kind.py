@@ -22,7 +22,7 @@ from imagefactory.system.store import file_sha256
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.archive import OciArchive
 from imagefactory.targets.common.merge import write_merged
-from imagefactory.targets.kind import Job, Kept, Way
+from imagefactory.targets.kind import Held, Job, Kept, Way
 from imagefactory.targets.register import Line
 from imagefactory.testing.subject import Call, Outcome
 
@@ -109,8 +109,19 @@ class TarKind:
     def verify(self, kept: Kept) -> None:
         assert f"sha256:{file_sha256(kept.path)}" == kept.report.digest
 
+    def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
+        file = job.record.folder / "failed.tar"
+        Path(artifact.path).replace(file)
+        return Artifact(artifact.digest, artifact.bytes, path=str(file))
+
     def discard(self, artifact: Artifact) -> None:
         pass
+
+    def frees(self, held: Held) -> int:
+        return held.path.stat().st_size if held.path.is_file() else 0
+
+    def remove(self, held: Held) -> None:
+        held.path.unlink(missing_ok=True)
 
     def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
         return (1,)

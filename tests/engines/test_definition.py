@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from imagefactory.definitions.recipes import load_images
 from imagefactory.system.processes import Stop
 from imagefactory.system.workspace import Workspace
@@ -27,16 +25,6 @@ from tests.upstreams.server import Upstream
 # Root may lack capabilities here; with --fakeroot Apptainer needs none.
 FAKEROOT = ["--fakeroot"] if os.getuid() == 0 else []
 PROGRAM = '#include <stdio.h>\nint main(void) { puts("compiled here"); return 0; }\n'
-
-
-@pytest.fixture(scope="module")
-def base(first: Bench, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The words that have a definition file start from the base image that the factory made."""
-    archive = tmp_path_factory.mktemp("base") / "base.tar"
-    layout = first.build / "debian-12" / "layout"
-    words = ["tar", "-C", str(layout), "-cf", str(archive), "oci-layout", "index.json", "blobs"]
-    subprocess.run(words, check=True)
-    return ["--build-arg", "BOOTSTRAP=oci-archive", "--build-arg", f"BASE={archive}"]
 
 
 def build_by_itself(bench: Bench, image: str, base: list[str], tmp_path: Path) -> Path:
@@ -78,7 +66,7 @@ def upstream(tmp_path: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def test_a_definition_file_builds_by_itself(bench: Bench, base: list[str], tmp_path: Path) -> None:
+def test_a_definition_file_builds_by_itself(bench: Bench, base_as_file: list[str], tmp_path: Path) -> None:
     """With packages, an archive and a commit, a stage that compiles, values that look like commands."""
     install = """
     [ "$DATA_OF" = /opt/answer ] && mkdir -p "$DATA_OF/bin"
@@ -114,7 +102,7 @@ def test_a_definition_file_builds_by_itself(bench: Bench, base: list[str], tmp_p
                 },
             ],
         )
-        sif = build_by_itself(bench, image, base, tmp_path)
+        sif = build_by_itself(bench, image, base_as_file, tmp_path)
     found = smoke_tests(bench, image, sif, tmp_path)
     assert [reason for status, reason in found if status != "passed"] == []
     assert (
@@ -130,7 +118,7 @@ def test_a_definition_file_builds_by_itself(bench: Bench, base: list[str], tmp_p
     assert "Commands: answer reply hello" in apptainer("run-help", str(sif))
 
 
-def test_a_single_stage_builds_by_itself(bench: Bench, base: list[str], tmp_path: Path) -> None:
+def test_a_single_stage_builds_by_itself(bench: Bench, base_as_file: list[str], tmp_path: Path) -> None:
     """What it does in its working folder leaves nothing on the machine that builds it."""
     image = bench.recipe(
         "single",
@@ -139,7 +127,7 @@ def test_a_single_stage_builds_by_itself(bench: Bench, base: list[str], tmp_path
         tests=[{"name": "greets", "command": ["cat", "/usr/share/greeting"], "output": ["^hi$"]}],
     )
     before = set(Path("/tmp").iterdir())
-    sif = build_by_itself(bench, image, base, tmp_path)
+    sif = build_by_itself(bench, image, base_as_file, tmp_path)
     assert {status for status, _ in smoke_tests(bench, image, sif, tmp_path)} == {"passed"}
     left = {path.name for path in set(Path("/tmp").iterdir()) - before}
     assert not any(name.startswith(("scratch", "home-", "build-temp")) for name in left)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import tarfile
 from pathlib import Path
 
 import yaml
 
 from tests.engines.bench import Bench
+from tests.upstreams.repository import make_repository
+from tests.upstreams.server import Upstream
 
 
 def lock_of(bench: Bench, image: str) -> Path:
@@ -115,14 +119,20 @@ def test_what_cannot_be_resolved_is_said(bench: Bench) -> None:
     ended = bench.run("lock", image, status=1)
     assert ended.errors == [f"error: recipes/{image}: {image}: apt cannot install these packages together"]
     assert re.search(r"\| .*hello\S* : (Conflicts|Breaks): hello", ended.err), ended.err
-    image = bench.recipe("no-version", inputs={"pip": {"packages": ["idna==3.4", "idna==3.6"]}})
+    image = bench.recipe(
+        "no-version",
+        inputs={"pip": {"packages": ["attrs"], "constraints": ["idna==3.6"]}},
+        variants={"old": {"inputs": {"pip": {"packages": ["idna==3.4"]}}}},
+    )
     ended = bench.run("lock", image, status=1)
     (line,) = ended.errors
-    assert (
-        line
-        == f"error: recipes/{image}: {image}: Python packages: these Python packages cannot be had together"
+    assert line == (
+        f"error: recipes/{image}: {image}-old: Python packages: these Python packages cannot be had together"
     )
-    assert "idna==3.4" in ended.err
+    place = rf"  → recipes/{image}/recipe\.yaml:\d+:\d+ asks for"
+    assert re.search(rf"^{place} idna==3\.4, in the variant old$", ended.err, re.MULTILINE), ended.err
+    assert re.search(rf"^{place} idna==3\.6$", ended.err, re.MULTILINE)
+    assert "asks for attrs" not in ended.err
     bench.assert_clean()
 
 
@@ -134,3 +144,55 @@ def test_an_edited_lock_is_read_as_strictly_as_a_recipe(bench: Bench) -> None:
     ended = bench.run("build", image, status=2)
     assert re.search(rf"recipes/{image}/lock\.yaml:\d+:\d+: apt\[0\]\.sha256: expected a sha256", ended.err)
     assert f"imagefactory lock {image}" in ended.err
+
+
+def test_a_commit_is_locked_unseen_and_whoever_fetches_it_notes_its_sha256(
+    bench: Bench, tmp_path: Path
+) -> None:
+    commit = make_repository(tmp_path / "served" / "data.git", {"data": "from upstream\n"})
+    with Upstream(tmp_path / "served") as server:
+        source = {"git": f"{server.url}/data.git", "commit": commit}
+        install = "cp /sources/data/data /usr/share/data"
+        image = bench.recipe("commit", install, inputs={"sources": {"data": source}})
+        bench.run("lock", image)
+        assert not server.requests
+        commit_all(bench)
+        planned = bench.run("plan", image, "--json").json()
+        ended = bench.run("build", "--locked", image)
+        noted = f"noted in recipes/{image}/fetched.yaml, to be committed: sha256 of commit {commit[:12]}"
+        assert noted in ended.err
+        # Neither the lock nor the image has changed by it, and nobody needs upstream again.
+        assert git(bench, "status", "--porcelain").split() == ["??", f"recipes/{image}/fetched.yaml"]
+        assert bench.report(image)["input_digest"] in [each["input_digest"] for each in planned]
+        asked = len(server.requests)
+        for _ in range(2):
+            again = bench.run("build", image)
+            assert f"{image}: nothing to do, nothing changed since it was made and tested" in again.out
+            commit_all(bench)
+        bench.run("build", "--no-cache", image)
+        assert len(server.requests) == asked
+        # A noted sha256 that the tree has not is a failure, not a new note.
+        file = bench.folder(image) / "fetched.yaml"
+        (row,) = yaml.safe_load(file.read_text())["sources"]
+        assert row["commit"] == commit
+        bench.run("bundle", image, "--to", str(tmp_path / "bundle.tar"))
+        with tarfile.open(tmp_path / "bundle.tar") as bundle:
+            assert {f"recipes/{image}/fetched.yaml", f"store/{row['sha256']}"} <= set(bundle.getnames())
+        file.write_text(file.read_text().replace(row["sha256"], "0" * 64))
+        ended = bench.run("fetch", image, status=1)
+        assert (
+            f"the tree of commit {commit} has sha256 {row['sha256']}, and {'0' * 64} was noted" in ended.text
+        )
+
+
+def git(bench: Bench, *words: str) -> str:
+    who = ("-c", "user.name=Nobody", "-c", "user.email=nobody@example.org")
+    argv = ["git", "-C", str(bench.root), *who, *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def commit_all(bench: Bench) -> None:
+    (bench.root / ".gitignore").write_text("build/\n")
+    git(bench, "init", "--quiet")
+    git(bench, "add", "--all")
+    git(bench, "commit", "--quiet", "--allow-empty", "--message=all")

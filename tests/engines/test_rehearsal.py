@@ -47,8 +47,9 @@ def rehearse(bench: Bench, recipe: str, image: str, stand_ins: dict[str, object]
     name = f"imagefactory/{image}:stand-in"
     before = images(f"imagefactory/{image}")
     assert name not in before, f"remove {name} first"
+    (alone,) = [each["selector"] for each in bench.run("list", "--json").json() if each["id"] == image]
     try:
-        bench.run("build", image, "--format", "all", *words, timeout=900)
+        bench.run("build", alone, "--format", "all", *words, timeout=900)
         report = bench.report(image)
         assert report["reference"] == name
         assert set(images(f"imagefactory/{image}")) - {name} == set(before)
@@ -66,11 +67,11 @@ def rehearse(bench: Bench, recipe: str, image: str, stand_ins: dict[str, object]
             reason.startswith("needs the true software, and this image holds stand-ins: ")
             for reason in reasons
         )
-        refused = bench.run("wrappers", image, "--to", "out", status=2)
+        refused = bench.run("wrappers", alone, "--to", "out", status=2)
         assert "nobody should take it for the software" in refused.errors[0]
         # Without the stand-ins their lock is not good: the true software is asked for again.
         (bench.root / "site.yaml").unlink()
-        assert image in bench.run("lock", "--check", image, status=1).out
+        assert image in bench.run("lock", "--check", alone, status=1).out
     finally:
         docker("image", "rm", "--force", name, status=None)
     assert not exists(name)

@@ -5,33 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
-import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.engines.bench import PREFIX, Bench, docker, inspect
+from tests.engines.bench import Bench, docker, inspect
 
 PROGRAM = '#include <stdio.h>\nint main(void) { puts("compiled here"); return 0; }\n'
 TESTS = [{"name": "runs", "command": ["answer"], "output": ["^compiled here$"]}]
-
-
-@pytest.fixture(scope="module")
-def base(first: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The base image, loaded into the engine under a name of its own."""
-    name = f"imagefactory/{PREFIX}-base:1"
-    layout = tmp_path_factory.mktemp("base") / "oci"
-    shutil.copytree(first.build / "debian-12" / "layout", layout)
-    index = json.loads((layout / "index.json").read_text())
-    index["manifests"][0]["annotations"] = {"io.containerd.image.name": f"docker.io/{name}"}
-    (layout / "index.json").write_text(json.dumps(index))
-    packed = subprocess.run(["tar", "-C", str(layout), "-c", "."], stdout=subprocess.PIPE, check=True)
-    subprocess.run(["docker", "load"], input=packed.stdout, stdout=subprocess.DEVNULL, check=True)
-    return name
 
 
 def build_by_itself(bench: Bench, image: str, base: str, tmp_path: Path) -> str:
@@ -44,16 +27,16 @@ def build_by_itself(bench: Bench, image: str, base: str, tmp_path: Path) -> str:
     return name
 
 
-def test_a_simple_one_builds_by_itself(bench: Bench, base: str, tmp_path: Path) -> None:
+def test_a_simple_one_builds_by_itself(bench: Bench, base_in_engine: str, tmp_path: Path) -> None:
     image = bench.recipe("plain", inputs={"apt": ["hello"]}, environment={"GREETING": "hi"})
-    name = build_by_itself(bench, image, base, tmp_path)
+    name = build_by_itself(bench, image, base_in_engine, tmp_path)
     assert docker("run", "--rm", name, "hello") == "Hello, world!\n"
     labels = inspect(name)["Config"]["Labels"]
-    assert labels["org.opencontainers.image.base.name"] == base
+    assert labels["org.opencontainers.image.base.name"] == base_in_engine
     assert labels["org.opencontainers.image.version"] == "1.0"
 
 
-def test_what_compiles_stays_in_its_stage(bench: Bench, base: str, tmp_path: Path) -> None:
+def test_what_compiles_stays_in_its_stage(bench: Bench, base_in_engine: str, tmp_path: Path) -> None:
     image = bench.recipe(
         "stages",
         "mkdir -p /opt/answer/bin\ncc -o /opt/answer/bin/answer /recipe/files/answer.c",
@@ -66,7 +49,7 @@ def test_what_compiles_stays_in_its_stage(bench: Bench, base: str, tmp_path: Pat
     (bench.folder(image) / "files" / "answer.c").write_text(PROGRAM)
     bench.run("build", image)
     assert bench.report(image)["bytes"] < 80_000_000
-    for name in (f"imagefactory/{image}", build_by_itself(bench, image, base, tmp_path)):
+    for name in (f"imagefactory/{image}", build_by_itself(bench, image, base_in_engine, tmp_path)):
         assert docker("run", "--rm", name, "answer") == "compiled here\n"
         assert docker("run", "--rm", name, "sh", "-c", "command -v gcc cc; ls /build; :") == ""
 

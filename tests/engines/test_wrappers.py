@@ -24,7 +24,10 @@ MODULES = Path("/usr/share/modules/init/sh")  # where Debian's Environment Modul
 @pytest.fixture(scope="module")
 def image(module_bench: Bench) -> str:
     """An image with two commands, a variable that is a default, and one that names a place in the image."""
-    name = tools(module_bench, "wrapped", title='A "$tool" [x] {y}')
+    menu = [{"name": "Greeter", "command": "greet", "icon": "greet.svg"}]
+    name = tools(module_bench, "wrapped", title='A "$tool" [x] {y}', gui_apps=menu)
+    (module_bench.folder(name) / "icons").mkdir()
+    (module_bench.folder(name) / "icons" / "greet.svg").write_text("<svg/>")
     module_bench.run("build", name, "--format", "all", timeout=300)
     return name
 
@@ -356,7 +359,7 @@ def test_the_module_is_loaded_and_taken_away(module_bench: Bench, image: str, us
     module use "{folder}/modulefiles"
     module help {image} 2>&1
     module whatis {image} 2>&1
-    module load {image} && greet modules && module unload {image}
+    module load {image} && greet modules && echo "$XDG_DATA_DIRS" && module unload {image}
     command -v greet || echo gone
     """
     out = user.command("sh", "-c", script).out
@@ -364,6 +367,12 @@ def test_the_module_is_loaded_and_taken_away(module_bench: Bench, image: str, us
     assert out.endswith("gone\n")
     assert 'A "$tool" [x] {y} 1.0' in out
     assert "Commands: greet where" in out
+    share = folder / image / "1.0" / "share"
+    assert f"\n{share}:/usr/local/share:/usr/share\n" in out
+    entry = (share / "applications" / f"{image}-greet.desktop").read_text()
+    assert "\nName=Greeter\n" in entry
+    assert f"\nIcon={image}-greet\n" in entry
+    assert (share / "icons/hicolor/scalable/apps" / f"{image}-greet.svg").read_text() == "<svg/>"
 
 
 def test_what_is_not_there_is_named(bench: Bench) -> None:

@@ -1,10 +1,12 @@
 """Every recipe that we keep: it passes the check, and what is made of it passes the linters.
 
-Inputs that are not locked here, perhaps because they cannot be, get a lock that is made up.
+Each image twice, pinned by its lock and without one. Inputs that are not locked here, perhaps because they
+cannot be, get a lock that is made up.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,11 @@ from imagefactory.definitions.bases import load_base
 from imagefactory.definitions.recipes import load_images, recipe_names
 from imagefactory.inputs.apt import _ASK
 from imagefactory.locks import base_lock_file, lock_file, read_locks
-from imagefactory.model.spec import BaseDefinition, BaseSpec, ImageDefinition, ImageSpec
+from imagefactory.model.spec import BaseDefinition, BaseSpec, File, ImageDefinition, ImageSpec, UnpinnedSpec
 from imagefactory.system.files import write_files
 from imagefactory.system.workspace import Workspace
+from imagefactory.targets.oci.render import render_unpinned
+from imagefactory.targets.sif.definition import render_definition
 from tests.conftest import REPOSITORY
 from tests.unit.samples import base_lock, everything, made_up_lock, rendered, spec
 
@@ -42,11 +46,22 @@ def images(request: pytest.FixtureRequest) -> list[ImageDefinition]:
 
 @pytest.fixture(scope="module")
 def contexts(images: list[ImageDefinition], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The rendered folder of each of its images."""
+    """The rendered folders of each of its images, with a lock and without."""
     folder = tmp_path_factory.mktemp("contexts")
     bases = {name: load_base(HERE, name) for name in {image.base for image in images}}
     specs = [spec_of(image, bases[image.base]) for image in images]
-    return [write_files(folder / each.image.id, rendered(each)) for each in specs]
+    pinned = [write_files(folder / each.image.id, rendered(each)) for each in specs]
+    requests = [UnpinnedSpec(each.image, each.base.base, each.source) for each in specs]
+    return pinned + [write_files(folder / "unpinned" / each.image.id, unpinned(each)) for each in requests]
+
+
+def unpinned(of: UnpinnedSpec) -> tuple[File, ...]:
+    """All files of a build without a lock, and the script of each section of the definition file."""
+    definition = render_definition(of, None)
+    sections = re.findall(r"^%post\n((?:    .*\n|\n)+)", definition.data.decode(), re.MULTILINE)
+    assert sections
+    posts = [File(f"post-{n}.sh", 0o644, text.encode()) for n, text in enumerate(sections)]
+    return (*render_unpinned(of), definition, *posts)
 
 
 def spec_of(image: ImageDefinition, base: BaseDefinition) -> ImageSpec:
@@ -81,14 +96,17 @@ def test_its_shell_scripts_are_clean(images: list[ImageDefinition], contexts: li
 
 def test_all_that_can_be_generated_is_clean(tmp_path: Path) -> None:
     """Also where no recipe of today needs it: inputs of all kinds, a build stage, a GPU, folders at home."""
-    context = write_files(tmp_path / "everything", rendered(spec(image=everything())))
-    made = {str(file.relative_to(context)) for file in context.rglob("*.sh")}
-    assert made >= {
-        "gpu.sh",
-        *(f"steps/{name}.sh" for name in ("apt-image", "apt-build", "pip-image", "conda-image")),
-    }
-    clean(BIN / "hadolint", context / "Dockerfile")
-    clean_scripts(context)
+    whole = spec(image=everything())
+    without = UnpinnedSpec(whole.image, whole.base.base, whole.source)
+    for name, files in (("pinned", rendered(whole)), ("unpinned", unpinned(without))):
+        context = write_files(tmp_path / name, files)
+        made = {str(file.relative_to(context)) for file in context.rglob("*.sh")}
+        assert made >= {
+            "gpu.sh",
+            *(f"steps/{name}.sh" for name in ("apt-image", "apt-build", "pip-image", "conda-image")),
+        }
+        clean(BIN / "hadolint", context / "Dockerfile")
+        clean_scripts(context)
 
 
 def test_the_question_to_apt_is_clean(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def folder(**changes: Any) -> RecipeFolder:
         install=b"#!/bin/sh\n",
         files=(),
         tests=(),
+        icons=(),
+        readme="",
         revision="c" * 40,
         epoch=1_700_000_000,
     )
@@ -90,9 +92,12 @@ def image(**changes: Any) -> ImageDefinition:
         id="app",
         recipe="app",
         variant="default",
+        selector="app",
+        repository="app",
         title="An application",
         summary="Says hello.",
         version="1.0",
+        version_from=None,
         homepage="https://example.org/app",
         licence="MIT",
         terms=Terms(),
@@ -104,7 +109,12 @@ def image(**changes: Any) -> ImageDefinition:
         environment={"GREETING": "hello"},
         path=("/opt/app/bin",),
         home_folders=(),
+        topics=(),
+        tasks=(),
+        keywords=(),
+        edam=(),
         commands=("hello",),
+        gui_apps=(),
         needs=Needs(),
         tests=(SmokeTest(name="runs", command=("hello",)),),
         waivers=(),
@@ -166,12 +176,12 @@ def conda_file(name: str = "fermitools", version: str = "2.5.1", **changes: Any)
 
 
 def source_file(name: str = "app", source: Source = ARCHIVE, **changes: Any) -> SourceFile:
+    """A source as it is locked, before anybody has fetched it."""
     whole = {
         "name": name,
         "version": "1.0",
         "file": str(source.url or source.git).rpartition("/")[2],
-        "bytes": 4000,
-        "sha256": source.sha256 or sha256(f"git {source.commit}"),
+        "sha256": source.sha256 or "",
         "commit": source.commit,
     }
     return SourceFile(**{**whole, **changes})

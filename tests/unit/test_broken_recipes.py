@@ -64,11 +64,23 @@ def test_all_defects_of_all_files_come_in_one_run(workspace: Make, imagefactory:
 
 
 def test_a_clash_of_image_names_points_at_both(workspace: Make) -> None:
-    workspace(RECIPE + "variants: {gpu: {}}\n")
-    root = workspace(named(RECIPE, "app-gpu"), "app-gpu")
+    workspace(RECIPE + "variants: {gpu-desktop: {}}\n")
+    root = workspace(named(RECIPE, "app-gpu") + "variants: {desktop: {}}\n", "app-gpu")
+    place = "recipes/app/recipe.yaml:16:12"
     assert _problems(root, "app", "app-gpu") == [
-        "recipes/app-gpu/recipe.yaml:1:1: the image app-gpu exists already: recipes/app/recipe.yaml:16:12"
+        f"recipes/app-gpu/recipe.yaml:16:12: the image app-gpu-desktop exists already: {place}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("variants", "taken", "column"),
+    [("gpu: {}", "app-gpu", 12), ("gpu: {}, default: {}", "app-default", 21)],
+)
+def test_no_image_has_the_name_of_a_recipe(workspace: Make, variants: str, taken: str, column: int) -> None:
+    workspace(named(RECIPE, taken), taken)
+    root = workspace(RECIPE + f"variants: {{{variants}}}\n")
+    complaint = f"the image {taken} would have the name of a recipe, which means all images of that one"
+    assert _problems(root, "app") == [f"recipes/app/recipe.yaml:16:{column}: {complaint}"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from imagefactory.cli.errors import show_error
+from imagefactory.cli.runs import unwatched
+from imagefactory.definitions.recipes import load_images
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import (
@@ -20,9 +23,11 @@ from imagefactory.errors import (
     FactoryError,
     Interrupted,
     NetworkFault,
+    NotLocked,
     TestsFailed,
 )
-from imagefactory.model.target import TargetId
+from imagefactory.model.target import TargetId, Unlocked
+from imagefactory.plan import targets_of_image
 from imagefactory.system.records import record_of
 from imagefactory.system.workspace import Workspace
 from tests.unit.samples import RECIPE, lock_all, named, report
@@ -100,6 +105,25 @@ def test_an_unknown_name_suggests_one(call: Call) -> None:
     ]
 
 
+def test_what_a_recipe_s_name_means_is_told(call: Call, root: Workspace) -> None:
+    (root.recipes / "eso" / "recipe.yaml").write_text(
+        named(RECIPE, "eso") + "variants: {default: {}, muse: {}}\n"
+    )
+    lock_all(root)
+    assert call("plan", "eso")[2] == "eso means eso-default, eso-muse\n"
+    assert [line.partition(":")[0] for line in call("plan", "eso")[1].splitlines()] == [
+        *("debian-12", "eso", "eso (SIF)", "eso-muse", "eso-muse (SIF)"),
+    ]
+    _, out, err = call("plan", "eso-default", "--json")
+    assert ({each["id"] for each in json.loads(out)}, err) == ({"debian-12", "eso"}, "")
+    assert "eso-default, where eso means all images of the recipe" in call("show", "eso-default")[1]
+    assert call("build", "--debug-shell", "eso")[2].splitlines() == [
+        "eso means eso-default, eso-muse",
+        "error: --debug-shell takes exactly one image",
+        "  → name one of eso-default, eso-muse",
+    ]
+
+
 def test_check_counts_what_is_fine(call: Call) -> None:
     assert call("check") == (0, "4 images: no problems\n", "")
     assert call("check", "app") == (0, "1 image: no problems\n", "")
@@ -127,8 +151,11 @@ def test_a_new_recipe_passes_the_check(call: Call, root: Workspace) -> None:
     assert call("check", "my-app") == (0, "1 image: no problems\n", "")
     status, _, err = call("render", "my-app")
     assert (status, err.splitlines()) == (
-        2,
-        ["error: my-app: its inputs are not locked yet", "  → run imagefactory lock my-app"],
+        0,
+        [
+            "my-app: its inputs are not locked yet: rendered without pinned versions",
+            "  → imagefactory lock my-app pins them",
+        ],
     )
     lock_all(root)
     assert call("render", "my-app")[0] == 0
@@ -148,6 +175,37 @@ def test_a_new_recipe_needs_a_plain_name(call: Call, root: Workspace, name: str)
     ]
 
 
+def test_list_says_what_is_not_locked_and_what_that_waits_for(
+    call: Call, root: Workspace, workspace: Make
+) -> None:
+    more = "  conda: {channels: [lab, 'https://conda.example.org/free/'], packages: [numpy]}\n"
+    index = "{url: 'https://wheels.example.org/cpu', packages: [torch]}"
+    more += f"  pip: {{packages: [scipy], indexes: {{own: {index}}}}}\n"
+    workspace(named(RECIPE, "far").replace("  apt: [hello]\n", f"  apt: [hello]\n{more}"), "far")
+    (root.recipes / "eso" / "lock.yaml").unlink()
+    out = call("list")[1]
+    assert [line.split()[-2:] for line in out.splitlines()[1:5]] == [
+        ["not", "built"],
+        ["not", "locked"],
+        ["not", "locked"],
+        ["not", "locked"],
+    ]
+    assert out.splitlines()[5:] == [
+        "not locked: eso-uves, eso-muse",
+        "  its inputs are not locked yet",
+        "not locked: far",
+        (
+            "  its inputs are not locked yet; waits for index wheels.example.org/cpu, channel lab, "
+            "channel conda.example.org/free"
+        ),
+    ]
+    listed = {each["id"]: each["unlocked"] for each in json.loads(call("list", "--json")[1])}
+    assert listed["app"] is None
+    assert listed["eso-muse"] == {"reason": "its inputs are not locked yet", "needs": []}
+    assert listed["far"]["needs"][1:] == ["channel lab", "channel conda.example.org/free"]
+    assert "not locked    its inputs are not locked yet; waits for index" in call("show", "far")[1]
+
+
 def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
     record_of(root, TargetId("oci", "app")).write(report())
     listed = json.loads(call("list", "--json")[1])
@@ -160,6 +218,8 @@ def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
     assert (shown["id"], shown["base"], shown["commands"]) == ("app", "debian-12", ["hello"])
     assert "imagefactory/app:1.0" in call("show", "app")[1]
     assert "1.23 MB" in call("list")[1]
+    assert listed[0]["unlocked"] is None
+    assert "locked" not in call("list")[1]
     assert listed[0]["targets"][0]["stale"]
     assert "  stale\n" in call("list")[1]
     assert "stale" in call("show", "app")[1]
@@ -225,13 +285,39 @@ def test_render_writes_the_same_files_every_time(call: Call, root: Workspace, tm
     assert {"app/Dockerfile", "eso-muse/Dockerfile", "app/recipe/install.sh"} <= set(one)
 
 
-def test_render_leaves_out_what_is_not_locked_and_says_so(call: Call, root: Workspace, tmp_path: Any) -> None:
+def test_render_pins_nothing_of_what_is_not_locked_and_says_so(
+    call: Call, root: Workspace, tmp_path: Any
+) -> None:
     (root.recipes / "app" / "lock.yaml").unlink()
-    status, out, err = call("render", "--all", "--to", tmp_path)
-    assert (status, err) == (0, "left out: app: its inputs are not locked yet\n")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkout", "eso-muse", "eso-uves"]
-    assert str(tmp_path / "eso-muse") in out
-    assert call("render", "app", "--to", tmp_path)[0] == 2
+    told = "app: its inputs are not locked yet: rendered without pinned versions"
+    for words in (("--all",), ("app",)):
+        status, out, err = call("render", *words, "--to", tmp_path)
+        assert (status, err.splitlines()[0]) == (0, told)
+        assert err.splitlines()[1].endswith(" lock app pins them")
+        assert len(err.splitlines()) == 2
+        assert str(tmp_path / "app") in out.splitlines()
+        assert "VERSIONS ARE NOT PINNED" in (tmp_path / "app" / "Dockerfile").read_text()
+        assert "VERSIONS ARE NOT PINNED" in (tmp_path / "app" / "app.def").read_text()
+    assert "NOT PINNED" not in (tmp_path / "eso-muse" / "Dockerfile").read_text()
+    # A base image that is not locked pins nothing either, and needs nothing.
+    (root.bases / "debian-12.lock.yaml").unlink()
+    status, _, err = call("render", "eso-muse", "--to", tmp_path)
+    assert (status, err.splitlines()[0]) == (
+        0,
+        "eso-muse: base image debian-12 is not locked yet: rendered without pinned versions",
+    )
+    assert "VERSIONS ARE NOT PINNED" in (tmp_path / "eso-muse" / "Dockerfile").read_text()
+
+
+def test_nothing_is_made_of_what_is_rendered_without_a_lock(root: Workspace) -> None:
+    (root.recipes / "app" / "lock.yaml").unlink()
+    (app,) = load_images(root, ["app"])
+    resolver = unwatched(root).resolver
+    assert resolver.render_unpinned(app)
+    graph = resolver.graph([app], targets_of_image(app))
+    assert all(isinstance(graph[id], Unlocked) for id in targets_of_image(app))
+    with pytest.raises(NotLocked):
+        resolver.render(app)
 
 
 def test_render_overwrites_only_what_it_wrote(call: Call, tmp_path: Any) -> None:
@@ -306,6 +392,22 @@ def test_results_for_a_program(call: Call, builds: Builds) -> None:
     assert good["report"]["bytes"] == 1_234_567
     assert bad["kind"] is None
     assert bad["error"] == {"message": "it failed", "hint": "mend it", "exit_status": 1}
+
+
+def test_a_failed_test_is_shown_with_what_it_expects(capsys: pytest.CaptureFixture[str]) -> None:
+    error = TestsFailed(
+        "app: smoke test runs: the file out is missing",
+        hint="the log is x",
+        details=[["app: smoke test runs failed", "  $ hello", "  ✓ exit status 0", "  | bye"]],
+    )
+    show_error(pickle.loads(pickle.dumps(error)))  # as workers hand it on
+    assert capsys.readouterr().err.splitlines() == [
+        "error: app: smoke test runs failed",
+        "  $ hello",
+        "  ✓ exit status 0",
+        "  | bye",
+        "  → the log is x",
+    ]
 
 
 def test_a_failure_shows_what_where_and_what_next(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:

@@ -107,6 +107,22 @@ def test_a_broken_lock_stops_a_build_at_once(call: Call, root: Workspace) -> Non
     assert err.splitlines()[0] == "recipes/app/lock.yaml:2:9: images: expected a list, found 1"
 
 
+@pytest.mark.parametrize("words", ["build", "build --locked", "lock"])
+def test_a_lock_that_says_another_version_stops_everything(
+    workspace: Any, call: Call, root: Workspace, words: str
+) -> None:
+    workspace(named(RECIPE, "hello"), "hello")  # which is locked in version 2.10
+    lock_all(root)
+    status, _, err = call(*words.split(), "hello")
+    assert status == 2
+    locked = "hello is locked in version 2.10-3: write version: {from: apt:hello}"
+    assert err.splitlines()[-2:] == [
+        f"recipes/hello/recipe.yaml:3:10: the version is '1.0', but {locked}",
+        "1 problem",
+    ]
+    assert not (root.build / "debian-12" / "layout").exists()
+
+
 @pytest.fixture
 def store(root: Workspace, tmp_path: Path) -> Store:
     """A store with a damaged input of the first recipe, and one that nobody needs."""

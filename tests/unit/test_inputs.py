@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, Gone, NetworkFault
+from imagefactory.errors import BuildFailed, Gone, NetworkFault, Unsolvable
 from imagefactory.inputs import KINDS, Origin, Staged, Wanted
 from imagefactory.inputs.debian import archives, parse_uris, site_sources
 from imagefactory.model.lock import Lock, StageLock
@@ -269,11 +269,11 @@ def test_the_site_s_settings_of_apt_are_secrets(tmp_path: Path) -> None:
     [
         (
             BuildFailed("x", tail=["E: Unable to locate package helo"]),
-            *(BuildFailed, "recipes/app: app: Debian has no package called helo"),
+            *(Unsolvable, "recipes/app: app: Debian has no package called helo"),
         ),
         (
             BuildFailed("x", tail=["a : Depends: b but it is not going to be installed"]),
-            *(BuildFailed, "recipes/app: app: apt cannot install these packages together"),
+            *(Unsolvable, "recipes/app: app: apt cannot install these packages together"),
         ),
         (NetworkFault("the network"), NetworkFault, "the network"),
     ],

@@ -92,10 +92,15 @@ def test_what_follows_from_a_moved_base_image_is_decided_and_told_at_once() -> N
     assert now[SIF] == moved("OCI image app", OCI)
 
 
-def test_what_failed_is_made_again() -> None:
-    again = Verdict("build", ("its tests failed last time",))
+def test_what_failed_is_tested_again_as_long_as_it_is_there() -> None:
+    """Made again, it would be the same."""
+    again = Verdict("test", ("its tests failed last time",))
     assert verdicts(made(oci={"status": "failed"}))[OCI] == again
     assert verdicts(made(sif={"status": "failed"})) == {BASE: FINE, OCI: FINE, SIF: again}
+    gone = verdicts(made(sif={"status": "failed"}), missing={SIF: "it was not kept"})
+    assert gone[SIF] == Verdict("build", again.reasons)
+    moved = made(oci={"digest": "sha256:123456789"}, sif={"needs": made()[SIF].needs, "status": "failed"})
+    assert verdicts(moved)[SIF].action == "build"
 
 
 def test_what_is_gone_is_made_again_and_nothing_else() -> None:
@@ -108,7 +113,9 @@ def test_what_nobody_needs_is_not_made() -> None:
     gone = verdicts(made(), missing={BASE: "it is gone"})
     assert gone == {BASE: idle, OCI: FINE, SIF: FINE}
     assert verdicts(made(), wanted=[SIF], missing={BASE: "it is gone", OCI: "it is gone"})[OCI] == idle
-    both = verdicts(made(sif={"status": "failed"}), wanted=[SIF], missing={BASE: "gone", OCI: "gone"})
+    both = verdicts(
+        made(sif={"status": "failed"}), wanted=[SIF], missing={BASE: "gone", OCI: "gone", SIF: "gone"}
+    )
     assert [verdict.action for verdict in both.values()] == ["build", "build", "build"]
 
 

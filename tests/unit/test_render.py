@@ -11,7 +11,7 @@ import pytest
 
 from imagefactory.inputs import KINDS
 from imagefactory.model.environment import shell_word
-from imagefactory.model.recipe import Inputs, Maintainer, Needs, SmokeTest, Terms, Waiver
+from imagefactory.model.recipe import GuiApp, Inputs, Maintainer, Needs, SmokeTest, Terms, Waiver
 from imagefactory.model.spec import File, ImageDefinition, ImageSpec
 from imagefactory.system.templates import quoted
 from tests.unit.samples import (
@@ -105,7 +105,7 @@ def test_a_build_stage_compiles_and_stays_behind() -> None:
     dockerfile = text(render(spec(image=image(build=STAGE))), "Dockerfile")
     assert list(stages(dockerfile)) == ["download", "sources", "system", "build", ""]
     sources, compiling, final = (stages(dockerfile)[name] for name in ("sources", "build", ""))
-    assert f"ADD --checksum=sha256:{ARCHIVE.sha256} {ARCHIVE.url} /sources/app/\n" in sources
+    assert f"ADD --chmod=644 --checksum=sha256:{ARCHIVE.sha256} {ARCHIVE.url} /sources/app/\n" in sources
     assert f"ADD --keep-git-dir=false {REPOSITORY.git}#{REPOSITORY.commit} /sources/library\n" in sources
     assert "--mount=type=bind,from=sources,source=build/apt,target=/packages/apt" in compiling
     assert "--mount=type=bind,from=sources,source=sources,target=/sources" in compiling
@@ -332,6 +332,14 @@ def test_the_input_digest_changes_with_every_ingredient() -> None:
         {"tests": (SmokeTest(name="other", command=("other",)),)},
         {"needs": Needs(memory="2 GiB", desktop=True, mpi=True)},  # type: ignore[arg-type]  # as recipes say
         {"terms": Terms(policy="private", note="for ourselves")},
+        {
+            "topics": ("astronomy",),
+            "tasks": ("to say hello",),
+            "keywords": ("hello",),
+            "edam": ("topic_3444",),
+        },
+        {"gui_apps": (GuiApp(name="Hello", command="hello"),)},
+        {"folder": folder(icons=(file(),))},
         {"waivers": (Waiver(test="no-secrets", path="opt/key", reason="an example"),)},
         {"folder": folder(tests=(file(),))},
     ],

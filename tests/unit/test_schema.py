@@ -17,6 +17,7 @@ SCHEMAS = REPOSITORY / "docs" / "schema"
 FILES = [
     *(("recipe", file) for file in sorted((REPOSITORY / "recipes").glob("*/recipe.yaml"))),
     *(("lock", file) for file in sorted((REPOSITORY / "recipes").glob("*/lock.yaml"))),
+    *(("fetched", file) for file in sorted((REPOSITORY / "recipes").glob("*/fetched.yaml"))),
     *(
         ("lock" if file.stem.endswith(".lock") else "base", file)
         for file in sorted((REPOSITORY / "base_images").glob("*.yaml"))
@@ -28,7 +29,7 @@ def validator(kind: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{kind}.json").read_text()))
 
 
-@pytest.mark.parametrize("kind", ["recipe", "base", "lock", "site", "report", "history"])
+@pytest.mark.parametrize("kind", ["recipe", "base", "lock", "fetched", "site", "report", "history"])
 def test_the_committed_schema_is_current(
     kind: str, imagefactory: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -18,6 +18,7 @@ Make = Callable[..., Workspace]
 def root(workspace: Make) -> Workspace:
     workspace(named(RECIPE, "eso") + "variants: {uves: {}, muse: {}}\n", "eso")
     workspace(named(RECIPE, "eso-tools"), "eso-tools")
+    workspace(named(RECIPE, "fsl") + "variants: {default: {}, core: {}}\n", "fsl")
     root = workspace(named(RECIPE, "hello"), "hello")
     (root.recipes / ".hidden").mkdir()
     (root.recipes / "README.md").write_text("not a recipe")
@@ -27,7 +28,7 @@ def root(workspace: Make) -> Workspace:
 @pytest.mark.parametrize(
     ("names", "images", "bases"),
     [
-        ([], "eso-muse eso-tools eso-uves hello", ""),
+        ([], "eso-muse eso-tools eso-uves fsl fsl-core hello", ""),
         (["hello"], "hello", ""),
         (["eso"], "eso-muse eso-uves", ""),
         (["eso-muse"], "eso-muse", ""),
@@ -37,6 +38,11 @@ def root(workspace: Make) -> Workspace:
         (["eso-[mu]*"], "eso-muse eso-uves", ""),
         (["hell?"], "hello", ""),
         (["hello", "eso-muse", "hello"], "eso-muse hello", ""),
+        (["fsl"], "fsl fsl-core", ""),
+        (["fsl-default"], "fsl", ""),
+        (["fsl-core"], "fsl-core", ""),
+        (["fsl-*"], "fsl fsl-core", ""),
+        (["fs?"], "fsl", ""),
         (["debian-12"], "", "debian-12"),
         (["debian-*", "hello"], "hello", "debian-12"),
     ],
@@ -47,6 +53,23 @@ def test_a_name_is_an_image_a_recipe_a_pattern_or_a_base(
     selection = select(root, names)
     assert sorted(image.id for image in selection.images) == images.split()
     assert list(selection.bases) == bases.split()
+
+
+@pytest.mark.parametrize(
+    ("names", "several"),
+    [
+        (["hello", "eso-muse", "fsl-default", "debian-12"], {}),
+        ([], {}),
+        (["eso", "hello"], {"eso": ("eso-uves", "eso-muse")}),
+        (["fsl"], {"fsl": ("fsl-default", "fsl-core")}),
+        (["*l*", "hell?"], {"*l*": ("eso-tools", "fsl-default", "fsl-core", "hello"), "hell?": ("hello",)}),
+        (["deb*"], {"deb*": ("debian-12",)}),
+    ],
+)
+def test_what_a_word_stands_for_is_told(
+    root: Workspace, names: list[str], several: dict[str, tuple[str, ...]]
+) -> None:
+    assert select(root, names).several == several
 
 
 @pytest.mark.parametrize(
@@ -74,7 +97,10 @@ def test_a_broken_recipe_stops_only_those_who_mean_it(root: Workspace) -> None:
     for names in ([], ["hello"], ["*"]):
         with pytest.raises(BadFiles):
             select(root, names)
-    assert known_names(root) == ["debian-12", "eso", "eso-muse", "eso-tools", "eso-uves"]
+    assert known_names(root) == [
+        *("debian-12", "eso", "eso-muse", "eso-tools", "eso-uves"),
+        *("fsl", "fsl-core", "fsl-default"),
+    ]
 
 
 def test_the_workspace_is_found_from_below(root: Workspace) -> None:

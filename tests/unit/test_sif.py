@@ -177,7 +177,7 @@ def test_values_in_a_definition_are_data(value: str) -> None:
 
 def kept(folder: Path, **changes: Any) -> Kept:
     made = report(target("sif"), file="app.sif", bytes=4, **changes)
-    return Kept(SifKind(Workspace(folder)), target("sif"), made, Record(folder / "app" / "sif"))
+    return Kept(made, Record(folder / "app" / "sif"), SifKind(Workspace(folder)), target("sif"))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_what_was_kept_must_be_what_was_tested(tmp_path: Path) -> None:
         there.kind.verify(there)
 
 
-def test_a_file_gets_its_name_at_once_and_replaces_its_version(tmp_path: Path) -> None:
+def test_a_file_gets_its_name_at_once(tmp_path: Path) -> None:
     kind, record = SifKind(Workspace(tmp_path)), Record(tmp_path / "app" / "sif")
     record.folder.mkdir(parents=True)
 
@@ -215,7 +215,7 @@ def test_a_file_gets_its_name_at_once_and_replaces_its_version(tmp_path: Path) -
         candidate = tmp_path / "scratch.sif"
         candidate.write_text(digest)
         ours = spec(image=image(version=version), **changes)
-        of_image = Kept(kind, target("oci", ours), report(input_digest=digest * 64), record)
+        of_image = Kept(report(input_digest=digest * 64), record, kind, target("oci", ours))
         job = Job(target("sif", ours), {"oci": of_image}, record, means=None)  # type: ignore[arg-type]
         kept = kind.keep(job, TestedArtifact(Artifact("sha256:f", 1, path=str(candidate))))
         return Path(kept.path).name
@@ -230,6 +230,7 @@ def test_a_file_gets_its_name_at_once_and_replaces_its_version(tmp_path: Path) -
     assert keep("1.1", "e", lock=rehearsed) == "app-stand-in-eeeeeeeeeeee.sif"
     assert sorted(path.name for path in record.shelf.glob("*.sif")) == [
         "app-1.0-1-cccccccccccc.sif",
+        "app-1.0-aaaaaaaaaaaa.sif",
         "app-1.0-bbbbbbbbbbbb.sif",
         "app-1.1-dddddddddddd.sif",
         "app-stand-in-eeeeeeeeeeee.sif",

@@ -60,42 +60,39 @@ def test_the_image_is_called_as_the_recipe_says() -> None:
     assert (call.time_limit, call.memory_limit, call.write_limit) == (7, 2 << 30, 3 << 20)
 
 
-LAST = "; last output: start | level 2.0 | speed: 12"
-
-
 @pytest.mark.parametrize(
     ("test", "outcome", "reason"),
     [
-        ({}, {"status": 1}, f"exit status 1, expected 0{LAST}"),
-        ({"status": 3}, {}, f"exit status 0, expected 3{LAST}"),
-        ({"output": ("^speed$",)}, {}, f"no output matches '^speed$'{LAST}"),
-        ({}, {"sizes": {}}, f"the file out.fits is missing{LAST}"),
-        ({}, {"sizes": {"out.fits": 0}}, f"the file out.fits is empty{LAST}"),
-        ({}, {"stopped": "it took longer than 7 seconds"}, f"it took longer than 7 seconds{LAST}"),
+        ({}, {"status": 1}, "exit status 1, expected 0"),
+        ({"status": 3}, {}, "exit status 0, expected 3"),
+        ({"output": ("^speed$",)}, {}, "no output matches '^speed$'"),
+        ({}, {"sizes": {}}, "the file out.fits is missing"),
+        ({}, {"sizes": {"out.fits": 0}}, "the file out.fits is empty"),
+        ({}, {"stopped": "it took longer than 7 seconds"}, "it took longer than 7 seconds"),
         (
             {"output": (), "measures": {}, "files": ()},
             {"output": "\n \n", "status": 2},
-            "exit status 2, expected 0; it wrote nothing",
+            "exit status 2, expected 0",
         ),
         (
             {"output": ()},
             {"output": "level 2.6\n"},
-            "level is 2.6, expected 1 to 2.5; last output: level 2.6",
+            "level is 2.6, expected 1 to 2.5",
         ),
         (
             {"output": ()},
             {"output": "level high\n"},
-            "level: is high, not a number; last output: level high",
+            "level: is high, not a number",
         ),
         (
             {"output": ()},
             {"output": "level nan\n"},
-            "level: is nan, not a number; last output: level nan",
+            "level: is nan, not a number",
         ),
         (
             {"output": ("^x$",), "files": (), "measures": {}},
             {"output": "1\n2\n3\n4\n5\n6\n", "status": 1},
-            "exit status 1, expected 0; no output matches '^x$'; last output: 2 | 3 | 4 | 5 | 6",
+            "exit status 1, expected 0; no output matches '^x$'",
         ),
     ],
 )
@@ -120,6 +117,23 @@ def test_sizes_of_files_are_noted_only_where_the_test_says_so(
     subject, whole = Subject(sizes=sizes), SmokeTest(**{**WHOLE, **test})
     text = smoke_test(subject, whole, ())[1]  # type: ignore[arg-type]
     assert text == f"start\nlevel 2.0\nspeed: 12\n[exit status 0]\n{says}\n"
+
+
+def test_what_failed_is_told_one_by_one() -> None:
+    """Each expectation with fine or not, and how the output ended."""
+    report = outcome_of({"status": 1}, sizes={})
+    assert report.command == ("hello", "--fast")
+    assert [(each.what, each.fine) for each in report.expectations] == [
+        ("exit status 0, expected 1", False),
+        ("output matches '^level'", True),
+        ("output matches 'speed: [0-9]+$'", True),
+        ("level is 2, expected 1 to 2.5", True),
+        ("the file out.fits is missing", False),
+    ]
+    assert report.last_lines == ("start", "level 2.0", "speed: 12")
+    assert (outcome_of().command, outcome_of().expectations, outcome_of().last_lines) == ((), (), ())
+    long = outcome_of(output="\n".join(map(str, range(30))))
+    assert long.last_lines == tuple(map(str, range(20, 30)))
 
 
 @pytest.mark.parametrize("level", ["1", "2.5"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.errors import BuildFailed, NetworkFault, Unsolvable
 from imagefactory.inputs.index import index_of
 from imagefactory.inputs.uv import Found, Request, _failure, _files_in, _preferences, _project
 from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, build_requires
@@ -264,7 +264,7 @@ def test_uv_is_told_the_versions_that_we_have() -> None:
             "error: Request failed after 3 retries\n  Caused by: tcp connect error: Connection refused",
             NetworkFault,
         ),
-        ("  x No solution found when resolving dependencies:\n  because numpy<2 and numpy>=2", BuildFailed),
+        ("  x No solution found when resolving dependencies:\n  because numpy<2 and numpy>=2", Unsolvable),
     ],
 )
 def test_why_uv_failed(said: str, kind: type[BuildFailed]) -> None:

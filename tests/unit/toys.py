@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from imagefactory.errors import BuildFailed
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, File, ImageSpec, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.kind import Job, Kept, Way
+from imagefactory.targets.kind import Held, Job, Kept, Way
 from imagefactory.targets.register import Line
-from imagefactory.testing.subject import Call, Outcome
+from imagefactory.testing.subject import Call, Mount, Outcome
 
 
 @dataclass
@@ -26,7 +27,10 @@ class Behaviour:
     makes: Callable[[Job], bytes] = lambda job: b"data"
     fails: dict[str, str] = field(default_factory=dict)  # by target, the reason of a failed test
     rooms: dict[str, Room] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)  # digests of what somebody uses
+    entered: list[tuple[str, list[str]]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
+    named_by_version: bool = False
     at_once: int = 0
     most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -91,7 +95,9 @@ class Toy:
         return Artifact(f"sha256:{data.hex()}", len(data), path=str(file))
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
-        file = job.record.shelf / f"{job.target.id.name}.{self.name}"
+        assert isinstance(job.target.spec, ImageSpec)
+        version = behaviour.named_by_version and f"-{job.target.spec.image.version}"
+        file = job.record.shelf / f"{job.target.id.name}{version or ''}.{self.name}"
         Path(artifact.path).replace(file)
         return Artifact(artifact.digest, artifact.bytes, path=str(file))
 
@@ -101,8 +107,25 @@ class Toy:
     def verify(self, kept: Kept) -> None:
         pass
 
+    def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
+        file = job.record.folder / "failed"
+        Path(artifact.path).replace(file)
+        return Artifact(artifact.digest, artifact.bytes, path=str(file))
+
     def discard(self, artifact: Artifact) -> None:
         pass
+
+    def frees(self, held: Held) -> int:
+        return held.path.stat().st_size if held.path.is_file() else 0
+
+    def remove(self, held: Held) -> None:
+        if held.report.digest in behaviour.used:
+            raise BuildFailed("a container uses it")
+        held.path.unlink(missing_ok=True)
+
+    def enter(self, job: Job, artifact: Artifact, mounts: tuple[Mount, ...]) -> int:
+        behaviour.entered.append((artifact.path, [mount.target for mount in mounts]))
+        return 5
 
     def test_facts(self, spec: Any) -> Sequence[Any]:
         return ()

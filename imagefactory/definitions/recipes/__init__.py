@@ -1,6 +1,8 @@
 """Recipe folders in, image definitions out."""
 
+from imagefactory.definitions.recipes.checks import clash
 from imagefactory.definitions.recipes.load import load_images, recipe_names
 from imagefactory.definitions.recipes.new import new_recipe
+from imagefactory.definitions.recipes.said import problem_of, requests_of
 
-__all__ = ["load_images", "new_recipe", "recipe_names"]
+__all__ = ["clash", "load_images", "new_recipe", "problem_of", "recipe_names", "requests_of"]

@@ -7,13 +7,17 @@ beside a value of the wrong shape. That one is reported elsewhere, and passed ov
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from imagefactory.definitions.recipes.variants import image_id
+from imagefactory.definitions.recipes.said import said_at
+from imagefactory.definitions.recipes.variants import image_id, selector_of
 from imagefactory.errors import Problem
-from imagefactory.model.recipe import DEFAULT_VARIANT
+from imagefactory.model.fields import IDENTIFIER
+from imagefactory.model.recipe import DEFAULT_VARIANT, conda_name, pip_name
+from imagefactory.model.spec import ImageDefinition, tag_of
 from imagefactory.system.records import BUNDLES
 from imagefactory.yamlfiles import Text, shorten
 
@@ -30,16 +34,44 @@ _LISTS: tuple[Where, ...] = (
     ("commands",),
     ("path",),
     ("home_folders",),
+    ("topics",),
+    ("tasks",),
+    ("keywords",),
+    ("edam",),
 )
+
+
+_LEFT_OUT: Mapping[str, tuple[tuple[Where, ...], Callable[[str], str]]] = {
+    "apt": ((("inputs", "apt"), ("build", "inputs", "apt")), str),
+    "pip": ((("inputs", "pip", "packages"), ("inputs", "pip", "constraints")), pip_name),
+    "conda": ((("inputs", "conda", "packages"),), conda_name),
+    "sources": ((("inputs", "sources"), ("build", "inputs", "sources")), str),
+    "environment": ((("environment",),), str),
+    "path": ((("path",),), str),
+    "home_folders": ((("home_folders",),), str),
+    "commands": ((("commands",),), str),
+    "tests": ((("tests",),), str),
+}
+"""Where a recipe says what a variant can leave out, and what that is called."""
+
+
+_WHOLE: Mapping[Where, tuple[str, ...]] = {
+    ("inputs", "pip"): ("packages",),
+    ("inputs", "conda"): ("channels", "packages"),
+}
+"""What must be said, once, of packages of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands around a recipe's file: its folder's name, its tests' files, the base images."""
+    """What stands around a recipe's file: its folder's name, its tests' files, the base images, and whether
+    there is another recipe.
+    """
 
     folder: str
     tests: Sequence[str]
     bases: Sequence[str]
+    has_recipe: Callable[[str], bool]
 
 
 def check_recipe(recipe: Text, around: Surroundings) -> Iterator[Problem]:
@@ -53,6 +85,8 @@ def check_recipe(recipe: Text, around: Surroundings) -> Iterator[Problem]:
         yield from _check_base(recipe, where, around.bases)
         yield from _check_repeats(recipe, where)
         yield from _check_test_files(recipe, where, around.tests)
+        yield from _check_without(recipe, where)
+        yield from _check_whole(recipe, where)
     for where in _variants(recipe) or [()]:
         yield from _check_image(recipe, where, around)
 
@@ -100,12 +134,92 @@ def _check_test_files(recipe: Text, where: Where, files: Sequence[str]) -> Itera
                 yield recipe.problem(place, f"there is no file tests/{shorten(file)}{suggestion}")
 
 
+def _check_without(recipe: Text, where: Where) -> Iterator[Problem]:
+    """What a variant leaves out must be there: a wrong name would leave everything in."""
+    for kind, (homes, called) in _LEFT_OUT.items():
+        there = {called(name) for home in homes for name in _named(recipe, home)}
+        for place, name in _items(recipe, (*where, "without", kind)):
+            if isinstance(name, str) and called(name) not in there:
+                close = difflib.get_close_matches(called(name), there, n=1)
+                suggestion = f", did you mean '{close[0]}'?" if close else ""
+                yield recipe.problem(place, f"the recipe itself has no '{shorten(name)}' there{suggestion}")
+
+
+def _check_whole(recipe: Text, where: Where) -> Iterator[Problem]:
+    """A variant may leave to its recipe what packages of a kind need, if that has them."""
+    for home, keys in _WHOLE.items():
+        given = recipe.at((*where, *home))
+        if where and isinstance(given, dict) and recipe.at(home) is None:
+            for key in keys:
+                if key not in given:
+                    yield recipe.problem((*where, *home), f"the key '{key}' is missing")
+
+
+def _named(recipe: Text, home: Where) -> Iterator[str]:
+    """The names in a list of texts, a list of tests, or a mapping."""
+    value = recipe.at(home)
+    for item in value if isinstance(value, (tuple, dict)) else ():
+        name = item.get("name") if isinstance(item, dict) else item
+        if isinstance(name, str):
+            yield name
+
+
+def check_images(recipe: Text, images: Iterable[ImageDefinition]) -> Iterator[Problem]:
+    """Defects that show only in what images are in the end."""
+    for image in images:
+        place = said_at(recipe, image, "version")
+        source = image.version_from
+        if source and source.name not in (names := image.inputs.names()[source.kind]):
+            close = difflib.get_close_matches(source.name, names, n=1, cutoff=0.5)
+            suggestion = f", did you mean '{close[0]}'?" if close else ""
+            message = f"{image.id} has no '{shorten(source.name)}' among its {source.kind} packages"
+            yield recipe.problem((*place, "from"), f"version.from: {message}{suggestion}")
+        yield from _check_gui_apps(recipe, image)
+        tag = tag_of(image.version)
+        same = [other.id for other in image.siblings if tag_of(other.version) == tag != ""]
+        if same and same[0] > image.id:
+            yield recipe.problem(place, clash(image, same[0]))
+
+
+def check_written(recipe: Text, files: Sequence[str]) -> Iterator[Problem]:
+    """A file that stands in the recipe is not in its folder too, nor in the way of one that is."""
+    for where in ((), *_variants(recipe)):
+        for path in _named(recipe, (*where, "files")):
+            around = {path, *(str(parent) for parent in PurePath(path).parents)}
+            for file in files:
+                if file in around or path in map(str, PurePath(file).parents):
+                    message = f"files: there is a file files/{shorten(file)} too"
+                    yield recipe.problem((*where, "files", path), message)
+
+
+def _check_gui_apps(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
+    """Each starts a command of the image, and has its icon in the recipe's folder."""
+    place = said_at(recipe, image, "gui_apps")
+    icons = [file.path for file in image.folder.icons]
+    for app in image.gui_apps:
+        if app.command not in image.commands:
+            message = f"{app.name}: '{app.command}' is none of the commands of {image.id}"
+            yield recipe.problem(place, message)
+        if app.icon and app.icon not in icons:
+            close = difflib.get_close_matches(app.icon, icons, n=1)
+            suggestion = f", did you mean '{close[0]}'?" if close else ""
+            yield recipe.problem(place, f"{app.name}: there is no file icons/{app.icon}{suggestion}")
+
+
+def clash(image: ImageDefinition, other: str) -> str:
+    """That two images would have one name and one version, in words."""
+    name = f"{image.repository}:{tag_of(image.version)}"
+    one, two = sorted((image.id, other))
+    return f"the images {one} and {two} would both be called {name}"
+
+
+IS_NAME = re.compile(IDENTIFIER)
 MAX_ID = 63  # as a DNS label: it becomes part of tags and host names
 
 
 def _check_image(recipe: Text, where: Where, around: Surroundings) -> Iterator[Problem]:
     """Defects that show only once a variant is applied."""
-    name = shorten(image_id(around.folder, str(where[-1]) if where else DEFAULT_VARIANT))
+    name = shorten(image_id(around.folder, _variant(where)))
 
     def given(*field: str) -> bool:
         return bool(recipe.at((*where, *field)) or recipe.at(field))
@@ -113,15 +227,10 @@ def _check_image(recipe: Text, where: Where, around: Surroundings) -> Iterator[P
     def here(message: str) -> Problem:
         return recipe.problem(where, message, key=bool(where))
 
-    if name in around.bases:
-        yield here(f"the image {name} would have the name of a base image")
-    if len(name) > MAX_ID:
-        yield here(f"the image's name {name} is longer than {MAX_ID} letters")
-    if name == BUNDLES:
-        yield here(f"no image can be called {name}: build/{name}/ holds bundles")
+    yield from map(here, _wrong_names(recipe, where, around))
     if not given("version"):
         yield here(f"the image {name} has no version: add the key 'version'")
-    if not given("tests"):
+    if not given("tests") or _all_left_out(recipe, where):
         yield here(f"the image {name} has no smoke test: add one under 'tests'")
     for place in _sources(recipe, where, "build", "inputs", "sources"):
         if place[-1] in {known[-1] for known in _sources(recipe, where, "inputs", "sources")}:
@@ -129,9 +238,45 @@ def _check_image(recipe: Text, where: Where, around: Surroundings) -> Iterator[P
             yield recipe.problem(place, message, key=True)
 
 
+def _wrong_names(recipe: Text, where: Where, around: Surroundings) -> Iterator[str]:
+    """What an image can't be called, in words."""
+    name = shorten(image_id(around.folder, _variant(where)))
+    if name in around.bases:
+        yield f"the image {name} would have the name of a base image"
+    if len(name) > MAX_ID:
+        yield f"the image's name {name} is longer than {MAX_ID} letters"
+    if name == BUNDLES:
+        yield f"no image can be called {name}: build/{name}/ holds bundles"
+    selector = selector_of(around.folder, _variant(where), [_variant(each) for each in _variants(recipe)])
+    for word in dict.fromkeys((name, selector)):
+        if _is_another(word, around):
+            yield f"the image {word} would have the name of a recipe, which means all images of that one"
+    called = recipe.at((*where, "image")) or recipe.at(("image",))
+    if isinstance(called, str) and (called in around.bases or _is_another(called, around)):
+        yield f"image: {called} is the name of another recipe, or of a base image"
+
+
+def _is_another(word: str, around: Surroundings) -> bool:
+    """Whether there is another recipe of that name."""
+    return word != around.folder and bool(IS_NAME.fullmatch(word)) and around.has_recipe(word[:MAX_ID])
+
+
+def _variant(where: Where) -> str:
+    return str(where[-1]) if where else DEFAULT_VARIANT
+
+
+def _all_left_out(recipe: Text, where: Where) -> bool:
+    """Whether a variant leaves out every test and has none of its own."""
+    own, left_out = recipe.at((*where, "tests")), {*_named(recipe, (*where, "without", "tests"))}
+    return bool(where) and not own and left_out.issuperset(_named(recipe, ("tests",)))
+
+
 def _sources(recipe: Text, where: Where, *field: str) -> list[Where]:
-    homes = [home for home in ((*where, *field), field) if isinstance(recipe.at(home), dict)]
-    return [(*home, name) for home in homes for name in recipe.at(home)]
+    left_out = {*_named(recipe, (*where, "without", "sources"))}
+    own = [(*where, *field, name) for name in _named(recipe, (*where, *field))]
+    if not where:
+        return own
+    return own + [(*field, name) for name in _named(recipe, field) if name not in left_out]
 
 
 def _items(recipe: Text, where: Where) -> list[tuple[Where, object]]:

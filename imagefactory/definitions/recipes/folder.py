@@ -11,6 +11,7 @@ from imagefactory.system.workspace import Workspace
 from imagefactory.yamlfiles import shorten
 
 MAX_FILE_BYTES = 16 << 20
+MAX_README = 64 << 10
 
 
 def read_script(file: Path, workspace: Workspace, problems: list[Problem]) -> bytes:
@@ -26,6 +27,21 @@ def read_script(file: Path, workspace: Workspace, problems: list[Problem]) -> by
         message = "Windows line endings: shells need plain ones, such as dos2unix makes"
         problems.append(Problem(shown, len(before), len(before[-1]) + 1, message))
     return script.data
+
+
+def read_readme(file: Path, workspace: Workspace, problems: list[Problem]) -> str:
+    """What users should know, in Markdown; empty where there is no such file."""
+    if not file.exists() and not file.is_symlink():
+        return ""
+    readme = read_file(file, workspace, problems)
+    try:
+        text = readme.data.decode() if readme else ""
+    except UnicodeDecodeError:
+        text = "\0"
+    if len(text) > MAX_README or not text.replace("\n", "").replace("\t", "").isprintable():
+        message = f"must be text in UTF-8, and no longer than {MAX_README >> 10} KiB"
+        problems.append(Problem(workspace.shown(file), 0, 0, message))
+    return text
 
 
 def read_file(file: Path, workspace: Workspace, problems: list[Problem]) -> File | None:

@@ -41,12 +41,12 @@ def _kept(
     record = record_of(workspace, id)
     report = record.read()
     target = resolver.graph([image], [id])[id]
-    hint = f"run imagefactory build {image.id}" + _other_kinds(workspace, kinds, id)
+    hint = f"run imagefactory build {image.selector}" + _other_kinds(workspace, kinds, id)
     if report is None or report.status != "passed" or not report.kept:
         raise BadInput(f"{called(id)} is not built and tested", hint=hint)
     if not isinstance(target, Target):
         raise BadInput(f"{image.id}: {target.reason}", hint=hint)
-    kept = Kept(kinds[id.kind], target, report, record)
+    kept = Kept(report, record, kinds[id.kind], target)
     missing = kinds[id.kind].missing(kept)
     if missing:
         raise BadInput(f"{image.id}: {missing}", hint=hint)

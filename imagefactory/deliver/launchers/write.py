@@ -2,9 +2,10 @@
 
 ::
 
-    DIR/modulefiles/<id>/<version>       for Environment Modules and Lmod
-    DIR/<id>/<version>/bin/<command>     one launcher for each command, and <id>-exec for any other
-    DIR/<id>/<version>/<file>.sif        where the launchers run a SIF file
+    DIR/modulefiles/<name>/<version>     for Environment Modules and Lmod
+    DIR/<name>/<version>/bin/<command>   one launcher for each command, and <name>-exec for any other
+    DIR/<name>/<version>/<file>.sif      where the launchers run a SIF file
+    DIR/<name>/<version>/share/          entries of desktop menus, with their icons, for programs with windows
 
 Nothing in it names the folder: it can be copied or mounted anywhere. Each file is replaced at once, and the
 last SIF file of the same version stays: commands work at every moment, and jobs keep what they opened.
@@ -16,14 +17,15 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imagefactory.deliver.launchers.menu import menu_files
 from imagefactory.errors import BadInput, disk_error
 from imagefactory.model.report import Report
-from imagefactory.model.spec import ImageDefinition
+from imagefactory.model.spec import File, ImageDefinition
 from imagefactory.system.files import make_folder, write_file
 from imagefactory.system.holds import hold_file
 from imagefactory.system.templates import fill
@@ -54,13 +56,14 @@ def write_wrappers(image: ImageDefinition, kept: Kept, kind: Launched, to: Path)
     BuildFailed where it can't be written; what was there is whole then, and the same call carries on.
     """
     report = kept.report
-    folder = to / image.id / report.version
-    module = to / "modulefiles" / image.id / report.version
+    name = image.repository
+    folder = to / name / report.version
+    module = to / "modulefiles" / name / report.version
     values = _values(image, report)
     launch = kind.launch(kept, values)
     commands = report.commands
-    launcher = f"{image.id}-exec"
-    if launcher in commands or image.id == "modulefiles":
+    launcher = f"{name}-exec"
+    if launcher in commands or name == "modulefiles":
         raise BadInput(f"{image.id}: the name {launcher}, or its own, means something else in such a folder")
     for command in launch.engines.intersection(commands):
         raise BadInput(f"{image.id}: a launcher for {command} would run itself")
@@ -72,6 +75,7 @@ def write_wrappers(image: ImageDefinition, kept: Kept, kind: Launched, to: Path)
             with hold_file(folder / _LOCK):
                 make_folder(folder / "bin")
                 _fill(folder, launcher, commands, launch.file, script)
+                _write_menu(folder, menu_files(image, commands))
             make_folder(module.parent)
             write_file(module, fill(__package__, "module.j2", values).encode())
     except OSError as error:
@@ -109,7 +113,7 @@ def _leads_to(link: Path, launcher: str) -> bool:
 def _values(image: ImageDefinition, report: Report) -> dict[str, Any]:
     """What holds for the tested image: the recipe may have moved on since."""
     return {
-        "id": image.id,
+        "name": image.repository,
         "title": report.title,
         "version": report.version,
         "summary": image.summary,
@@ -117,6 +121,7 @@ def _values(image: ImageDefinition, report: Report) -> dict[str, Any]:
         "commands": report.commands,
         "gpu": bool(image.needs.gpu),
         "desktop": image.needs.desktop,
+        "menu": bool(image.gui_apps),
         "own": sorted({f"/{folder.split('/')[1]}" for folder in report.path}),
         "defaults": [name for name, value in report.environment.items() if not _PLACE.search(value)],
     }
@@ -141,6 +146,17 @@ def _fill(folder: Path, launcher: str, commands: tuple[str, ...], image: Path | 
     others = (file for file in folder.glob(ours) if image is None or file.name != image.name)
     for old in sorted(others, key=lambda file: file.stat().st_mtime)[: -1 if image else None]:
         old.unlink()
+
+
+def _write_menu(folder: Path, files: Iterable[File]) -> None:
+    """Menus' files, in the place of those of the last time."""
+    ours = {folder / file.path: file.data for file in files}
+    for path, data in ours.items():
+        make_folder(path.parent)
+        write_file(path, data)
+    for old in (folder / "share").rglob("*"):
+        if old.is_file() and old not in ours:
+            old.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -13,9 +13,10 @@ from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.system.files import remove_tree, size_of
 from imagefactory.system.store import file_sha256
 from imagefactory.targets.common.with_engine import WithEngine
-from imagefactory.targets.kind import Job, Kept
+from imagefactory.targets.kind import Held, Job, Kept
 
 RENDERER = 3
 """Raised when the same file would be made into another base image."""
@@ -96,6 +97,14 @@ class BaseKind(WithEngine):
 
     def discard(self, artifact: Artifact) -> None:
         """A candidate goes with the scratch folder."""
+
+    def frees(self, held: Held) -> int:
+        """The size of its layout."""
+        return size_of(held.path)
+
+    def remove(self, held: Held) -> None:
+        """Remove its layout."""
+        remove_tree(held.path)
 
     def ask(self, kept: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means) -> Path:
         """Run ``ask.sh`` of ``files`` in it, with network; a folder with what it answers."""

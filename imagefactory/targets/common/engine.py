@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from imagefactory.system.versions import numbers
 MINIMUM_ENGINE = (26, 0)
 MINIMUM_BUILDX = (0, 13)
 CANDIDATES = "imagefactory/candidate"
+FAILED = "imagefactory/failed"
 OWNER_LABEL = "io.imagefactory.workspace"
 ID_LABEL = "io.imagefactory.test-of"
 
@@ -130,6 +131,40 @@ class Engine:
     def candidate(self, id: str, input_digest: str) -> str:
         """The name that an image has until it has passed its tests."""
         return f"{CANDIDATES}:{self.owner}.{id}.{input_digest[:12]}"
+
+    def failed(self, id: str) -> tuple[str, str]:
+        """The repository and the tag of the last candidate that failed its tests."""
+        return FAILED, f"{self.owner}.{id}"
+
+    def frees(self, reference: str) -> int:
+        """The bytes of an image that no other one shares; 0 where there is none of that name."""
+        facts = self.image(reference)
+        if facts is None:
+            return 0
+        try:
+            api: Any = self.client.api
+            images = api.df()["Images"] or ()
+        except (DockerException, requests.RequestException):
+            # It looks at all images, and fails where another one is just being made or removed.
+            return int(facts["Size"])
+        sizes = (image for image in images if reference in (image["RepoTags"] or ()))
+        return next((int(each["Size"]) - max(int(each["SharedSize"]), 0) for each in sizes), 0)
+
+    def give_up(self, references: Sequence[str]) -> None:
+        """Take names of one image away; it goes with its last one. Raises BuildFailed where a container uses
+        it; then none of them is gone.
+        """
+        api: Any = self.client.api
+        for reference in references:
+            with explained(), contextlib.suppress(ImageNotFound):
+                for container in api.containers(all=True, filters={"ancestor": reference}):
+                    name = container["Names"][0].strip("/")
+                    raise BuildFailed(
+                        f"{reference} is used by the container {name}", hint=f"docker rm --force {name}"
+                    )
+        for reference in references:
+            with explained(), contextlib.suppress(ImageNotFound):
+                api.remove_image(reference)
 
     def left_behind(self) -> dict[str, list[str]]:
         """Test containers and candidate images of this checkout, by the image they belong to."""

@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from imagefactory.inputs import KINDS
-from imagefactory.model.lock import AptFile, CondaFile, LockedFile, PipFile
+from imagefactory.model.lock import AptFile, CondaFile, LockedFile, PipFile, Stage
 from imagefactory.model.recipe import channel_address
-from imagefactory.model.spec import ImageSpec
+from imagefactory.model.spec import ImageSpec, UnpinnedSpec
+
+STAGES: tuple[Stage, ...] = ("image", "build", "tools")
 
 
-def install_steps(spec: ImageSpec) -> Iterator[tuple[str, str]]:
+def install_steps(spec: ImageSpec | UnpinnedSpec) -> Iterator[tuple[str, str]]:
     """The name and the shell script of every step that installs packages."""
-    for stage, files in spec.lock.stages():
+    for stage in STAGES:
         for name, kind in KINDS.items():
-            script = kind.install(getattr(files, name), spec.image, stage)
+            if isinstance(spec, UnpinnedSpec):
+                script = kind.install_unpinned(spec.image, stage)
+            else:
+                script = kind.install(getattr(getattr(spec.lock, stage), name), spec.image, stage)
             if script:
                 yield f"{name}-{stage}", script
 
@@ -35,7 +40,7 @@ def downloads(spec: ImageSpec) -> dict[str, list[dict[str, Any]]]:
     return tables
 
 
-def source_downloads(spec: ImageSpec) -> list[dict[str, Any]]:
+def source_downloads(spec: ImageSpec | UnpinnedSpec) -> list[dict[str, Any]]:
     """Every archive and commit. A Dockerfile names them itself; other builds have no instruction for that."""
     image, build = spec.image, spec.image.build
     sources = {**image.inputs.sources, **(build.inputs.sources if build else {})}

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from imagefactory.errors import BadInput, BuildFailed, EngineError
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, File, ImageSpec, TestedArtifact
+from imagefactory.model.spec import Artifact, File, ImageSpec, TestedArtifact, UnpinnedSpec, tag_of
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.files import remove_tree, write_files
 from imagefactory.system.templates import fill
 from imagefactory.targets.common.content import INPUT_DIGEST_LABEL
 from imagefactory.targets.common.with_engine import WithEngine
-from imagefactory.targets.kind import Job, Kept, Launch, Way
-from imagefactory.targets.oci.render import describe, render
+from imagefactory.targets.kind import Held, Job, Kept, Launch, Way
+from imagefactory.targets.oci.render import describe, render, render_unpinned
+from imagefactory.testing.subject import Call, Mount
 
 if TYPE_CHECKING:
     from imagefactory.targets.common.buildx import Request
@@ -51,6 +52,10 @@ class OciKind(WithEngine):
     def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
         """The Dockerfile and the files beside it."""
         return render(target)
+
+    def render_unpinned(self, spec: UnpinnedSpec) -> tuple[File, ...]:
+        """The Dockerfile and the files beside it, of the request alone."""
+        return render_unpinned(spec)
 
     def inputs(self, target: Target) -> Lock | None:
         """Everything that is locked."""
@@ -132,34 +137,41 @@ class OciKind(WithEngine):
         return contract_tests(subject, spec.image, of_base, job.scratch)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
-        """Name the image ``imagefactory/<id>`` with its version and ``latest``; one that holds stand-ins gets
-        the tag ``stand-in`` alone.
+        """Name the image ``imagefactory/<name>`` with its version, and ``latest`` where its name alone means
+        it; one that holds stand-ins is ``imagefactory/<id>:stand-in`` and nothing else.
         """
         spec = job.target.spec
         assert isinstance(spec, ImageSpec)
-        repository = f"{REPOSITORY}/{spec.name}"
-        version = spec.image.version.replace("+", "_").replace("~", "_")  # a tag may hold less than a version
-        tags = ("stand-in",) if spec.lock.stand_ins else (version, "latest")
-        for tag in tags:
-            self._engine.tag(artifact.reference, repository, tag)
+        repository, tag = _name_of(spec)
+        self._engine.tag(artifact.reference, repository, tag)
+        if spec.latest and not spec.lock.stand_ins:
+            self._engine.tag(artifact.reference, repository, "latest")
         self.discard(artifact)
-        if job.handover:
+        if job.handover and artifact.path:
             Path(artifact.path).replace(job.record.handover)
-        return Artifact(artifact.digest, artifact.bytes, artifact.steps, reference=f"{repository}:{tags[0]}")
+        return Artifact(artifact.digest, artifact.bytes, artifact.steps, reference=f"{repository}:{tag}")
 
     def missing(self, kept: Kept) -> str:
-        """Whether the engine has the image of that name with that digest."""
-        reference = kept.report.reference
-        facts = self._engine.image(reference) if reference else None
-        there = facts is not None and facts["Id"] == kept.report.digest
-        return "" if there else f"the engine no longer has it as {reference}"
+        """Whether the engine has the image of that name with that digest. Where several images have one name,
+        that name alone must mean the right one.
+        """
+        spec = kept.target.spec
+        assert isinstance(spec, ImageSpec)
+        names = [kept.report.reference]
+        if spec.latest and spec.image.siblings and not spec.lock.stand_ins:
+            names.append(f"{_name_of(spec)[0]}:latest")
+        for name in names:
+            facts = self._engine.image(name) if name else None
+            if facts is None or facts["Id"] != kept.report.digest:
+                return f"the engine no longer has it as {name}"
+        return ""
 
     def verify(self, kept: Kept) -> None:
         """The engine keeps images by their digests. Raises BadInput where it has none."""
         if self.missing(kept):
             raise BadInput(
                 f"the Docker Engine no longer has {kept.report.reference}",
-                hint=f"run imagefactory build {kept.report.id}",
+                hint=f"run imagefactory build {kept.target.spec.selector}",
             )
 
     def export(self, kept: Kept, file: Path) -> None:
@@ -171,10 +183,34 @@ class OciKind(WithEngine):
         script = fill(__package__, "launcher.sh.j2", {**values, "reference": kept.report.reference})
         return Launch(script, frozenset({"docker"}))
 
+    def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
+        """Name it ``imagefactory/failed``, with a tag that tells this checkout and the image."""
+        repository, tag = self._engine.failed(job.target.id.name)
+        self._engine.tag(artifact.reference, repository, tag)
+        return Artifact(artifact.digest, artifact.bytes, artifact.steps, reference=f"{repository}:{tag}")
+
     def discard(self, artifact: Artifact) -> None:
         """Take the candidate's name away; the image goes unless it was kept."""
-        if artifact.reference.startswith(f"{REPOSITORY}/candidate:"):
+        if artifact.reference.startswith((f"{REPOSITORY}/candidate:", f"{REPOSITORY}/failed:")):
             self._engine.untag(artifact.reference)
+
+    def frees(self, held: Held) -> int:
+        """The bytes of its layers that no other image has."""
+        return self._engine.frees(held.report.reference)
+
+    def remove(self, held: Held) -> None:
+        """Take away its names; the layers that no other image has go with the last one."""
+        reference = held.report.reference
+        facts = self._engine.image(reference)
+        if facts is None or facts["Id"] != held.report.digest:
+            return
+        repository = reference.rpartition(":")[0]
+        self._engine.give_up([name for name in facts["RepoTags"] if name.rpartition(":")[0] == repository])
+
+    def enter(self, job: Job, artifact: Artifact, mounts: tuple[Mount, ...]) -> int:
+        """A shell in a container like that of a test."""
+        with self.open(job, artifact) as subject:
+            return subject.enter(Call(command=("/bin/bash",), mounts=mounts))
 
     def left_behind(self) -> Mapping[str, Iterable[str]]:
         """By image: containers and candidates that a build or test has now, or left there."""
@@ -183,6 +219,13 @@ class OciKind(WithEngine):
     def sweep(self, leftovers: Iterable[str]) -> None:
         """Remove what ``left_behind`` named."""
         self._engine.remove(leftovers)
+
+
+def _name_of(spec: ImageSpec) -> tuple[str, str]:
+    """Its name in the engine, and its tag."""
+    if spec.lock.stand_ins:
+        return f"{REPOSITORY}/{spec.name}", "stand-in"
+    return f"{REPOSITORY}/{spec.image.repository}", tag_of(spec.image.version)
 
 
 def _request(job: Job, name: str, archive: Path) -> Request:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from imagefactory.model.spec import File, ImageSpec
+from imagefactory.model.spec import File, ImageSpec, UnpinnedSpec
 from imagefactory.model.target import Description, Target
 from imagefactory.system.templates import fill
 from imagefactory.targets.common.content import build_values, content_files, labels
@@ -27,7 +27,12 @@ def render(target: Target) -> tuple[File, ...]:
     return (_dockerfile(target.spec, target.input_digest), *target.contents)
 
 
-def _dockerfile(spec: ImageSpec, input_digest: str) -> File:
+def render_unpinned(spec: UnpinnedSpec) -> tuple[File, ...]:
+    """The files of a build outside the factory, which takes whatever upstreams have then."""
+    return (_dockerfile(spec, None), *content_files(spec))
+
+
+def _dockerfile(spec: ImageSpec | UnpinnedSpec, input_digest: str | None) -> File:
     values = {**build_values(spec), "labels": labels(spec, input_digest)}
     return File("Dockerfile", 0o644, fill(__package__, "Dockerfile.j2", values).encode())
 
@@ -37,6 +42,8 @@ def _ingredients(spec: ImageSpec, rendered: Iterable[File]) -> dict[str, Any]:
     ours = {
         "title": image.title,
         "version": image.version,
+        # Another name is given when an image is made.
+        **({"image": image.repository} if image.repository != image.id else {}),
         "licence": image.licence,
         **_packages(spec),
         "inputs": spec.lock.content_digest,

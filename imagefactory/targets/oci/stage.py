@@ -39,12 +39,12 @@ def stage_inputs(spec: ImageSpec, folder: Path, store: Store) -> Path:
 
 def _check(spec: ImageSpec, file: LockedFile, store: Store) -> None:
     path = store.path(file.sha256)
-    if not path.is_file():
+    if not file.sha256 or not path.is_file():
         raise BuildFailed(
             f"{spec.image.id}: the store lacks {file.name} {file.version}",
-            hint=f"run imagefactory fetch {spec.image.id}",
+            hint=f"run imagefactory fetch {spec.selector}",
         )
-    if path.stat().st_size != file.bytes:
+    if file.bytes and path.stat().st_size != file.bytes:
         raise BuildFailed(
             f"{spec.image.id}: the store's {file.name} {file.version} is damaged: {path}",
             hint="run imagefactory store verify, which removes it, then the same command again",

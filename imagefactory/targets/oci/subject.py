@@ -15,7 +15,7 @@ import docker
 from docker.errors import NotFound
 
 from imagefactory.errors import EngineError
-from imagefactory.system.processes import Stop
+from imagefactory.system.processes import Stop, attach
 from imagefactory.targets.common.engine import ID_LABEL, OWNER_LABEL, Engine, explained
 from imagefactory.targets.oci import layers
 from imagefactory.targets.oci.survey import Entry
@@ -117,6 +117,17 @@ class OciSubject:
                 outcome = self._execute(container, call)
             self._stop.check()
             return outcome
+        finally:
+            self._remove(container)
+
+    def enter(self, call: Call) -> int:
+        """Run a command on the caller's terminal, which it has for as long as it likes; its exit status."""
+        container = self._start(call)
+        entry = self._config().get("Entrypoint") or ()
+        user = f"{call.user[0]}:{call.user[1]}"
+        try:
+            words = ["docker", "exec", "--interactive", "--tty", f"--user={user}", f"--workdir={WORK}"]
+            return attach([*words, container, *entry, *call.command])
         finally:
             self._remove(container)
 

@@ -10,6 +10,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -37,28 +38,40 @@ _EMPTY = ("dev", "proc", "sys")
 _ORIGIN = """\
 # Made by imagefactory of this image, after its tests had passed.
 Bootstrap: docker
-From: imagefactory/{id}@{digest}
+From: imagefactory/{name}@{digest}
 """
 _OURS = (PLACE, "scif", "environment", "singularity")
 _LINKS = {"environment": f"{PLACE}/env/90-environment.sh", "singularity": f"{PLACE}/runscript"}
 
 
-def convert(id: str, archive: Path, digest: str, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
-    """Write or replace ``target``, a SIF file, from an OCI archive of the image ``id`` with that digest.
+@dataclass(frozen=True)
+class Source:
+    """An OCI image to make a file of."""
+
+    name: str
+    digest: str
+    archive: Path
+    """An OCI archive of it."""
+    readme: str = ""
+    """What its users should know, in Markdown."""
+
+
+def convert(source: Source, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
+    """Write or replace ``target``, a SIF file.
 
     Raises BuildFailed (or a kind of it) with mksquashfs' last words, or Interrupted; nothing is left then.
     """
-    with OciArchive(archive) as image:
-        if not image.is_image(digest):
+    with OciArchive(source.archive) as image:
+        if not image.is_image(source.digest):
             raise BuildFailed(
                 f"{log.id}: the engine's image of that name is no longer the tested one",
-                hint=f"another build has taken its name: run imagefactory build {id} again",
+                hint="another build has taken its name: run the same command again",
             )
         config = image.config
         if config["architecture"] not in ARCHITECTURES:
             raise BuildFailed(f"{log.id}: no SIF file can be made for {config['architecture']}")
-        data = metadata_of_image(config)
-        definition = _ORIGIN.format(id=id, digest=digest)
+        data = metadata_of_image(config, source.readme)
+        definition = _ORIGIN.format(name=source.name, digest=source.digest)
         documents = (
             Document("", "definition", definition.encode()),
             Document("inspect-metadata.json", "json", summary(data, definition)),
@@ -69,7 +82,7 @@ def convert(id: str, archive: Path, digest: str, target: Path, scratch: Path, lo
             _write_system(
                 image, data, definition, target, scratch, system_offset(documents), epoch, log, stop
             )
-            write_header(target, documents, config["architecture"], digest, epoch)
+            write_header(target, documents, config["architecture"], source.digest, epoch)
         except BaseException:
             target.unlink(missing_ok=True)
             raise

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from imagefactory.model.spec import File, ImageSpec
+from imagefactory.model.spec import File, ImageSpec, UnpinnedSpec
 from imagefactory.system.templates import fill
 from imagefactory.targets.common.content import build_values, fixed_environment, labels
 from imagefactory.targets.sif.metadata import SYSTEM_PATH, metadata
 
 
-def render_definition(spec: ImageSpec, input_digest: str) -> File:
+def render_definition(spec: ImageSpec | UnpinnedSpec, input_digest: str | None) -> File:
     """``<id>.def``. Format: https://apptainer.org/docs/user/main/definition_files.html"""
     image = spec.image
     variables = {"LANG": "C.UTF-8", **fixed_environment(spec)}
@@ -19,10 +19,11 @@ def render_definition(spec: ImageSpec, input_digest: str) -> File:
         variables |= {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
     variables["PATH"] = ":".join((*image.path, SYSTEM_PATH))
     ours = {**labels(spec, input_digest), "org.opencontainers.image.base.name": spec.base.published}
-    lock, data = spec.lock, metadata(ours, variables)
+    more = "More is in /etc/imagefactory/README.md, inside." if image.folder.readme else ""
+    data, filled = metadata(ours, variables, more), build_values(spec)
     values = {
-        **build_values(spec),
-        "packages": bool(lock.image.pip or lock.image.conda),
+        **filled,
+        "packages": any(name in filled["steps"] for name in ("pip-image", "conda-image")),
         "labels": ours,
         "data": dataclasses.replace(data, help=re.sub(r"\{(?=\{)", "{ ", data.help)),
     }

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, File, ImageSpec, Step, TestedArtifact
+from imagefactory.model.spec import Artifact, File, ImageSpec, Step, TestedArtifact, UnpinnedSpec
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.store import file_sha256
 from imagefactory.system.templates import fill
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.kind import Job, Kept, Launch, Way
+from imagefactory.targets.kind import Held, Job, Kept, Launch, Way
 from imagefactory.targets.sif import engine
+from imagefactory.testing.subject import Call, Mount
 
 if TYPE_CHECKING:
     from imagefactory.targets.sif.subject import SifSubject
@@ -59,6 +60,12 @@ class SifKind:
         assert isinstance(target.spec, ImageSpec)
         return (render_definition(target.spec, needs[_IMAGE].input_digest),)
 
+    def render_unpinned(self, spec: UnpinnedSpec) -> tuple[File, ...]:
+        """The definition file, of the request alone."""
+        from imagefactory.targets.sif.definition import render_definition
+
+        return (render_definition(spec, None),)
+
     def inputs(self, target: Target) -> Lock | None:
         """None: the OCI image has them."""
         return None
@@ -79,15 +86,17 @@ class SifKind:
 
     def make(self, job: Job) -> Artifact:
         """A candidate in the scratch folder. Raises BuildFailed; then nothing of it is left."""
-        from imagefactory.targets.sif.convert import convert
+        from imagefactory.targets.sif.convert import Source, convert
 
         start = time.monotonic()
-        name, image = job.target.id.name, job.needs[_IMAGE]
+        assert isinstance(job.target.spec, ImageSpec)
+        ours, image = job.target.spec.image, job.needs[_IMAGE]
         archive = image.archive(job.scratch / "image.tar")
+        source = Source(ours.repository, image.report.digest, archive, ours.folder.readme)
         candidate = job.scratch / "candidate.sif"
         job.log.step(_STEP)
         try:
-            convert(name, archive, image.report.digest, candidate, job.scratch, job.log, job.stop)
+            convert(source, candidate, job.scratch, job.log, job.stop)
             with candidate.open("rb") as file:
                 os.fsync(file.fileno())
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -125,21 +134,20 @@ class SifKind:
         return cluster_tests(subject, job.target.spec.image, job.scratch)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
-        """Give the file its name, at once; an older file of the same version goes.
+        """Give the file its name, at once.
 
         The digest in its name is the OCI image's input digest, which stands in its labels too.
         """
         spec, folder = job.target.spec, job.record.shelf
         assert isinstance(spec, ImageSpec)
-        stem = f"{spec.name}-{'stand-in' if spec.lock.stand_ins else spec.image.version}"
+        stem = f"{spec.image.repository}-{spec.image.version}"
+        if spec.lock.stand_ins:
+            stem = f"{spec.name}-stand-in"
         file = folder / f"{stem}-{job.needs[_IMAGE].report.input_digest[:12]}.sif"
         try:
             Path(artifact.path).replace(file)
         except OSError as error:
             raise disk_error(error, file) from None
-        for old in folder.glob(f"{stem}-{'[0-9a-f]' * 12}.sif"):
-            if old != file:
-                old.unlink(missing_ok=True)
         return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
 
     def missing(self, kept: Kept) -> str:
@@ -153,7 +161,7 @@ class SifKind:
         if f"sha256:{sha256}" != kept.report.digest:
             raise BuildFailed(
                 f"{kept.path} is damaged: its sha256 is {sha256}, and another was tested",
-                hint=f"remove it, then run imagefactory build {kept.report.id}",
+                hint=f"remove it, then run imagefactory build {kept.target.spec.selector}",
             )
 
     def launch(self, kept: Kept, values: Mapping[str, Any]) -> Launch:
@@ -161,5 +169,27 @@ class SifKind:
         script = fill(__package__, "launcher.sh.j2", {**values, "sif": kept.path.name})
         return Launch(script, frozenset({"apptainer", "singularity"}), kept.path)
 
+    def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
+        """Move it to a place where no pattern takes it for a good one."""
+        file = job.record.folder / "failed.sif"
+        try:
+            Path(artifact.path).replace(file)
+        except OSError as error:
+            raise disk_error(error, file) from None
+        return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
+
     def discard(self, artifact: Artifact) -> None:
         """A candidate goes with the scratch folder."""
+
+    def frees(self, held: Held) -> int:
+        """The size of the file."""
+        return held.path.stat().st_size if held.path.is_file() else 0
+
+    def remove(self, held: Held) -> None:
+        """Remove the file."""
+        held.path.unlink(missing_ok=True)
+
+    def enter(self, job: Job, artifact: Artifact, mounts: tuple[Mount, ...]) -> int:
+        """A shell in namespaces like those of a test."""
+        with self.open(job, artifact) as subject:
+            return subject.enter(Call(command=("/bin/bash",), mounts=mounts))

@@ -39,15 +39,15 @@ class Metadata:
     apps: Mapping[str, str]
 
 
-def metadata_of_image(config: Mapping[str, Any]) -> Metadata:
-    """Out of an OCI image's configuration."""
+def metadata_of_image(config: Mapping[str, Any], readme: str = "") -> Metadata:
+    """Out of an OCI image's configuration, and what its users should know."""
     inner = config["config"]
     variables = dict(entry.split("=", 1) for entry in inner.get("Env") or ())
-    return metadata(inner.get("Labels") or {}, variables)
+    return metadata(inner.get("Labels") or {}, variables, readme)
 
 
-def metadata(labels: Mapping[str, str], variables: Mapping[str, str]) -> Metadata:
-    """From labels and environment variables."""
+def metadata(labels: Mapping[str, str], variables: Mapping[str, str], readme: str = "") -> Metadata:
+    """From labels and environment variables; ``readme`` ends the help."""
     environment = {name: value for name, value in variables.items() if name != "PATH"}
     commands = labels.get(COMMANDS_LABEL, "").split()
     gpu = "NVIDIA_VISIBLE_DEVICES" in environment
@@ -63,6 +63,7 @@ def metadata(labels: Mapping[str, str], variables: Mapping[str, str]) -> Metadat
         "path": variables.get("PATH", SYSTEM_PATH),
         "environment": environment,
         "commands": commands,
+        "readme": readme,
         "gpu": gpu,
         "apps": apps,
         "foreign": (*FOREIGN, "LD_PRELOAD"),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from imagefactory.errors import EngineError
 from imagefactory.system.files import make_folder
-from imagefactory.system.processes import Stop, stream
+from imagefactory.system.processes import Stop, attach, stream
 from imagefactory.targets.sif.engine import runtime_path
 from imagefactory.targets.sif.foreign import FOREIGN
 from imagefactory.targets.sif.inspect import inspect
@@ -83,8 +83,30 @@ class SifSubject:
             )
         return _outcome(call, status, lines, time.monotonic() - start)
 
-    def _command(self, call: Call, user: tuple[int, int], given: Sequence[str], through: Action) -> list[str]:
-        """The words that the sandbox runs: as that user, with that user's environment, and not for long."""
+    def enter(self, call: Call) -> int:
+        """Run a command on the caller's terminal, which it has for as long as it likes; its exit status."""
+        user = call.user if os.getuid() == 0 else (os.getuid(), os.getgid())
+        make_folder(self._room)
+        terminal = {"ATTACHED": "yes"}
+        with as_file(files(__package__) / "templates" / "sandbox.sh") as sandbox:
+            return attach(
+                [*_namespaces(), "sh", str(sandbox), *self._command(call, user, (), "exec", bounded=False)],
+                environment={**self._bounds(call, user), **terminal},
+            )
+
+    def _command(
+        self,
+        call: Call,
+        user: tuple[int, int],
+        given: Sequence[str],
+        through: Action,
+        *,
+        bounded: bool = True,
+    ) -> list[str]:
+        """The words that the sandbox runs: as that user, with that user's environment, and not for long where
+        that is ``bounded``.
+        """
+        terminal = "dumb" if bounded else os.environ.get("TERM", "dumb")
         drop = [f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups"] if os.getuid() == 0 else []
         outside = [f"{name}=/somewhere/outside" for name in self._outside]
         options = [*given]
@@ -97,9 +119,9 @@ class SifSubject:
         options += ["--nv"] * self.nvidia
         return [
             *("setpriv", *drop, *_DROP),
-            *("env", "-i", f"HOME={ROOM}/home", "USER=researcher", "LOGNAME=researcher", "TERM=dumb"),
+            *("env", "-i", f"HOME={ROOM}/home", "USER=researcher", "LOGNAME=researcher", f"TERM={terminal}"),
             *("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", *outside),
-            *("timeout", "-k", "5", str(call.time_limit)),
+            *(("timeout", "-k", "5", str(call.time_limit)) if bounded else ()),
             *(self._runtime, "--silent", through, *options, f"{ROOM}/image.sif", *call.command),
         ]
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs one command ("$@") in namespaces of its own, whose folders end with it: a home, a working folder, /tmp and
 # an output, with bounds; and no network but loopback.
+# With ATTACHED it runs on the caller's terminal, and all else that is written here is left out.
 # Reads: ROOM (an empty folder), IMAGE, CALLER (uid:gid), WORK_BYTES, ROOM_BYTES, OUTPUT_BYTES, FOLDER (or nothing: the working folder),
 # BINDS (name:source, one a line), EXPECT (files, one a line).
 # Writes: the status and the free blocks of work, tmp, home and output; the sizes of the expected files; the output.
@@ -44,6 +45,10 @@ ip link set lo up
 cd /mnt/work
 
 status=0
+if [ -n "${ATTACHED:-}" ]; then
+    "$@" || status=$?
+    exit "$status"
+fi
 "$@" >$room/out/all 2>&1 </dev/null || status=$?
 
 free() { stat -f -c %a $room/"$1"; }
