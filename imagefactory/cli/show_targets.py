@@ -152,6 +152,8 @@ def show_image(image: ImageDefinition, reports: Reports, stale: Stale, unlocked:
         "not locked": str(unlocked.get(image.id, "")),
     }
     screen.print(_grid(facts))
+    if image.folder.readme:
+        _show_readme(image)
     made = [report for report in reports.values() if report]
     if not made:
         screen.print(Text(pasteable(f"not built here: imagefactory build {image.selector}")))
@@ -169,6 +171,17 @@ def show_image(image: ImageDefinition, reports: Reports, stale: Stale, unlocked:
             note = Text("\n".join(filter(None, (test.reason or numbers, waived))))
             tests.add_row(test.name, test.kind, where, status, duration(test.seconds), note)
     screen.print(tests)
+
+
+def _show_readme(image: ImageDefinition) -> None:
+    """As its author laid it out on a terminal, as its author wrote it elsewhere."""
+    screen = console()
+    if not screen.is_terminal:
+        screen.print(Text(image.folder.readme), soft_wrap=True)
+        return
+    from rich.markdown import Markdown  # starts slowly
+
+    screen.print(Markdown(image.folder.readme))
 
 
 def _alone(image: ImageDefinition) -> str:

@@ -44,6 +44,7 @@ def details(image: ImageDefinition, reports: Reports, stale: Stale, unlocked: Un
     return {
         **summary(image, reports, stale, unlocked),
         "summary": image.summary,
+        "readme": image.folder.readme or None,
         "homepage": image.homepage,
         "citation": list(image.citation),
         "topics": list(image.topics),

@@ -225,6 +225,13 @@ def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
     assert "stale" in call("show", "app")[1]
 
 
+def test_a_readme_is_shown(call: Call, root: Workspace) -> None:
+    (root.recipes / "app" / "README.md").write_text("# Hello\n\nBring *data*.\n")
+    assert "# Hello\n\nBring *data*.\n" in call("show", "app")[1]
+    (shown,) = json.loads(call("show", "app", "--json")[1])
+    assert shown["readme"] == "# Hello\n\nBring *data*.\n"
+
+
 def test_a_base_image_is_shown_too(call: Call, root: Workspace) -> None:
     assert "not made here: imagefactory build debian-12" in call("show", "debian-12")[1]
     record_of(root, TargetId("base", "debian-12")).write(

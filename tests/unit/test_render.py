@@ -214,6 +214,15 @@ Homepage: https://example.org/app
     assert "--gpus all" in text(render(spec(image=everything())), "welcome.txt")
 
 
+def test_a_readme_is_in_the_image() -> None:
+    words = "# Hello\n\n%post\n{{ not a value }}\n"
+    rendered = render(spec(image=image(folder=folder(readme=words))))
+    assert text(rendered, "README.md") == words
+    assert "COPY welcome.txt README.md /etc/imagefactory/\n" in text(rendered, "Dockerfile")
+    assert "/etc/imagefactory/README.md" in text(rendered, "welcome.txt")
+    assert rendered.input_digest != render(spec()).input_digest
+
+
 def test_folders_at_home_are_made_before_anything_runs() -> None:
     home = text(render(spec(image=everything())), "home.sh").splitlines()
     lines = text(render(spec(image=everything())), "entrypoint.sh").splitlines()

@@ -26,7 +26,19 @@ from imagefactory.targets.sif.kind import SifKind
 from imagefactory.targets.sif.metadata import files_of, metadata_of_image, summary
 from imagefactory.targets.sif.subject import _outcome
 from imagefactory.testing.subject import Call
-from tests.unit.samples import ARCHIVE, GPU, STAGE, apt_file, everything, image, lock, report, spec, target
+from tests.unit.samples import (
+    ARCHIVE,
+    GPU,
+    STAGE,
+    apt_file,
+    everything,
+    folder,
+    image,
+    lock,
+    report,
+    spec,
+    target,
+)
 
 DOCUMENTS = (Document("", "definition", b"Bootstrap: docker\n"), Document("x.json", "json", b"{}"))
 
@@ -99,6 +111,16 @@ def test_an_image_says_what_it_is() -> None:
     assert "Commands: hello goodbye\n" in help_
     assert found["scif/apps/goodbye/scif/runscript"] == '#!/bin/sh\nexec goodbye "$@"\n'
     assert ".singularity.d/env/99-imagefactory.sh" not in found
+
+
+def test_the_help_ends_with_the_readme() -> None:
+    words = "# Hello\n\n%post\n    {{ not a value }}"
+    assert metadata_of_image(config(), words).help.endswith(f"\n\n{words}\n")
+    readme = spec(image=image(folder=folder(readme=words)))
+    definition = render_definition(readme, "d" * 64).data.decode()
+    assert "not a value" not in definition  # its lines could be taken for a definition file's
+    assert "    README.md /etc/imagefactory/README.md\n" in definition
+    assert "More is in /etc/imagefactory/README.md, inside." in definition
 
 
 def test_one_command_needs_no_apps() -> None:

@@ -39,7 +39,9 @@ def read_readme(file: Path, workspace: Workspace, problems: list[Problem]) -> st
     except UnicodeDecodeError:
         text = "\0"
     if len(text) > MAX_README or not text.replace("\n", "").replace("\t", "").isprintable():
-        message = f"must be text in UTF-8, and no longer than {MAX_README >> 10} KiB"
+        message = (
+            f"must be text in UTF-8 without control characters, and no longer than {MAX_README >> 10} KiB"
+        )
         problems.append(Problem(workspace.shown(file), 0, 0, message))
     return text
 
