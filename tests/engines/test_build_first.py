@@ -76,7 +76,10 @@ def test_list_and_show_read_the_report(first: Bench) -> None:
     assert [target["kind"] for target in listed["targets"]] == ["oci", "sif"]
     assert listed["targets"][0]["report"]["digest"] == report["digest"]
     (shown,) = first.run("show", HELLO, "--json").json()
-    assert shown["targets"] == [{"kind": "oci", "report": report}, {"kind": "sif", "report": None}]
+    assert shown["targets"] == [
+        {"kind": "oci", "stale": [], "report": report},
+        {"kind": "sif", "stale": [], "report": None},
+    ]
     assert "12 of 12 passed" in first.run("list", HELLO).out.replace("\n", " ")
     text = first.run("show", HELLO, COLUMNS="200").out
     assert report["digest"] in text

@@ -144,8 +144,8 @@ def test_a_waived_path_passes_and_is_shown(bench: Bench) -> None:
     bench.run("build", image)
     (test,) = (test for test in bench.report(image)["tests"] if test["name"] == "no-secrets")
     assert test["waived"] == [
-        f"private key in {KEYS}: the library's own test keys",
         "private key in opt/conf/keys: a copy of these",
+        f"private key in {KEYS}: the library's own test keys",
     ]
     assert "a copy of these" in bench.run("show", image).out
 

@@ -74,7 +74,7 @@ def _layers(subject: Layered, image: ImageDefinition, base_packages: Collection[
         reasons = {waiver.path: waiver.reason for waiver in image.waivers if waiver.test == name}
         waived = {text: reasons[path] for text in texts if (path := seen.paths.get(text)) in reasons}
         report = outcome_of(name, _some([text for text in texts if text not in waived]), seconds)
-        told = [f"{text}: {reason}" for text, reason in waived.items()]
+        told = [f"{text}: {reason}" for text, reason in sorted(waived.items())]
         needed = {seen.paths[text] for text in waived}
         told += [f"{path}: nothing is to be waived there" for path in reasons if path not in needed]
         yield report.model_copy(update={"waived": tuple(told)})
