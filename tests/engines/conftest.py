@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.conftest import copy_base_images
+from tests.conftest import copy_base_image
 from tests.engines.bench import HELLO, PREFIX, RUN, WORKER, Bench, copy_base, remove_images
 
 
@@ -65,7 +65,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _checkout(root: Path) -> Bench:
     """A checkout without recipes, whose base images are not locked."""
     (root / "recipes").mkdir(parents=True)
-    copy_base_images(root)
+    copy_base_image(root)
     return Bench(root)
 
 

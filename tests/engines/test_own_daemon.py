@@ -17,6 +17,8 @@ from tests.engines.bench import NAP, Bench, docker, running, wait_for
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("dockerd") is None, reason="only root can start a daemon of its own"
 )
+# What is on it comes and goes, with other tests.
+BRIDGE = ("network", "inspect", "bridge", "--format", "{{.ID}} {{json .IPAM}} {{json .Options}}")
 BUILDING = f"{NAP}4"
 TESTING = f"{NAP}5"
 
@@ -60,7 +62,7 @@ def daemon(engines: None, disk_size: str) -> Iterator[Daemon]:
         "exec dockerd --config-file $1/daemon.json --data-root /run/data "
         "--exec-root /run/docker --pidfile /run/docker.pid --host unix://$1/socket\n"
     )
-    before = docker("network", "inspect", "bridge")
+    before = docker(*BRIDGE)
     words = ["unshare", "--net", "--pid", "--mount", "--mount-proc", "--fork", "--kill-child"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -77,7 +79,7 @@ def daemon(engines: None, disk_size: str) -> Iterator[Daemon]:
     finally:
         started.kill()
         shutil.rmtree(folder)
-    assert docker("network", "inspect", "bridge") == before, "it disturbed the machine's own daemon"
+    assert docker(*BRIDGE) == before, "it disturbed the machine's own daemon"
 
 
 @pytest.mark.parametrize("moment", ["build", "test"])

@@ -78,8 +78,9 @@ def test_sources_are_fetched_and_verified(bench: Bench, server: tuple[str, Path]
     source["sha256"] = hashlib.sha256(b"something else").hexdigest()
     bench.recipe("sources", install, inputs={"sources": {"data": source}})
     ended = bench.run("build", image, status=1)
+    expected, found = source["sha256"], f"{digest}, 14 bytes"
     assert ended.errors == [
-        f"error: recipes/{image}: source data: expected sha256 {source['sha256']}, found {digest}, 14 bytes"
+        f"error: recipes/{image}: source data 1.0: expected sha256 {expected}, found {found}"
     ]
     assert f"{address}/data-1.0.txt holds another file than the one that was pinned" in ended.err
     assert docker("run", "--rm", f"imagefactory/{image}", "cat", "/usr/share/data") == "from upstream\n"

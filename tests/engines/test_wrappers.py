@@ -134,7 +134,7 @@ def test_launchers_are_replaced_at_once(module_bench: Bench, image: str, user: C
     wrappers(module_bench, image, user)
     assert sorted(path.name for path in (folder / image).iterdir()) == ["1.0"]
     files = {path.name for path in (folder / image / "1.0").iterdir()}
-    assert files == {".lock", "bin", module_bench.report(image, "sif")["file"]}
+    assert files == {".lock", "bin", "share", module_bench.report(image, "sif")["file"]}
     assert {p.name for p in (folder / image / "1.0" / "bin").iterdir()} == {"greet", "where", f"{image}-exec"}
 
 
