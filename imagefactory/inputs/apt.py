@@ -42,6 +42,7 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root \\
     install --yes --no-install-recommends --allow-downgrades {folder}/*.deb
+rm -f /var/cache/apt/*.bin  # apt 3 writes them all the same
 {no_setuid}"""
 
 _INSTALL_UNPINNED = """\

@@ -15,6 +15,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}  # PEP 600
 DEFAULT_BACKEND = ("setuptools>=40.8", "wheel")  # what PEP 518 has for those that name none
 _MAX_BYTES = 1 << 20
+_UV_NEWEST = (2, 40)  # of its --python-platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class Target:
 
     @property
     def uv_platform(self) -> str:
-        """The platform as uv calls it."""
-        return f"{self.machine}-manylinux_{self.glibc[0]}_{self.glibc[1]}"
+        """The platform as uv calls it, or the newest that it knows: newer C libraries run its wheels."""
+        major, minor = min(self.glibc, _UV_NEWEST)
+        return f"{self.machine}-manylinux_{major}_{minor}"
 
     def tags(self) -> list[Tag]:
         """The tags of wheels that fit, the best first (PEP 425, PEP 600)."""
