@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.upstreams.server import Upstream
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")  # this machine's, for a proxy may re-sign TLS
 CA = ["--secret", f"id=ca,src={CERTIFICATES}"] if CERTIFICATES.is_file() else []
-BIND = ["--bind", f"{CERTIFICATES}:/run/secrets/ca"] if CERTIFICATES.is_file() else []
+CA_OF_APPTAINER = {"SSL_CERT_FILE": str(CERTIFICATES)} if CERTIFICATES.is_file() else {}
 GREETS = "#!/bin/sh\necho greeting 2.0 from $(dirname $0)\n"
 
 
@@ -94,10 +95,13 @@ def test_conda_packages_and_a_source(
     assert docker("run", "--rm", name, *command) == expected
     assert docker("run", "--rm", name, "sh", "-c", "ls -A /tmp; command -v python3; :") == ""
     sif = tmp_path / "built.sif"
-    argv = ["apptainer", "build", *FAKEROOT, *BIND, *base_as_file, str(sif), f"{image}.def"]
-    done = subprocess.run(argv, cwd=context, capture_output=True, text=True, timeout=600)
+    argv = ["apptainer", "build", *FAKEROOT, *base_as_file, str(sif), f"{image}.def"]
+    done = subprocess.run(
+        argv, cwd=context, env=os.environ | CA_OF_APPTAINER, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     assert apptainer("exec", "--no-privs", str(sif), *command) == expected
+    assert apptainer("exec", "--no-privs", str(sif), "sh", "-c", "ls -A /run") == ""
 
 
 def test_a_lock_pins_it_again(bench: Bench, tmp_path: Path) -> None:
