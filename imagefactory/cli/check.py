@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imagefactory.cli.naming import readable_images, selected, stated_images
 from imagefactory.cli.runs import unwatched
 from imagefactory.definitions.bases import base_names, load_base
+from imagefactory.definitions.recipes import check_parts
 from imagefactory.errors import BadFiles, Problem
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.plan import depends_on_lock
@@ -30,7 +31,7 @@ def check_all(workspace: Workspace, names: tuple[str, ...]) -> tuple[list[Proble
             images, bases = selection.images, list(selection.bases)
         else:
             images, wrong = readable_images(workspace, ())
-            problems += wrong
+            problems += [*wrong, *check_parts(workspace)]
     except BadFiles as error:
         problems += error.problems
     if of_locks := [image for image in images if depends_on_lock(image)]:

@@ -145,7 +145,7 @@ def _requests(image: ImageDefinition) -> dict[Stage, list[str]]:
         tools.add("ca-certificates")  # rattler starts a client for the web, which ends it where it finds none
     return {
         "image": sorted(ours),
-        "build": sorted(set(image.build.inputs.apt) if image.build else ()),
+        "build": sorted(set(image.build_inputs.apt) if image.build_inputs else ()),
         "tools": sorted(tools),
     }
 

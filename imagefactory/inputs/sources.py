@@ -71,8 +71,8 @@ class Sources:
 
 def _declared(image: ImageDefinition) -> Iterator[tuple[Stage, str, Source]]:
     yield from (("image", name, source) for name, source in image.inputs.sources.items())
-    if image.build:
-        yield from (("build", name, source) for name, source in image.build.inputs.sources.items())
+    if image.build_inputs:
+        yield from (("build", name, source) for name, source in image.build_inputs.sources.items())
 
 
 def _version(source: Source) -> str:

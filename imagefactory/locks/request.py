@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from imagefactory.model.lock import Lock
-from imagefactory.model.recipe import BuildInputs, channel_address
+from imagefactory.model.recipe import BuildInputs, Inputs, channel_address
 from imagefactory.model.spec import BaseDefinition, ImageDefinition
 from imagefactory.system.site import Site
 
@@ -18,7 +18,7 @@ _MIRRORS = {"sources": {"__all__": {"mirrors"}}}  # where the same file is, too
 
 def image_request(image: ImageDefinition, base: BaseDefinition, base_lock: Lock, site: Site) -> str:
     """sha256 over an image's inputs, what its base image holds, and the stand-ins in force."""
-    build = _wishes(image.build.inputs) if image.build else None
+    build = _wishes(image.build_inputs) if image.build_inputs else None
     inputs = _wishes(image.inputs)
     return _digest(inputs, build, base.platform, base_lock.digest, site.rehearsal(_addresses(image)))
 
@@ -32,14 +32,15 @@ def base_request(base: BaseDefinition) -> str:
 def _wishes(inputs: BuildInputs) -> dict[str, Any]:
     """What is asked for, whatever the order in which packages are named."""
     plain = inputs.model_dump(mode="json", exclude=_MIRRORS)
+    if isinstance(inputs, Inputs) and inputs.pip:
+        plain["pip"] = inputs.pip.model_dump(mode="json", exclude=inputs.pip.unsaid("python"))
     return {**plain, "apt": sorted(plain["apt"])}
 
 
 def _addresses(image: ImageDefinition) -> list[str]:
     """Every upstream that the image's inputs name."""
     inputs = image.inputs
-    sources = {**inputs.sources, **(image.build.inputs.sources if image.build else {})}
-    addresses = [source.address for source in sources.values()]
+    addresses = [source.address for source in image.sources.values()]
     addresses += [channel_address(channel) for channel in (inputs.conda.channels if inputs.conda else ())]
     return addresses + [
         index.url.rstrip("/") for index in (inputs.pip.indexes.values() if inputs.pip else ())

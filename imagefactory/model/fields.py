@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 IDENTIFIER = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 EXPECTED = "expected"
 """The type of the error that says what was expected; whoever shows it adds what was found."""
-TEXT, MAPPING = "[text]", "[mapping]"
+TEXT, MAPPING, PLAIN, PATTERN = "[text]", "[mapping]", "[plain]", "[pattern]"
 """In the places of errors, the ways in which a value may be given that may be given in two."""
 
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -36,6 +36,10 @@ class Strict(BaseModel):
     """Frozen, and deaf to keys it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+    def unsaid(self, *names: str) -> set[str]:
+        """Those of some fields that hold their defaults: digests from before they were there stay."""
+        return {name for name in names if getattr(self, name) == type(self).model_fields[name].default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,19 @@ Command = Annotated[
     str,
     Field(max_length=100),
     Matching(r"^[A-Za-z0-9_][A-Za-z0-9._+-]*$", "the name of a command, such as esorex"),
+]
+CommandPattern = Annotated[
+    str,
+    Field(max_length=400),
+    Matching(
+        r"^(?=.*[*?])(/[A-Za-z0-9._+@-]+)*/?[A-Za-z0-9._+*?-]+$",
+        "a command or a pattern of commands, such as esorex, wb_* or /opt/app/bin/*",
+    ),
+]
+ValueName = Annotated[
+    str,
+    Field(max_length=60),
+    Matching(r"^[a-z][a-z0-9_]*$", "small letters, digits and underscores, such as release"),
 ]
 EnvironmentName = Annotated[
     str,

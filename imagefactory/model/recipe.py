@@ -10,11 +10,14 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from imagefactory.model.fields import (
     MAPPING,
+    PATTERN,
+    PLAIN,
     TEXT,
     AbsolutePath,
     AptPackage,
     Argument,
     Command,
+    CommandPattern,
     CondaChannel,
     CondaName,
     CondaSpec,
@@ -40,10 +43,13 @@ from imagefactory.model.fields import (
     SourceUrl,
     Strict,
     Url,
+    ValueName,
     Version,
     groups,
 )
 
+Architecture = Literal["amd64", "arm64"]
+"""The kind of machine, as Debian and OCI name it."""
 MIB = 1 << 20
 DEFAULT_VARIANT = "default"
 CHANNELS = "https://conda.anaconda.org"
@@ -114,11 +120,13 @@ class PipIndex(Strict):
 
 
 class Pip(Strict):
-    """Python packages, for the base image's Python; they are installed in /opt/venv.
+    """Python packages; they are installed in /opt/venv.
 
-    ``constraints`` bound the versions of what the packages need.
+    ``constraints`` bound the versions of what the packages need. ``python`` says whose Python runs them: the
+    base image's, or that of the conda packages, any version of which can be asked for there.
     """
 
+    python: Literal["base", "conda"] = "base"
     packages: Annotated[tuple[PipRequirement, ...], Field(min_length=1)]
     constraints: tuple[PipRequirement, ...] = ()
     indexes: dict[Identifier, PipIndex] = {}
@@ -204,11 +212,28 @@ class Measure(Strict):
         return self
 
 
+class TestData(Strict):
+    """A file that tests read, by ``url`` and ``sha256``: it is fetched once into the store, and in no image.
+
+    ``mirrors`` are further addresses of the same, tried in turn.
+    """
+
+    url: SourceUrl
+    sha256: Sha256
+    mirrors: tuple[SourceUrl, ...] = ()
+
+    @property
+    def filename(self) -> str:
+        """The last part of its address."""
+        return self.url.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
 class SmokeTest(Strict):
     """One run of the application, with what must come of it.
 
     ``command`` is a list of words, run without a shell in an empty working folder as an ordinary
-    user, without network, on a read-only root; the recipe's ``tests/`` folder is at ``/tests``.
+    user, without network, on a read-only root; the recipe's ``tests/`` folder is at ``/tests``, and each of
+    ``data`` at ``/data/<name>/<file>``. A ``full`` test is run only where full tests are asked for.
     Lines of its output that match ``varies`` may differ from one run to the next; its ``files`` may differ in
     size, unless ``same_size`` is set: many programs write a date, a path or their options into them.
     """
@@ -224,6 +249,8 @@ class SmokeTest(Strict):
     time_limit: Annotated[int, Field(ge=1, le=86400, description="seconds")] = 60
     memory_limit: Size = 1024 * MIB
     write_limit: Size = 64 * MIB
+    data: tuple[Identifier, ...] = ()
+    full: bool = False
 
 
 class Waiver(Strict):
@@ -299,7 +326,33 @@ Stated = Annotated[
 """A version: typed, or where it is taken from."""
 
 
-class Details(Strict):
+CommandOrPattern = Annotated[
+    Annotated[Command, Tag(PLAIN)] | Annotated[CommandPattern, Tag(PATTERN)],
+    Discriminator(lambda value: PATTERN if isinstance(value, str) and set(value) & set("*?/") else PLAIN),
+]
+"""A command by its name, or several by a pattern."""
+
+
+class Shared(Strict):
+    """What recipes, their variants and parts may all say."""
+
+    values: dict[ValueName, Line] = {}
+    citation: tuple[Line, ...] = ()
+    inputs: Inputs = Inputs()
+    build: BuildStage | None = None
+    files: dict[RelativePath, FileText] = {}
+    environment: dict[EnvironmentName, EnvironmentValue] = {}
+    path: tuple[AbsolutePath, ...] = ()
+    home_folders: tuple[RelativePath, ...] = ()
+    commands: tuple[CommandOrPattern, ...] = ()
+    gui_apps: tuple[GuiApp, ...] = ()
+    needs: Needs = Needs()
+    test_data: dict[Identifier, TestData] = {}
+    tests: tuple[SmokeTest, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+
+
+class Details(Shared):
     """What a recipe and its variants may both say. A variant says only what differs."""
 
     title: Line | None = None
@@ -309,23 +362,12 @@ class Details(Strict):
     homepage: Url | None = None
     licence: Licence | None = None
     terms: Terms = Terms()
-    citation: tuple[Line, ...] = ()
     topics: tuple[Line, ...] = ()
     tasks: tuple[Line, ...] = ()
     keywords: tuple[Line, ...] = ()
     edam: tuple[EdamTerm, ...] = ()
     base: Identifier | None = None
-    inputs: Inputs = Inputs()
-    build: BuildStage | None = None
-    files: dict[RelativePath, FileText] = {}
-    environment: dict[EnvironmentName, EnvironmentValue] = {}
-    path: tuple[AbsolutePath, ...] = ()
-    home_folders: tuple[RelativePath, ...] = ()
-    commands: tuple[Command, ...] = ()
-    gui_apps: tuple[GuiApp, ...] = ()
-    needs: Needs = Needs()
-    tests: tuple[SmokeTest, ...] = ()
-    waivers: tuple[Waiver, ...] = ()
+    parts: tuple[Identifier, ...] = ()
 
 
 class Without(Strict):
@@ -338,8 +380,9 @@ class Without(Strict):
     environment: tuple[EnvironmentName, ...] = ()
     path: tuple[AbsolutePath, ...] = ()
     home_folders: tuple[RelativePath, ...] = ()
-    commands: tuple[Command, ...] = ()
+    commands: tuple[CommandOrPattern, ...] = ()
     tests: tuple[Identifier, ...] = ()
+    test_data: tuple[Identifier, ...] = ()
 
 
 class VariantPip(Pip):
@@ -362,14 +405,20 @@ class VariantInputs(Inputs):
     conda: VariantConda | None = None
 
 
-class Variant(Details):
-    """What a variant says of one thing replaces what the recipe says of it; lists and mappings add the rest.
+class Differences(Details):
+    """What is said here of one thing replaces what the recipe says of it; lists and mappings add the rest.
 
     One thing is a package, a source, a variable or a test of one name. ``without`` leaves some of them out.
     """
 
     inputs: VariantInputs = VariantInputs()
     without: Without = Without()
+
+
+class Variant(Differences):
+    """What differs in one of a recipe's images, and in that on one kind of machine."""
+
+    architectures: dict[Architecture, Differences] = {}
 
 
 class Recipe(Details):
@@ -381,7 +430,19 @@ class Recipe(Details):
     licence: Licence
     maintainers: Annotated[tuple[Maintainer, ...], Field(min_length=1)]
     base: Identifier
+    architectures: dict[Architecture, Differences] = {}
     variants: dict[Identifier, Variant] = {}
+
+
+class Part(Shared):
+    """What several recipes have in common: ``recipes/_parts/<name>/part.yaml``.
+
+    Its ``install.sh``, if it has one, runs in a stage of its own, of which images get only what ``build``
+    keeps.
+    """
+
+    name: Identifier
+    title: Line
 
 
 class BaseImage(Strict):

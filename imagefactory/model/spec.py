@@ -9,13 +9,16 @@ from typing import NewType
 from imagefactory.model.lock import Lock
 from imagefactory.model.recipe import (
     BaseImage,
+    BuildInputs,
     BuildStage,
     GuiApp,
     Inputs,
     Maintainer,
     Needs,
     SmokeTest,
+    Source,
     Terms,
+    TestData,
     VersionFrom,
     Waiver,
 )
@@ -28,6 +31,17 @@ class File:
     path: str
     mode: int
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PartStage:
+    """A part of an image that has a stage of its own: what runs there, and the folders that images get."""
+
+    name: str
+    install: bytes
+    files: tuple[File, ...]
+    inputs: BuildInputs
+    keep: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,8 @@ class ImageDefinition:
 
     ``selector`` is what means it alone on a command line, where its recipe's name means all images.
     ``repository`` is its name before its version, which ``siblings`` of the same recipe may have too.
-    ``version`` is empty where it comes from an input that no lock was asked for yet.
+    ``version`` is empty where it comes from an input that no lock was asked for yet. ``values`` are variables
+    of its installation alone, ``parts`` what it has in common with others.
     """
 
     id: str
@@ -102,7 +117,37 @@ class ImageDefinition:
     tests: tuple[SmokeTest, ...]
     waivers: tuple[Waiver, ...]
     folder: RecipeFolder
+    values: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    stages: tuple[PartStage, ...] = ()
+    test_data: Mapping[str, TestData] = field(default_factory=dict)
     siblings: tuple[Sibling, ...] = ()
+
+    @property
+    def build_inputs(self) -> BuildInputs | None:
+        """What only its stages need, its own and those of its parts; None where it has none."""
+        of = [*(stage.inputs for stage in self.stages), *([self.build.inputs] if self.build else [])]
+        if len(of) < 2:
+            return of[0] if of else None
+        apt = dict.fromkeys(package for inputs in of for package in inputs.apt)
+        sources = {name: source for inputs in of for name, source in inputs.sources.items()}
+        return BuildInputs.model_construct(apt=tuple(apt), sources=sources)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """All its sources."""
+        build = self.build_inputs
+        return {**self.inputs.sources, **(build.sources if build else {})}
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of its commands that are patterns: which programs they mean shows when it is built."""
+        return tuple(command for command in self.commands if set(command) & set("*?"))
+
+    @property
+    def named_commands(self) -> tuple[str, ...]:
+        """The other ones."""
+        return tuple(command for command in self.commands if not set(command) & set("*?"))
 
 
 @dataclass(frozen=True, slots=True)

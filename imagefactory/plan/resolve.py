@@ -255,10 +255,11 @@ def _test_facts(spec: Spec) -> list[Any]:
     if isinstance(spec, BaseSpec):
         return []
     image = spec.image
-    tests = [test.model_dump(mode="json") for test in image.tests]
+    tests = [test.model_dump(mode="json", exclude=test.unsaid("data", "full")) for test in image.tests]
     files = [[f.path, f.mode, hashlib.sha256(f.data).hexdigest()] for f in image.folder.tests]
     waivers = [waiver.model_dump(mode="json") for waiver in image.waivers]
-    return [tests, files, list(image.commands), dict(image.environment), waivers]
+    data = {name: file.sha256 for name, file in image.test_data.items()}
+    return [tests, files, list(image.commands), dict(image.environment), waivers, *([data] if data else ())]
 
 
 def _sha256(facts: Any) -> str:

@@ -1,7 +1,7 @@
 """YAML files in, validated models out, with the file, line and column of every defect; and back again."""
 
-from imagefactory.yamlfiles.load import Loaded, Text, load
+from imagefactory.yamlfiles.load import Loaded, Text, load, read
 from imagefactory.yamlfiles.parse import shorten
 from imagefactory.yamlfiles.write import dump
 
-__all__ = ["Loaded", "Text", "dump", "load", "shorten"]
+__all__ = ["Loaded", "Text", "dump", "load", "read", "shorten"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
@@ -13,12 +13,12 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from imagefactory.errors import BadFiles, Problem
-from imagefactory.model.fields import MAPPING, TEXT
+from imagefactory.model.fields import MAPPING, PATTERN, PLAIN, TEXT
 from imagefactory.yamlfiles.parse import MAX_BYTES, Document, Malformed, Path, parse, shorten
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_NO_PLACES = ("[key]", TEXT, MAPPING)  # what pydantic adds to places
+_NO_PLACES = ("[key]", TEXT, MAPPING, PLAIN, PATTERN)  # what pydantic adds to places
 _NOUNS = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -48,6 +48,23 @@ class Text:
             else:
                 value = value.get(part) if isinstance(value, dict) else None
         return value
+
+    @property
+    def defects(self) -> list[Problem]:
+        """What was read over."""
+        return [Problem(self.path, *defect) for defect in self.document.defects]
+
+    def saying(self, data: Any) -> Text:
+        """The same places with other values there."""
+        return replace(self, document=replace(self.document, data=data))
+
+    def as_a(self, kind: type[Model]) -> Model:
+        """It as a model. Raises BadFiles with every value that is not what the model has there."""
+        try:
+            return kind.model_validate(self.document.data)
+        except ValidationError as error:
+            found = [_problem(e, self.path, kind, self.document) for e in error.errors() if not _follows(e)]
+            raise BadFiles(found) from None
 
     def problem(self, where: Path, message: str, *, key: bool = False) -> Problem:
         """A defect of the value (or, with ``key``, of the key) at ``where``."""
@@ -82,20 +99,24 @@ def load(
     multiplies how much the file may hold.
     Raises BadFiles with all defects.
     """
+    text = read(file, shown, scale=scale)
+    problems = text.defects
     try:
-        document = parse(_bytes_of(file, shown, MAX_BYTES * scale), scale)
-    except Malformed as error:
-        raise BadFiles([Problem(shown, *error.defect)]) from None
-    text = Text(shown, document)
-    problems = [Problem(shown, *defect) for defect in document.defects]
-    try:
-        model = kind.model_validate(document.data)
-    except ValidationError as error:
-        problems += [_problem(e, shown, kind, document) for e in error.errors() if not _follows(e)]
+        model = text.as_a(kind)
+    except BadFiles as error:
+        problems += error.problems
     problems += check(text)
     if problems:
         raise BadFiles(problems)
     return Loaded(model, text)
+
+
+def read(file: FilePath, shown: str, *, scale: int = 1) -> Text:
+    """What ``file`` says, whatever that is. Raises BadFiles where it can't be read to its end."""
+    try:
+        return Text(shown, parse(_bytes_of(file, shown, MAX_BYTES * scale), scale))
+    except Malformed as error:
+        raise BadFiles([Problem(shown, *error.defect)]) from None
 
 
 def _bytes_of(file: FilePath, shown: str, limit: int) -> bytes:

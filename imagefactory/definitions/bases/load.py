@@ -17,10 +17,15 @@ from imagefactory.yamlfiles import load
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
+def host_architecture() -> str:
+    """The kind of this machine as OCI names it, such as ``amd64``."""
+    machine = platform.machine()
+    return _MACHINES.get(machine, machine)
+
+
 def host_platform() -> str:
     """The platform of this machine as OCI names it, such as ``linux/amd64``."""
-    machine = platform.machine()
-    return f"linux/{_MACHINES.get(machine, machine)}"
+    return f"linux/{host_architecture()}"
 
 
 def base_names(workspace: Workspace) -> list[str]:

@@ -23,6 +23,7 @@ from imagefactory.yamlfiles import Text, shorten
 
 Where = tuple[str | int, ...]
 TESTS_AT = "/tests/"
+SYSTEM_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 _LISTS: tuple[Where, ...] = (
     ("inputs", "apt"),
@@ -38,6 +39,7 @@ _LISTS: tuple[Where, ...] = (
     ("tasks",),
     ("keywords",),
     ("edam",),
+    ("parts",),
 )
 
 
@@ -51,6 +53,7 @@ _LEFT_OUT: Mapping[str, tuple[tuple[Where, ...], Callable[[str], str]]] = {
     "home_folders": ((("home_folders",),), str),
     "commands": ((("commands",),), str),
     "tests": ((("tests",),), str),
+    "test_data": ((("test_data",),), str),
 }
 """Where a recipe says what a variant can leave out, and what that is called."""
 
@@ -64,14 +67,16 @@ _WHOLE: Mapping[Where, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands around a recipe's file: its folder's name, its tests' files, the base images, and whether
-    there is another recipe.
+    """What stands around a recipe's file: its folder's name, its tests' files, the base images, whether there
+    is another recipe, all its variants and all parts.
     """
 
     folder: str
     tests: Sequence[str]
     bases: Sequence[str]
     has_recipe: Callable[[str], bool]
+    variants: Sequence[str]
+    parts: Sequence[str]
 
 
 def check_recipe(recipe: Text, around: Surroundings) -> Iterator[Problem]:
@@ -81,10 +86,11 @@ def check_recipe(recipe: Text, around: Surroundings) -> Iterator[Problem]:
         yield recipe.problem(
             ("name",), f"the name is '{shorten(name)}', but the folder is '{shorten(around.folder)}'"
         )
-    for where in ((), *_variants(recipe)):
-        yield from _check_base(recipe, where, around.bases)
-        yield from _check_repeats(recipe, where)
-        yield from _check_test_files(recipe, where, around.tests)
+    for where in _layers(recipe):
+        yield from _check_known(recipe, (*where, "base"), around.bases, "base image")
+        for place, _ in _items(recipe, (*where, "parts")):
+            yield from _check_known(recipe, place, around.parts, "part")
+        yield from _check_shared(recipe, where, around.tests)
         yield from _check_without(recipe, where)
         yield from _check_whole(recipe, where)
     for where in _variants(recipe) or [()]:
@@ -96,13 +102,43 @@ def _variants(recipe: Text) -> list[Where]:
     return [("variants", name) for name in variants] if isinstance(variants, dict) else []
 
 
-def _check_base(recipe: Text, where: Where, known: Sequence[str]) -> Iterator[Problem]:
-    base = recipe.at((*where, "base"))
-    if not isinstance(base, str) or base in known:
+def check_part(part: Text, name: str, tests: Sequence[str], *, has_script: bool) -> Iterator[Problem]:
+    """The same of a part, in the folder ``name``."""
+    if part.at(("name",)) not in (name, None):
+        yield part.problem(("name",), f"the name is not that of the folder, '{shorten(name)}'")
+    yield from _check_shared(part, (), tests)
+    if has_script and part.at(("build",)) is None:
+        yield part.problem(
+            (), "its install.sh runs in a stage of its own: 'build' says which folders to keep"
+        )
+    if not has_script and part.at(("build",)) is not None:
+        yield part.problem(("build",), "a part without install.sh has no stage: remove 'build'", key=True)
+
+
+def _layers(recipe: Text) -> Iterator[Where]:
+    """Where a recipe says what it is made of, and what differs."""
+    for where in ((), *_variants(recipe)):
+        yield where
+        machines = recipe.at((*where, "architectures"))
+        yield from ((*where, "architectures", name) for name in machines or () if isinstance(machines, dict))
+
+
+def _check_shared(text: Text, where: Where, tests: Sequence[str]) -> Iterator[Problem]:
+    yield from _check_repeats(text, where)
+    yield from _check_test_files(text, where, tests)
+    for place, command in _items(text, (*where, "commands")):
+        if isinstance(command, str) and command and set(command) <= set("*?"):
+            message = f"'{command}' is every program there is: say of which folder, such as /opt/app/bin/*"
+            yield text.problem(place, message)
+
+
+def _check_known(text: Text, where: Where, known: Sequence[str], what: str) -> Iterator[Problem]:
+    name = text.at(where)
+    if not isinstance(name, str) or name in known:
         return
-    close = difflib.get_close_matches(base, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1)
     suggestion = f"did you mean '{close[0]}'?" if close else f"there is: {', '.join(known) or 'none'}"
-    yield recipe.problem((*where, "base"), f"no base image '{shorten(base)}', {suggestion}")
+    yield text.problem(where, f"no {what} '{shorten(name)}', {suggestion}")
 
 
 def _check_repeats(recipe: Text, where: Where) -> Iterator[Problem]:
@@ -175,6 +211,9 @@ def check_images(recipe: Text, images: Iterable[ImageDefinition]) -> Iterator[Pr
             message = f"{image.id} has no '{shorten(source.name)}' among its {source.kind} packages"
             yield recipe.problem((*place, "from"), f"version.from: {message}{suggestion}")
         yield from _check_gui_apps(recipe, image)
+        yield from _check_patterns(recipe, image)
+        yield from _check_python(recipe, image)
+        yield from _check_test_data(recipe, image)
         tag = tag_of(image.version)
         same = [other.id for other in image.siblings if tag_of(other.version) == tag != ""]
         if same and same[0] > image.id:
@@ -204,6 +243,43 @@ def _check_gui_apps(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
             close = difflib.get_close_matches(app.icon, icons, n=1)
             suggestion = f", did you mean '{close[0]}'?" if close else ""
             yield recipe.problem(place, f"{app.name}: there is no file icons/{app.icon}{suggestion}")
+
+
+def _check_patterns(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
+    """Whoever types a command of a folder finds it."""
+    for pattern in image.patterns:
+        folder = pattern.rpartition("/")[0]
+        if folder and folder not in (*image.path, *SYSTEM_FOLDERS):
+            place = said_at(recipe, image, "commands")
+            yield recipe.problem(place, f"commands: {folder} is not in 'path', where programs are looked for")
+
+
+def _check_python(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
+    """The Python that conda is to bring is asked for."""
+    pip, names = image.inputs.pip, image.inputs.names()["conda"]
+    if pip and pip.python == "conda" and "python" not in names:
+        place = said_at(recipe, image, "inputs")
+        message = f"pip.python: {image.id} has no conda package 'python': name it, such as python 3.11.*"
+        yield recipe.problem((*place, "pip", "python"), message)
+
+
+def _check_test_data(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
+    """Tests name the data that they read, and all data are read."""
+    place, read = said_at(recipe, image, "tests"), set[str]()
+    for test in image.tests:
+        read |= set(test.data)
+        in_command = {word.split("/")[2] for word in test.command if re.match(r"/data/[^/]+/", word)}
+        for name in sorted({*test.data, *in_command}):
+            if name not in image.test_data:
+                close = difflib.get_close_matches(name, image.test_data, n=1)
+                suggestion = f"did you mean '{close[0]}'?" if close else "declare it under 'test_data'"
+                message = f"the test {test.name} reads '{shorten(name)}', which is no test data: {suggestion}"
+                yield recipe.problem(place, message)
+            elif name not in test.data:
+                message = f"the test {test.name} reads /data/{name}: name it in its 'data'"
+                yield recipe.problem(place, message)
+    for name in image.test_data.keys() - read:
+        yield recipe.problem(said_at(recipe, image, "test_data"), f"no test of {image.id} reads '{name}'")
 
 
 def clash(image: ImageDefinition, other: str) -> str:
@@ -247,7 +323,7 @@ def _wrong_names(recipe: Text, where: Where, around: Surroundings) -> Iterator[s
         yield f"the image's name {name} is longer than {MAX_ID} letters"
     if name == BUNDLES:
         yield f"no image can be called {name}: build/{name}/ holds bundles"
-    selector = selector_of(around.folder, _variant(where), [_variant(each) for each in _variants(recipe)])
+    selector = selector_of(around.folder, _variant(where), around.variants)
     for word in dict.fromkeys((name, selector)):
         if _is_another(word, around):
             yield f"the image {word} would have the name of a recipe, which means all images of that one"

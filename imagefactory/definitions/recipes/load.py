@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from imagefactory.definitions.bases import base_names
+from imagefactory.definitions.bases import base_names, host_architecture
 from imagefactory.definitions.recipes.checks import Surroundings, check_images, check_recipe, check_written
 from imagefactory.definitions.recipes.folder import read_readme, read_script, read_tree
-from imagefactory.definitions.recipes.variants import images_of
+from imagefactory.definitions.recipes.parts import Shelf, part_names, parts_asked_for
+from imagefactory.definitions.recipes.said import PARTS
+from imagefactory.definitions.recipes.values import built_in, fill_in, misspelt, taken, values_in
+from imagefactory.definitions.recipes.variants import Reading, images_of
 from imagefactory.errors import BadFiles, Problem
-from imagefactory.model.recipe import Recipe
+from imagefactory.model.recipe import DEFAULT_VARIANT, Recipe
 from imagefactory.model.spec import ImageDefinition, RecipeFolder
 from imagefactory.system.history import Place, Standing, standings
 from imagefactory.system.workspace import Workspace
-from imagefactory.yamlfiles import Loaded, load
+from imagefactory.yamlfiles import Text, read
+
+IN_IMAGES = ("recipe.yaml", "install.sh", "lock.yaml", "files", "README.md")
+"""What decides what is in a recipe's images: its tests do not."""
+OF_PARTS = ("part.yaml", "install.sh", "files")
+"""The same of its parts."""
 
 
 def recipe_names(workspace: Workspace) -> list[str]:
@@ -29,16 +37,25 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     problems: list[Problem] = []
     images: dict[str, ImageDefinition] = {}
     taken: dict[str, Problem] = {}
-    names = list(recipes)
-    bases = base_names(workspace)
-    for name, now in zip(names, standings([_place(workspace, name) for name in names]), strict=True):
+    texts: dict[str, Text] = {}
+    for name in recipes:
+        file = workspace.recipes / name / "recipe.yaml"
         try:
-            loaded, variants = _load_one(workspace, name, bases, now)
+            texts[name] = read(file, workspace.shown(file))
+        except BadFiles as error:
+            _read_folder(file.parent, workspace, Standing("", 0), problems)
+            problems.extend(error.problems)
+    bases = base_names(workspace)
+    shelf = Shelf(workspace)
+    places = [_place(workspace, name, text) for name, text in texts.items()]
+    for (name, text), now in zip(texts.items(), standings(places), strict=True):
+        try:
+            variants = _load_one(workspace, name, text, shelf, bases, now)
         except BadFiles as error:
             problems.extend(error.problems)
             continue
         for image in variants:
-            here = loaded.problem(("variants", image.variant), "", key=True)
+            here = text.problem(("variants", image.variant), "", key=True)
             images.setdefault(image.id, image)
             for word in dict.fromkeys((image.id, image.selector, image.repository)):
                 first = taken.setdefault(word, here)
@@ -47,36 +64,91 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
                     message = f"the image {word} exists already: {there}"
                     problems.append(dataclasses.replace(here, message=message))
     if problems:
-        raise BadFiles(problems)
+        raise BadFiles(list(dict.fromkeys(problems)))
     return list(images.values())
 
 
-def _place(workspace: Workspace, name: str) -> Place:
-    # Tests are not in the image: an edit of one must not change it.
-    return Place(workspace.recipes / name, ("recipe.yaml", "install.sh", "lock.yaml", "files", "README.md"))
+def _place(workspace: Workspace, name: str, text: Text) -> Place:
+    names = [f"{name}/{each}" for each in IN_IMAGES]
+    for part in parts_asked_for(text):
+        names += [f"{PARTS}/{part}/{each}" for each in OF_PARTS]
+    return Place(workspace.recipes, tuple(names))
 
 
 def _load_one(
-    workspace: Workspace, name: str, bases: Sequence[str], now: Standing
-) -> tuple[Loaded[Recipe], list[ImageDefinition]]:
+    workspace: Workspace, name: str, text: Text, shelf: Shelf, bases: Sequence[str], now: Standing
+) -> list[ImageDefinition]:
     folder = workspace.recipes / name
-    file = folder / "recipe.yaml"
-    problems: list[Problem] = []
+    problems = text.defects
     contents = _read_folder(folder, workspace, now, problems)
+    there = part_names(workspace)
+    asked = [part for part in parts_asked_for(text) if part in there]
     tests = [file.path for file in contents.tests]
-    around = Surroundings(name, tests, bases, lambda other: (workspace.recipes / other).is_dir())
-    try:
-        loaded = load(file, workspace.shown(file), Recipe, lambda text: check_recipe(text, around))
-    except BadFiles as error:
-        raise BadFiles([*problems, *error.problems]) from None
+    tests += [f"parts/{part}/{file}" for part in asked for file in shelf.tests(part)]
+    variants = _variants(text)
+    around = Surroundings(
+        name, tests, bases, lambda other: (workspace.recipes / other).is_dir(), variants, there
+    )
+    architecture = host_architecture()
+    readings: dict[str, Reading] = {}
+    problems += taken(text, *_where_values(text, variants, architecture))
+    for values, those in _by_values(text, variants, architecture, shelf, asked):
+        said = _saying(text, values, those)
+        problems += misspelt(said, values)
+        try:
+            recipe = said.as_a(Recipe)
+        except BadFiles as error:
+            problems += error.problems
+        else:
+            parts = shelf.parts(asked, values, problems)
+            own = {name: value for name, value in values.items() if name not in built_in("")}
+            readings |= dict.fromkeys(those, Reading(recipe, own, parts))
+        problems += check_recipe(said, around)
     if problems:
-        raise BadFiles(problems)
-    images = images_of(loaded.model, contents)
+        raise BadFiles(list(dict.fromkeys(problems)))
+    images = images_of({variant: readings[variant] for variant in variants}, contents, architecture)
     in_folder = [file.path for file in contents.files]
-    problems += [*check_written(loaded.text, in_folder), *check_images(loaded.text, images)]
+    problems += [*check_written(text, in_folder), *check_images(text, images)]
     if problems:
-        raise BadFiles(problems)
-    return loaded, images
+        raise BadFiles(list(dict.fromkeys(problems)))
+    return images
+
+
+def _variants(text: Text) -> list[str]:
+    said = text.at(("variants",))
+    return list(said) if isinstance(said, dict) and said else [DEFAULT_VARIANT]
+
+
+def _where_values(text: Text, variants: Iterable[str], architecture: str) -> list[tuple[str | int, ...]]:
+    of_recipe = [(), ("architectures", architecture)]
+    of_variants = [("variants", name, *place) for name in variants for place in of_recipe]
+    return [*of_recipe, *of_variants]
+
+
+def _by_values(
+    text: Text, variants: Iterable[str], architecture: str, shelf: Shelf, parts: Sequence[str]
+) -> list[tuple[Mapping[str, str], list[str]]]:
+    """The values, and the variants that have them: most recipes are read once."""
+    of_parts = shelf.values(parts)
+    groups: list[tuple[Mapping[str, str], list[str]]] = []
+    for variant in variants:
+        own = values_in(text, *_where_values(text, [variant], architecture))
+        values = {**of_parts, **own, **built_in(architecture)}
+        same = next((those for known, those in groups if known == values), None)
+        if same is None:
+            groups.append((values, [variant]))
+        else:
+            same.append(variant)
+    return groups
+
+
+def _saying(text: Text, values: Mapping[str, str], variants: Sequence[str]) -> Text:
+    """What a recipe says for some of its variants, with their values."""
+    said = text.document.data
+    if isinstance(said, dict) and isinstance(said.get("variants"), dict):
+        some = {name: value for name, value in said["variants"].items() if name in variants}
+        said = {**said, "variants": some}
+    return text.saying(fill_in(said, values))
 
 
 def _read_folder(folder: Path, workspace: Workspace, now: Standing, problems: list[Problem]) -> RecipeFolder:

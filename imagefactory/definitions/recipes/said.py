@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from imagefactory.definitions.bases import host_architecture
+from imagefactory.definitions.recipes.values import built_in, fill_in
 from imagefactory.errors import Problem
-from imagefactory.model.recipe import BuildInputs, Recipe, conda_name, pip_name
+from imagefactory.model.recipe import BuildInputs, conda_name, pip_name
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.system.workspace import Workspace
-from imagefactory.yamlfiles import Text, load
+from imagefactory.yamlfiles import Text, read
+
+PARTS = "_parts"
 
 Where = tuple[str | int, ...]
 
@@ -34,9 +39,10 @@ class Asked:
 
 
 def requests_of(workspace: Workspace, image: ImageDefinition, kind: str) -> list[Asked]:
-    """Everything of one kind of package that an image asks for. Raises BadFiles where that has become bad."""
-    text = _text(workspace, image)
-    return [asked for field, entry in _entries(image, kind) for asked in _places(text, image, field, entry)]
+    """Everything of one kind of package that an image asks for. Raises BadFiles where that can't be read."""
+    texts = [_text(workspace, image), *(_part(workspace, image, part) for part in image.parts)]
+    entries = list(_entries(image, kind))
+    return [asked for field, entry in entries if (asked := _asked(texts, image, field, entry))]
 
 
 def problem_of(workspace: Workspace, image: ImageDefinition, field: str, message: str) -> Problem:
@@ -52,13 +58,22 @@ def said_at(text: Text, image: ImageDefinition, field: str) -> Where:
 
 
 def _text(workspace: Workspace, image: ImageDefinition) -> Text:
-    file = workspace.recipes / image.recipe / "recipe.yaml"
-    return load(file, workspace.shown(file), Recipe).text
+    return _filled(workspace, image, workspace.recipes / image.recipe / "recipe.yaml")
+
+
+def _part(workspace: Workspace, image: ImageDefinition, part: str) -> Text:
+    return _filled(workspace, image, workspace.recipes / PARTS / part / "part.yaml")
+
+
+def _filled(workspace: Workspace, image: ImageDefinition, file: Path) -> Text:
+    text = read(file, workspace.shown(file))
+    values = {**image.values, **built_in(host_architecture())}
+    return text.saying(fill_in(text.document.data, values))
 
 
 def _entries(image: ImageDefinition, kind: str) -> Iterator[tuple[Where, str]]:
     """What an image asks for in the end, and the lists that it may come from."""
-    inputs, build = image.inputs, image.build.inputs if image.build else BuildInputs()
+    inputs, build = image.inputs, image.build_inputs or BuildInputs()
     if kind == "apt":
         yield from ((("inputs", "apt"), name) for name in inputs.apt)
         yield from ((("build", "inputs", "apt"), name) for name in build.apt)
@@ -69,12 +84,22 @@ def _entries(image: ImageDefinition, kind: str) -> Iterator[tuple[Where, str]]:
         yield from ((("inputs", "conda", "packages"), entry) for entry in inputs.conda.packages)
 
 
-def _places(text: Text, image: ImageDefinition, field: Where, entry: str) -> Iterator[Asked]:
-    """The first line that says so: the variant's, if it does."""
+def _asked(texts: Sequence[Text], image: ImageDefinition, field: Where, entry: str) -> Asked | None:
+    """The first line that says so: the variant's, if it does; its recipe's, or else a part's."""
     called = {"pip": pip_name, "conda": conda_name}.get(str(field[-2]), str)
-    for home, variant in ((("variants", image.variant, *field), image.variant), (field, "")):
-        said = text.at(home)
-        if isinstance(said, tuple) and entry in said:
-            line, column = text.document.place((*home, said.index(entry)))
-            yield Asked(called(entry), entry, f"{text.path}:{line}:{column}", variant)
-            return
+    machine: Where = ("architectures", host_architecture())
+    of_variant: Where = ("variants", image.variant)
+    layers = (
+        ((*of_variant, *machine), image.variant),
+        (of_variant, image.variant),
+        (machine, ""),
+        ((), ""),
+    )
+    for text in texts:
+        for layer, variant in layers:
+            home = (*layer, *field)
+            said = text.at(home)
+            if isinstance(said, tuple) and entry in said:
+                line, column = text.document.place((*home, said.index(entry)))
+                return Asked(called(entry), entry, f"{text.path}:{line}:{column}", variant)
+    return None

@@ -32,6 +32,7 @@ def leave_out(recipe: Recipe, without: Without) -> Recipe:
             "path": _items(recipe.path, without.path),
             "home_folders": _items(recipe.home_folders, without.home_folders),
             "commands": _items(recipe.commands, without.commands),
+            "test_data": _keys(recipe.test_data, without.test_data),
             "tests": _items(recipe.tests, without.tests, lambda test: test.name),
         }
     )

@@ -54,8 +54,7 @@ def build_values(spec: ImageSpec | UnpinnedSpec) -> dict[str, Any]:
     ``pinned`` says whether packages are downloaded by a lock beforehand, or each of the ``steps`` chooses for
     itself.
     """
-    image, build = spec.image, spec.image.build
-    sources = {**image.inputs.sources, **(build.inputs.sources if build else {})}
+    image, sources = spec.image, spec.image.sources
     pinned = isinstance(spec, ImageSpec)
     packed = isinstance(spec, ImageSpec) and has_packages(spec)
     return {

@@ -42,10 +42,8 @@ def downloads(spec: ImageSpec) -> dict[str, list[dict[str, Any]]]:
 
 def source_downloads(spec: ImageSpec | UnpinnedSpec) -> list[dict[str, Any]]:
     """Every archive and commit. A Dockerfile names them itself; other builds have no instruction for that."""
-    image, build = spec.image, spec.image.build
-    sources = {**image.inputs.sources, **(build.inputs.sources if build else {})}
     entries: list[dict[str, Any]] = []
-    for name, source in sources.items():
+    for name, source in spec.image.sources.items():
         entry: dict[str, Any] = {"name": name, "path": f"sources/{name}"}
         if source.git:
             entries.append(entry | {"git": source.git, "commit": source.commit})

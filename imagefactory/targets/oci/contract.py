@@ -108,9 +108,9 @@ def _secrets(settings: str) -> list[str]:
 
 
 def _build_only(packages: frozenset[str], image: ImageDefinition) -> list[str]:
-    if image.build is None:
+    if image.build_inputs is None:
         return []
-    only = set(image.build.inputs.apt) - set(image.inputs.apt)
+    only = set(image.build_inputs.apt) - set(image.inputs.apt)
     return [f"build-only package {name}" for name in sorted(only & packages)]
 
 
