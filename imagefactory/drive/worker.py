@@ -233,7 +233,7 @@ def _report(
         tests=tests,
         engines=engines,
         needs=tuple(_needed(kept.report) for kept in job.needs.values()),
-        commands=image.commands if image else (),
+        commands=artifact.commands or (image.commands if image else ()),
         environment=dict(image.environment) if image else {},
         path=image.path if image else (),
         stand_ins=spec.lock.stand_ins,

@@ -137,7 +137,7 @@ class Apt:
 def _requests(image: ImageDefinition) -> dict[Stage, list[str]]:
     """The packages asked for, by stage."""
     ours = set(image.inputs.apt)
-    if image.inputs.pip:
+    if image.inputs.pip and image.inputs.pip.python == "base":
         ours.add("python3")  # whose virtual environment the packages live in
     # The tools that install Python and conda packages are Python programs.
     tools = {"python3"} if image.inputs.conda or image.inputs.pip else set()

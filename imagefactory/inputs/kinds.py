@@ -10,4 +10,4 @@ from imagefactory.inputs.pip import Pip
 from imagefactory.inputs.protocol import Kind
 from imagefactory.inputs.sources import Sources
 
-KINDS = MappingProxyType[str, Kind]({kind.name: kind for kind in (Apt(), Pip(), Conda(), Sources())})
+KINDS = MappingProxyType[str, Kind]({kind.name: kind for kind in (Apt(), Conda(), Pip(), Sources())})

@@ -1,4 +1,4 @@
-"""Python packages, resolved by uv for the base image's Python, and installed by uv in /opt/venv."""
+"""Python packages, resolved by uv for the image's Python, and installed by uv in /opt/venv."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ mkdir -p "$HOME"
 python3 -m zipfile -e {tools}/uv-*.whl /tmp/uv
 uv=$(echo /tmp/uv/uv-*.data/scripts/uv)
 chmod +x "$uv"
-"$uv" venv --quiet --python=/usr/bin/python3 {venv}
+"$uv" venv --quiet --python={python} {venv}
 cat >/tmp/requirements.txt <<'END'
 {requirements}
 END
@@ -40,7 +40,7 @@ cat >pyproject.toml <<'END'
 {project}END
 cat >constraints.txt <<'(end)'
 {constraints}(end)
-uv/bin/uv venv --quiet --python=/usr/bin/python3 {venv}
+uv/bin/uv venv --quiet --python={python} {venv}
 uv/bin/uv pip install --quiet --python={venv}/bin/python --link-mode=hardlink \\
     --constraints=constraints.txt --requirement=pyproject.toml
 cd /
@@ -89,6 +89,7 @@ class Pip:
         lines = [f"{file.name}=={file.version} --hash=sha256:{file.sha256}" for file in files]
         return _INSTALL.format(
             venv=VENV,
+            python=_python(image),
             packages=f"{PACKAGES}/pip",
             tools=f"{TOOLS}/pip",
             requirements="\n".join(lines),
@@ -104,7 +105,14 @@ class Pip:
         return _INSTALL_UNPINNED.format(
             begin=BEGIN,
             venv=VENV,
+            python=_python(image),
             project=python_project(pip.packages, indexes, "3"),
             constraints="".join(f"{line}\n" for line in pip.constraints),
             finish=_FINISH.format(venv=VENV, scratch='"$work"'),
         )
+
+
+def _python(image: ImageDefinition) -> str:
+    """The Python whose packages they become."""
+    pip = image.inputs.pip
+    return "/opt/conda/bin/python" if pip and pip.python == "conda" else "/usr/bin/python3"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from packaging.utils import canonicalize_name
 
@@ -27,7 +28,8 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
     inputs = wanted.image.inputs
     means.log.step("resolve Python packages")
     what = f"recipes/{wanted.image.recipe}: {wanted.image.id}: Python packages"
-    target = _target(wanted)
+    of_base = _of_base(wanted)
+    target = _of_conda(wanted, of_base) if inputs.pip and inputs.pip.python == "conda" else of_base
     indexes = inputs.pip.indexes if inputs.pip else {}
     files: list[Found] = []
     if inputs.pip:
@@ -40,14 +42,31 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
         )
         files = resolve(request, what, means)
     image = [_pinned(file, indexes, what, means) for file in files]
-    tools = _tools(image, bool(inputs.conda), indexes, what, means)
+    builders = _builders(image, indexes, what, means)
+    installers = sorted({"uv"} if image else set()) + ([INSTALLER] if inputs.conda else [])
+    # What builds runs with the image's Python, what installs with the base image's.
+    wishes = [(target, sorted({*builders, *installers}))]
+    if target != of_base:
+        wishes = [(of_base, installers), (target, builders)]
     preferred = {f.name: f.version for f in wanted.before("pip", "tools")}
-    request = Request(tools, target, preferred=preferred, wheels_only=True)
-    resolved = resolve(request, f"{what}, to install with", means)
-    return {"image": image, "tools": [_pinned(file, {}, what, means) for file in resolved]}
+    tools: dict[str, PipFile] = {}
+    for python, packages in wishes:
+        request = Request(packages, python, preferred=preferred, wheels_only=True)
+        for file in resolve(request, f"{what}, to install with", means) if packages else ():
+            tools[file.filename] = _pinned(file, {}, what, means)
+    return {"image": image, "tools": list(tools.values())}
 
 
-def _target(wanted: Wanted) -> Target:
+def _of_conda(wanted: Wanted, base: Target) -> Target:
+    """The Python that conda brings, on the base image's C library."""
+    packages = wanted.so_far.get("image", StageLock()).conda
+    python = next((numbers(file.version)[:2] for file in packages if file.name == "python"), ())
+    if len(python) < 2:
+        raise BuildFailed(f"{wanted.image.id}: there is no python among its conda packages")
+    return replace(base, python=(python[0], python[1]))
+
+
+def _of_base(wanted: Wanted) -> Target:
     """The Python of the base image, or the one that apt brings there."""
     packages = [*wanted.base_lock.image.apt]
     for stage in ("image", "tools"):
@@ -60,13 +79,12 @@ def _target(wanted: Wanted) -> Target:
     return Target((python[0], python[1]), (glibc[0], glibc[1]), machine)
 
 
-def _tools(
-    image: Iterable[PipFile], conda: bool, indexes: Mapping[str, PipIndex], what: str, means: Means
+def _builders(
+    image: Iterable[PipFile], indexes: Mapping[str, PipIndex], what: str, means: Means
 ) -> list[str]:
-    """The requirements of what installs: uv, what source distributions are built with, rattler."""
-    wanted = {INSTALLER} if conda else set()
+    """The requirements of what source distributions are built with."""
+    wanted: set[str] = set()
     for file in image:
-        wanted.add("uv")
         if not file.filename.endswith(".whl"):
             _have(file, indexes, what, means)
             wanted |= set(build_requires(means.store.path(file.sha256), file.filename))

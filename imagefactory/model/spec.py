@@ -267,7 +267,7 @@ class Artifact:
 
     It is a ``path`` (a file or folder of this machine) or has a ``reference`` (a name in an engine), or both.
     ``digest`` is its manifest's where it is an OCI image, else the file's, as ``sha256:…``. ``bytes`` is its
-    size as people fetch it.
+    size as people fetch it. ``commands`` are all those of an image by name, where only the image knows them.
     """
 
     digest: str
@@ -275,6 +275,7 @@ class Artifact:
     steps: tuple[Step, ...] = ()
     path: str = ""
     reference: str = ""
+    commands: tuple[str, ...] = ()
 
 
 TestedArtifact = NewType("TestedArtifact", Artifact)

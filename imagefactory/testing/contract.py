@@ -8,7 +8,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from imagefactory.model.environment import shell_word
@@ -45,7 +45,7 @@ def _scripts(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
         "arbitrary-user": (WORKS, works(SOMEBODY)),
         "no-network": (ROUTES, says_nothing("does not start without network")),
         "environment": environment(image.environment),
-        "commands": commands(image.commands),
+        "commands": commands(image),
     }
 
 
@@ -116,10 +116,17 @@ def environment(declared: Mapping[str, str]) -> tuple[str, Look]:
     return f"{compare} :", functools.partial(_names, "not set as declared")
 
 
-def commands(declared: Sequence[str]) -> tuple[str, Look]:
-    """The same of declared commands that are not there."""
-    look = " ".join(f"command -v {shlex.quote(c)} >/dev/null || echo {c};" for c in declared)
-    return f"{look} :", functools.partial(_names, "not found on PATH")
+def commands(image: ImageDefinition) -> tuple[str, Look]:
+    """The same of an image's commands that are not there."""
+    look = f'for c in {every_command(image)}; do command -v "$c" >/dev/null || echo "$c"; done; :'
+    return look, functools.partial(_names, "not found on PATH")
+
+
+def every_command(image: ImageDefinition) -> str:
+    """All its commands as words of a shell in the image, which knows those that patterns mean."""
+    if image.patterns:
+        return "$(cat /etc/imagefactory/commands)"
+    return " ".join(map(shlex.quote, image.commands))
 
 
 def _names(what: str, outcome: Outcome) -> str:

@@ -49,6 +49,16 @@ class OciArchive:
         assert blob is not None
         return blob
 
+    def read(self, path: str) -> bytes | None:
+        """A file as the topmost layer has it that has it; None where none does."""
+        for digest in reversed(self.layers):
+            with self.open_layer(digest) as blob, tarfile.open(fileobj=blob, mode="r|*") as layer:
+                for member in layer:
+                    if member.isfile() and member.name.removeprefix("./") == path:
+                        file = layer.extractfile(member)
+                        return file.read(MAX_DOCUMENT_BYTES) if file else None
+        return None
+
     def is_image(self, digest: str) -> bool:
         """Whether that is the digest of the image's manifest, or of an index that leads to it."""
         return digest in self._digests

@@ -39,6 +39,13 @@ def content_files(spec: ImageSpec | UnpinnedSpec) -> list[File]:
         files.append(File("download/sources.json", 0o644, as_json({"sources": sources})))
     if any(file.path.startswith("download/") for file in files):
         files.append(File("download/download.py", 0o644, text_of(__package__, "download.py").encode()))
+    if image.values:
+        files.append(File("values.sh", 0o644, fill(__package__, "values.sh.j2", values).encode()))
+    if image.patterns:
+        files.append(File("commands.sh", 0o644, fill(__package__, "commands.sh.j2", values).encode()))
+    for stage in image.stages:
+        files.append(File(f"parts/{stage.name}/install.sh", 0o644, stage.install))
+        files += [File(f"parts/{stage.name}/files/{f.path}", f.mode, f.data) for f in stage.files]
     files.append(File("recipe/install.sh", 0o644, image.folder.install))
     return [*files, *(File(f"recipe/files/{f.path}", f.mode, f.data) for f in image.folder.files)]
 
@@ -66,6 +73,7 @@ def build_values(spec: ImageSpec | UnpinnedSpec) -> dict[str, Any]:
         "sources": sources,
         "downloads": packed,
         "inputs": bool(packed or sources),
+        "conda_python": bool(image.inputs.pip and image.inputs.pip.python == "conda"),
         "gpu": image.needs.gpu,
         "scripts": scripts(spec),
         "environment": fixed_environment(spec),

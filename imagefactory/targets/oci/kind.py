@@ -83,6 +83,7 @@ class OciKind(WithEngine):
         from imagefactory.targets.common import buildx  # as other rooms that only work enters
 
         target = job.target
+        assert isinstance(target.spec, ImageSpec)
         name = self._engine.candidate(target.id.name, target.input_digest)
         archive = job.scratch / "image.tar"
         request = _request(job, name, archive)
@@ -96,7 +97,8 @@ class OciKind(WithEngine):
         if labels.get(INPUT_DIGEST_LABEL) != target.input_digest:
             self._engine.untag(name)
             raise BuildFailed(f"{target.id.name}: the built image carries another input digest")
-        return Artifact(facts["Id"], int(facts["Size"]), steps, path=str(archive), reference=name)
+        commands = _commands(archive) if target.spec.image.patterns else ()
+        return Artifact(facts["Id"], int(facts["Size"]), steps, str(archive), name, commands)
 
     def debug(self, job: Job) -> None:
         """Open a shell, on the caller's terminal, where the build breaks."""
@@ -219,6 +221,14 @@ class OciKind(WithEngine):
     def sweep(self, leftovers: Iterable[str]) -> None:
         """Remove what ``left_behind`` named."""
         self._engine.remove(leftovers)
+
+
+def _commands(archive: Path) -> tuple[str, ...]:
+    """Which programs an image's commands are, as it says itself."""
+    from imagefactory.targets.common.archive import OciArchive
+
+    with OciArchive(archive) as image:
+        return tuple((image.read("etc/imagefactory/commands") or b"").decode().split())
 
 
 def _name_of(spec: ImageSpec) -> tuple[str, str]:

@@ -61,7 +61,8 @@ def _ingredients(spec: ImageSpec, rendered: Iterable[File]) -> dict[str, Any]:
 def _named(file: File) -> str:
     """What a person wrote, by its name in the recipe's folder, and what the factory did."""
     own = file.path.removeprefix("recipe/")
-    return f"file {own}" if own != file.path else f"rendered {own}"
+    written = own != file.path or own.startswith("parts/")
+    return f"file {own}" if written else f"rendered {own}"
 
 
 def _packages(spec: ImageSpec) -> dict[str, dict[str, str]]:

@@ -53,7 +53,7 @@ def _everywhere(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
     return {
         "arbitrary-user": (contract.WORKS, contract.works(_caller())),
         "environment": contract.environment(image.environment),
-        "commands": contract.commands(image.commands),
+        "commands": contract.commands(image),
     }
 
 
@@ -61,7 +61,8 @@ def _once(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
     """Scripts that are run without options."""
     names = [name for name in FOREIGN if name not in image.environment]
     foreign = " ".join(f'[ -z "${{{name}-}}" ] || echo {name};' for name in names)
-    apps = " ".join(f"[ -x /scif/apps/{name}/scif/runscript ] || echo {name};" for name in image.commands)
+    every = contract.every_command(image)
+    apps = f'for c in {every}; do [ -x "/scif/apps/$c/scif/runscript" ] || echo "$c"; done'
     scripts = {
         "read-only-root": (contract.WRITES, contract.says_nothing("can be written to")),
         "no-network": (contract.ROUTES, contract.says_nothing("does not run without network")),
@@ -70,8 +71,8 @@ def _once(image: ImageDefinition) -> dict[str, tuple[str, Look]]:
             contract.says_nothing("reach the inside"),
         ),
     }
-    if len(image.commands) > 1:
-        scripts["apps"] = (f"{apps} :", contract.says_nothing("no apps for"))
+    if len(image.named_commands) > 1:
+        scripts["apps"] = (f"{apps}; :", contract.says_nothing("no apps for"))
     return scripts
 
 
@@ -121,7 +122,7 @@ def _self_test(subject: SifSubject) -> str:
 
 def _help(subject: SifSubject, image: ImageDefinition) -> str:
     outcome = subject.start(Call(command=()), through="run-help")
-    named = image.title in outcome.output and all(name in outcome.output for name in image.commands)
+    named = image.title in outcome.output and all(name in outcome.output for name in image.named_commands)
     return "" if named else f"does not name the image and its commands: {contract.brief(outcome)}"
 
 

@@ -92,7 +92,9 @@ class SifKind:
         assert isinstance(job.target.spec, ImageSpec)
         ours, image = job.target.spec.image, job.needs[_IMAGE]
         archive = image.archive(job.scratch / "image.tar")
-        source = Source(ours.repository, image.report.digest, archive, ours.folder.readme)
+        source = Source(
+            ours.repository, image.report.digest, archive, ours.folder.readme, image.report.commands
+        )
         candidate = job.scratch / "candidate.sif"
         job.log.step(_STEP)
         try:
@@ -105,7 +107,10 @@ class SifKind:
             raise disk_error(error, candidate) from None
         step = Step(_STEP, round(time.monotonic() - start, 3))
         job.log.step_done(step)
-        return Artifact(f"sha256:{sha256}", candidate.stat().st_size, (step,), path=str(candidate))
+        commands = image.report.commands
+        return Artifact(
+            f"sha256:{sha256}", candidate.stat().st_size, (step,), str(candidate), commands=commands
+        )
 
     @contextlib.contextmanager
     def open(self, job: Job, artifact: Artifact) -> Iterator[SifSubject]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +39,27 @@ class Metadata:
     apps: Mapping[str, str]
 
 
-def metadata_of_image(config: Mapping[str, Any], readme: str = "") -> Metadata:
-    """Out of an OCI image's configuration, and what its users should know."""
+def metadata_of_image(
+    config: Mapping[str, Any], readme: str = "", commands: Sequence[str] | None = None
+) -> Metadata:
+    """Out of an OCI image's configuration, what its users should know, and all its commands by name."""
     inner = config["config"]
     variables = dict(entry.split("=", 1) for entry in inner.get("Env") or ())
-    return metadata(inner.get("Labels") or {}, variables, readme)
+    return metadata(inner.get("Labels") or {}, variables, readme, commands)
 
 
-def metadata(labels: Mapping[str, str], variables: Mapping[str, str], readme: str = "") -> Metadata:
-    """From labels and environment variables; ``readme`` ends the help."""
+def metadata(
+    labels: Mapping[str, str],
+    variables: Mapping[str, str],
+    readme: str = "",
+    commands: Sequence[str] | None = None,
+) -> Metadata:
+    """From labels and environment variables; ``readme`` ends the help. Where ``commands`` are not known by
+    name, those of the labels are taken that are.
+    """
     environment = {name: value for name, value in variables.items() if name != "PATH"}
-    commands = labels.get(COMMANDS_LABEL, "").split()
+    if commands is None:
+        commands = [each for each in labels.get(COMMANDS_LABEL, "").split() if not set(each) & set("*?")]
     gpu = "NVIDIA_VISIBLE_DEVICES" in environment
     # One command needs no choice of apps.
     apps = {name: f'exec {shlex.quote(name)} "$@"\n' for name in commands} if len(commands) > 1 else {}
