@@ -98,7 +98,7 @@ lint: .venv/.ready ## check style, types, imports, shell scripts and every image
 .PHONY: schema
 schema: .venv/.ready ## write the schemas in docs/schema, which editors read
 	@mkdir -p docs/schema build
-	@for kind in recipe base lock fetched site report history; do \
+	@for kind in recipe part base lock fetched site report history; do \
 		$(imagefactory) schema $$kind >build/schema.json && mv build/schema.json docs/schema/$$kind.json || exit; \
 	done
 

@@ -85,11 +85,17 @@ def _show_wrapped(written: Sequence[Wrapped], to: Path) -> None:
 @click.command(short_help="Write all that builds images into one file.")
 @words.some_names
 @click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
+@words.full_data
 @words.accept_licence
 @words.loudness
 @click.pass_obj
 def bundle(
-    root: Path, names: tuple[str, ...], to: Path | None, accept_licence: tuple[str, ...], loudness: str
+    root: Path,
+    names: tuple[str, ...],
+    to: Path | None,
+    full: bool,
+    accept_licence: tuple[str, ...],
+    loudness: str,
 ) -> None:
     """Write recipe, lock, inputs, base image and rendered files into one file, from which a machine with
     no network at all builds the same digest: there run imagefactory unbundle FILE.
@@ -104,7 +110,7 @@ def bundle(
     if selection.bases:
         raise BadInput(f"{selection.bases[0]} is a base image: it goes with the images on it")
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
-    with watched(workspace, loudness) as session:
+    with watched(workspace, loudness, full=full) as session:
         file, count, results = bundle_images(session, selection, to)
     if file is None:
         conclude(results, False, table=False)

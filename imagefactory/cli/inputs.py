@@ -59,12 +59,18 @@ def lock(
 
 @click.command(short_help="Fetch every locked input into the store.")
 @words.names
+@words.full_data
 @words.accept_licence
 @words.loudness
 @words.as_json
 @click.pass_obj
 def fetch(
-    root: Path, names: tuple[str, ...], accept_licence: tuple[str, ...], loudness: str, as_json: bool
+    root: Path,
+    names: tuple[str, ...],
+    full: bool,
+    accept_licence: tuple[str, ...],
+    loudness: str,
+    as_json: bool,
 ) -> None:
     """Fetch what the store lacks, check each file against its sha256, and keep it.
 
@@ -78,7 +84,7 @@ def fetch(
     workspace = find_workspace(root)
     selection = selected(workspace, names)
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
-    with watched(workspace, loudness) as session:
+    with watched(workspace, loudness, full=full) as session:
         results = fetch_images(session, selection)
     if not (as_json or loudness == words.QUIET):
         show_fetched(results)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-cache", is_flag=True, help="Use nothing of earlier builds.")
 @click.option("--locked", is_flag=True, help="Refuse what is not locked, instead of locking it.")
+@words.full
 @words.accept_licence
 @click.option(
     "--debug-shell", is_flag=True, help="Open a shell in the step that breaks, or where a test fails."
@@ -46,6 +47,7 @@ def build(
     kinds: list[str],
     no_cache: bool,
     locked: bool,
+    full: bool,
     accept_licence: tuple[str, ...],
     debug_shell: bool,
     loudness: str,
@@ -70,7 +72,7 @@ def build(
         raise BadInput("--debug-shell needs a terminal")
     require_acceptance(selection.images, accept_licence, load_site(workspace), ask_person())
     options = Options(cache=not no_cache, locked=locked)
-    with watched(workspace, loudness, as_json) as session:
+    with watched(workspace, loudness, as_json, full=full) as session:
         results = build_targets(session, selection, options, kinds)
     if debug_shell:
         _debug(session, selection.images[0], results)
@@ -79,16 +81,17 @@ def build(
 
 @click.command()
 @words.some_names
+@words.full
 @words.loudness
 @words.as_json
 @click.pass_obj
-def test(root: Path, names: tuple[str, ...], loudness: str, as_json: bool) -> None:
+def test(root: Path, names: tuple[str, ...], full: bool, loudness: str, as_json: bool) -> None:
     """Run the tests of built images again, of every kind, without building."""
     from imagefactory.drive.tasks import test_images
 
     workspace = find_workspace(root)
     images = named_images(workspace, names)
-    with watched(workspace, loudness, as_json) as session:
+    with watched(workspace, loudness, as_json, full=full) as session:
         results = test_images(session, images)
     conclude(results, as_json, table=loudness != words.QUIET)
 

@@ -32,11 +32,11 @@ def unwatched(workspace: Workspace) -> Session:
 
 @contextlib.contextmanager
 def watched(
-    workspace: Workspace, loudness: str, as_json: bool = False, *, plain: bool = False
+    workspace: Workspace, loudness: str, as_json: bool = False, *, plain: bool = False, full: bool = False
 ) -> Iterator[Session]:
     """A run that is watched on the screen, and that an interrupt ends; then what had finished is shown.
 
-    ``plain``: by lines alone, for somebody else writes to the terminal too.
+    ``plain``: by lines alone, for somebody else writes to the terminal too. ``full``: with the long tests.
     """
     from imagefactory.cli.progress import watch
     from imagefactory.drive.result import Stopped
@@ -47,7 +47,7 @@ def watched(
     site = load_site(workspace)
     try:
         with watch(loudness, plain=plain) as (progress, stop):
-            yield Session(workspace, site, Kinds(workspace), progress, stop)
+            yield Session(workspace, site, Kinds(workspace), progress, stop, full)
     except Stopped as stopped:
         if stopped.finished:
             _show(list(stopped.finished), as_json, table=loudness != QUIET)

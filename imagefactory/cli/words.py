@@ -28,6 +28,11 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+full = click.option("--full", is_flag=True, help="Run the recipe's full tests too, which may take hours.")
+
+full_data = click.option("--full", is_flag=True, help="With what the recipe's full tests read.")
+
+
 class Kind(click.ParamType):  # type: ignore[type-arg]  # generic in some releases
     """A kind of image, as the register has them when the command runs."""
 

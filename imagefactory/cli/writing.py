@@ -92,7 +92,7 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
 @click.command(short_help="Print the JSON Schema of a kind of file.")
 @click.argument(
     "kind",
-    type=click.Choice(["recipe", "base", "lock", "fetched", "site", "report", "history"]),
+    type=click.Choice(["recipe", "part", "base", "lock", "fetched", "site", "report", "history"]),
     default="recipe",
 )
 def schema(kind: str) -> None:

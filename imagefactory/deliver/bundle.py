@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from imagefactory.definitions.recipes import PARTS
 from imagefactory.errors import BadInput, BuildFailed, disk_error
 from imagefactory.locks import base_lock_file, fetched_file, lock_file
 from imagefactory.locks.states import LockState
@@ -30,6 +31,7 @@ from imagefactory.system.store import Store, file_sha256
 from imagefactory.system.workspace import Workspace
 
 FORMAT = 1
+_BESIDE = ("files", "tests", "icons")
 _FIRST = ("recipes", "base_images", "build", "store")
 
 
@@ -113,18 +115,28 @@ def _files(
         for id in targets_of_base(name):
             for file in _made(workspace, id):
                 yield file, str(file.relative_to(workspace.root))
-    for recipe in sorted({image.recipe for image in images}):
-        folder = workspace.recipes / recipe
-        files = [folder / "recipe.yaml", folder / "install.sh", lock_file(workspace, recipe)]
-        files += [file for file in (fetched_file(workspace, recipe),) if file.is_file()]
-        for file in (*files, *_tree(folder / "files"), *_tree(folder / "tests")):
-            yield file, f"recipes/{recipe}/{file.relative_to(folder)}"
+    for file in _written(workspace, images):
+        yield file, str(file.relative_to(workspace.root))
     for image in images:
         locks.append(_good(resolver.image(image).state))
         for file in _tree(home_of(workspace, image.id).context):
             yield file, str(file.relative_to(workspace.root))
-    for sha256 in sorted({file.sha256 for lock in locks for _, file in lock.files()}):
+    inputs = {file.sha256 for lock in locks for _, file in lock.files()}
+    data = {data.sha256 for image in images for data in image.test_data.values()}
+    for sha256 in sorted({*inputs, *filter(store.has, data)}):
         yield store.use(sha256), f"store/{sha256}"
+
+
+def _written(workspace: Workspace, images: Iterable[ImageDefinition]) -> Iterator[Path]:
+    """What people wrote, and what locking wrote beside it."""
+    for recipe in sorted({image.recipe for image in images}):
+        folder = workspace.recipes / recipe
+        yield from (folder / "recipe.yaml", folder / "install.sh", lock_file(workspace, recipe))
+        more = (fetched_file(workspace, recipe), folder / "README.md")
+        yield from (file for file in more if file.is_file())
+        yield from (file for name in _BESIDE for file in _tree(folder / name))
+    for part in sorted({part for image in images for part in image.parts}):
+        yield from _tree(workspace.recipes / PARTS / part)
 
 
 def _made(workspace: Workspace, id: TargetId) -> list[Path]:

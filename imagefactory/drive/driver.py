@@ -116,7 +116,7 @@ class _Drive:
         if all(self._results[need].action == "nothing" for need in self._graph[id].needs):
             return False
         session = self._session
-        verdict = judge_one(self._graph[id], self._graph, session.last, session.missing)
+        verdict = judge_one(self._graph[id], self._graph, session.last, session.missing, full=session.full)
         self._verdicts[id] = verdict
         return verdict.action != "nothing"
 

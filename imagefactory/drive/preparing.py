@@ -13,6 +13,7 @@ from imagefactory.drive.locking import asked_of, ensure_base_lock, ensure_image_
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.drive.sweep import sweep
+from imagefactory.drive.test_data import data_of, ensure_data
 from imagefactory.drive.upkeep import bring_up_to_date, write_context
 from imagefactory.errors import Interrupted
 from imagefactory.locks.states import LockState
@@ -44,10 +45,15 @@ def fetch_images(session: Session, selection: Selection) -> list[Result]:
         spec = session.resolver.image(image).spec
         if image.id not in broken and spec:
             result, lock = ensure_fetched(session, image.id, spec, spec.lock)
-            results.append(result)
+            results += [result, *data_result(session, image)]
             if lock != spec.lock:
                 session.resolver.forget(image.id)
     return results
+
+
+def data_result(session: Session, image: ImageDefinition) -> list[Result]:
+    """The files that its tests read, where it has any."""
+    return [ensure_data(session, image)] if data_of(image, full=session.full) else []
 
 
 def unlocked(resolver: Resolver, selection: Selection) -> list[tuple[str, str]]:

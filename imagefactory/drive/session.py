@@ -27,13 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Session:
-    """One run of the factory: where, with what, who watches, and what ends it."""
+    """One run of the factory: where, with what, who watches, and what ends it. A ``full`` one runs the long
+    tests too.
+    """
 
     workspace: Workspace
     site: Site
     kinds: Kinds
     progress: Progress
     stop: Stop
+    full: bool = False
 
     @cached_property
     def resolver(self) -> Resolver:

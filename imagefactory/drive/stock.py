@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagefactory.definitions.bases import base_names, host_platform
-from imagefactory.definitions.recipes import recipe_names
+from imagefactory.definitions.recipes import load_images, recipe_names
+from imagefactory.errors import BadFiles
 from imagefactory.locks import base_lock_file, lock_file, read_locks
+from imagefactory.model.spec import ImageDefinition
 from imagefactory.system.site import load_site
 from imagefactory.system.store import Store, Stored
 from imagefactory.system.workspace import Workspace
@@ -62,4 +64,17 @@ def _users(workspace: Workspace) -> dict[str, tuple[str, tuple[str, ...]]]:
             for _, file in lock.files():
                 _, users = uses.get(file.sha256, ("", ()))
                 uses[file.sha256] = (f"{file.name} {file.version}", (*users, image))
+    for name in recipe_names(workspace):
+        for each in _readable(workspace, name):
+            for data, read in each.test_data.items():
+                _, users = uses.get(read.sha256, ("", ()))
+                uses[read.sha256] = (f"test data {data}", (*users, each.id))
     return uses
+
+
+def _readable(workspace: Workspace, recipe: str) -> list[ImageDefinition]:
+    """The images of a recipe; none of one that has become bad."""
+    try:
+        return load_images(workspace, [recipe])
+    except BadFiles:
+        return []

@@ -89,7 +89,9 @@ def build_targets(
     results: list[Result] = []
     if any(isinstance(target, Unlocked) for target in graph.values()):
         if not options.locked:
-            look_for_engines(session, judge(graph, wanted, session.last, session.missing, anew=anew))
+            look_for_engines(
+                session, judge(graph, wanted, session.last, session.missing, anew=anew, full=session.full)
+            )
         results, broken = lock_all(session, selection, locked=options.locked)
         selection = Selection(
             tuple(image for image in selection.images if image.id not in broken),

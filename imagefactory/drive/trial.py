@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from imagefactory.drive.test_data import fetch_data, lay_out
 from imagefactory.model.recipe import SmokeTest
 from imagefactory.model.report import ExpectationReport, TestReport
 from imagefactory.model.spec import Artifact, ImageSpec
@@ -12,7 +13,7 @@ from imagefactory.system.files import write_files
 from imagefactory.targets.kind import Job, Kept, Kind, Tested, Way
 from imagefactory.targets.register import line
 from imagefactory.testing.compare import difference
-from imagefactory.testing.smoke import failed, not_true, smoke_test
+from imagefactory.testing.smoke import failed, full_test, not_true, smoke_test
 from imagefactory.testing.subject import Mount
 
 TESTS_AT = "/tests"
@@ -31,11 +32,20 @@ def run_tests(kind: Kind, job: Job, artifact: Artifact) -> list[TestReport]:
     return reports
 
 
+def have_data(kind: Kind, job: Job) -> None:
+    """Have the store hold what the tests read that will be run. Raises BuildFailed, or a kind of it."""
+    if isinstance(kind, Tested) and isinstance(job.target.spec, ImageSpec):
+        fetch_data(job.target.spec.image, job.means, full=job.full)
+
+
 def tests_of(job: Job) -> tuple[Mount, ...]:
-    """The recipe's tests as an image sees them: a copy that anyone may read, whatever the modes here."""
+    """The recipe's tests as an image sees them, a copy that anyone may read, whatever the modes here; and the
+    data that they read.
+    """
     spec = job.target.spec
     assert isinstance(spec, ImageSpec)
-    return (Mount(write_files(job.scratch / "tests", spec.image.folder.tests), TESTS_AT),)
+    tests = Mount(write_files(job.scratch / "tests", spec.image.folder.tests), TESTS_AT)
+    return (tests, *lay_out(spec.image, job.scratch / "data", job.means.store, full=job.full))
 
 
 def _smoke_tests(job: Job, ways: Sequence[Way]) -> Iterator[TestReport]:
@@ -44,8 +54,12 @@ def _smoke_tests(job: Job, ways: Sequence[Way]) -> Iterator[TestReport]:
     mounts = tests_of(job)
     for test in spec.image.tests:
         for way in ways:
+            if test.full and not job.full:
+                yield full_test(test, way.options)
+                continue
             job.log.step(f"test {test.name}")
-            report = _smoke_test(job, test, way, mounts).model_copy(update={"options": way.options})
+            said = {"options": way.options, "full": test.full}
+            report = _smoke_test(job, test, way, mounts).model_copy(update=said)
             job.log.test_done(report)
             yield report
 

@@ -24,7 +24,7 @@ def bring_up_to_date(
     """Decide what is to be done over the whole graph, then do it; of ``images`` that are built, the rendered
     files are kept for people to look at.
     """
-    verdicts = judge(graph, wanted, session.last, session.missing, anew=anew)
+    verdicts = judge(graph, wanted, session.last, session.missing, anew=anew, full=session.full)
     look_for_engines(session, verdicts)
     built = {id.name for id, verdict in verdicts.items() if verdict.action == "build"}
     for image in images:

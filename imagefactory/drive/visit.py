@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from imagefactory.drive.session import Session
-from imagefactory.drive.trial import TESTS_AT, tests_of
+from imagefactory.drive.trial import TESTS_AT, have_data, tests_of
 from imagefactory.drive.worker import Order, job_of
 from imagefactory.errors import BadInput
 from imagefactory.model.report import Report
@@ -47,4 +47,5 @@ def enter(order: Order, report: Report, session: Session) -> int:
     ):
         log.phase(f"a shell in {what}: the tests are in {TESTS_AT}, and exit leaves it")
         job = job_of(order, session, log, scratch)
+        have_data(kind, job)
         return kind.enter(job, kept.artifact(), tests_of(job))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from imagefactory.drive.guard import guarded
 from imagefactory.drive.licences import accepted
 from imagefactory.drive.result import Result, now
 from imagefactory.drive.session import Session
-from imagefactory.drive.trial import run_tests
+from imagefactory.drive.trial import have_data, run_tests
 from imagefactory.errors import BadInput, BuildFailed, TestsFailed
 from imagefactory.model.report import HeldReport, NeedReport, Report, StepReport, TestReport
 from imagefactory.model.spec import Artifact, ImageSpec, TestedArtifact
@@ -65,7 +65,7 @@ def carry_out(order: Order, session: Session) -> Result:
 
 def _looked_at_again(order: Order, session: Session) -> Order:
     graph = {each.id: each for each in (*order.needs, order.target)}
-    verdict = judge_one(order.target, graph, session.last, session.missing)
+    verdict = judge_one(order.target, graph, session.last, session.missing, full=session.full)
     return replace(order, action=verdict.action, reasons=verdict.reasons)
 
 
@@ -86,6 +86,7 @@ def _made(order: Order, session: Session) -> Result:
     ):
         log.phase(f"building: {', '.join(order.reasons)}")
         job = job_of(order, session, log, scratch)
+        have_data(kind, job)  # an hour's build is no use where what tests it can't be had
         artifact, before = kind.make(job), record.read()
         try:
             tests = run_tests(kind, job, artifact)
@@ -120,9 +121,10 @@ def _tested(order: Order, session: Session) -> Result:
     ):
         log.phase(f"testing {what}{changed}: {', '.join(order.reasons)}")
         job = job_of(order, session, log, scratch)
-        tests = run_tests(kind, job, kept.artifact())
+        have_data(kind, job)
+        tests = _with_earlier(run_tests(kind, job, kept.artifact()), old, target)
         # A test that could not run is owed: the old digest has the next build ask for it again.
-        owed = any(test.status == "not-run" for test in tests)
+        owed = any(test.status == "not-run" and not test.full for test in tests)
         report = old.model_copy(
             update={
                 "status": _status(tests),
@@ -135,6 +137,18 @@ def _tested(order: Order, session: Session) -> Result:
         record.write(report, made=False)
         give_up(session, kind, log, record, old, report)
     return _finished(session, target, "test", order.reasons, report, time.monotonic() - start)
+
+
+def _with_earlier(tests: Sequence[TestReport], old: Report, target: Target) -> list[TestReport]:
+    """Of full tests that were not asked for now, what they said before of the same."""
+    if old.tests_digest != target.tests_digest:
+        return list(tests)
+    before = {(test.name, test.options): test for test in old.tests if test.full}
+    skipped = [test.full and test.status == "not-run" for test in tests]
+    return [
+        before.get((test.name, test.options), test) if skip else test
+        for test, skip in zip(tests, skipped, strict=True)
+    ]
 
 
 def _named(kind: Kind, job: Job, artifact: Artifact, report: Report, before: Report | None) -> Report:
@@ -177,6 +191,7 @@ def job_of(order: Order, session: Session, log: Log, scratch: Path) -> Job:
         means=session.means(log, scratch, target.spec.platform),
         cache=order.cache,
         handover=order.handover,
+        full=session.full,
     )
 
 

@@ -2,6 +2,7 @@
 
 from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap, mmdebstrap_version
 from imagefactory.inputs.kinds import KINDS
+from imagefactory.inputs.mirrors import fetch_any
 from imagefactory.inputs.protocol import AskBase, Means, Origin, Staged, Wanted
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Staged",
     "Wanted",
     "default_sources",
+    "fetch_any",
     "lock_base",
     "mmdebstrap",
     "mmdebstrap_version",

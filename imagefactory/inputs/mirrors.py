@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
@@ -16,6 +16,11 @@ T = TypeVar("T")
 
 def fetch_checked(url: str, expected: Expected, means: Means) -> None:
     """Have the store hold the file with that original address. Raises BuildFailed, or a kind of it."""
+    fetch_any((url,), expected, means)
+
+
+def fetch_any(urls: Iterable[str], expected: Expected, means: Means) -> None:
+    """The same of a file with several addresses, each as the site reaches it."""
 
     def get(address: Address) -> None:
         with means.store.draft(expected.sha256) as draft:
@@ -24,7 +29,7 @@ def fetch_checked(url: str, expected: Expected, means: Means) -> None:
             means.web.download(address.url, draft, expected, means.on_bytes)
             means.store.take(draft, expected.sha256)
 
-    from_mirrors(means.site.addresses(url), get, means)
+    from_mirrors([place for url in urls for place in means.site.addresses(url)], get, means)
 
 
 def from_mirrors(addresses: list[Address], get: Callable[[Address], T], means: Means) -> T:

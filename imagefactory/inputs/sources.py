@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from imagefactory.errors import BuildFailed
 from imagefactory.inputs.git import tree_archive
-from imagefactory.inputs.mirrors import fetch_checked, from_mirrors
+from imagefactory.inputs.mirrors import fetch_any, from_mirrors
 from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import SourceFile, Stage
@@ -92,17 +92,7 @@ def _fetch_archive(source: Source, file: SourceFile, what: str, means: Means) ->
     expected = Expected(what, file.sha256, file.bytes or None)
     if means.store.has(file.sha256):
         return
-    if file.stand_in:
-        fetch_checked(source.address, expected, means)
-        return
-
-    def get(address: Address) -> None:
-        with means.store.draft(file.sha256) as draft:
-            if not means.store.has(file.sha256):
-                means.web.download(address.url, draft, expected, means.on_bytes)
-                means.store.take(draft, file.sha256)
-
-    from_mirrors(_places(source, means), get, means)
+    fetch_any((source.address, *(() if file.stand_in else source.mirrors)), expected, means)
 
 
 def _store_tree(source: Source, file: SourceFile, what: str, means: Means) -> str:

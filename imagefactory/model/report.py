@@ -42,6 +42,7 @@ class TestReport(_Record):
     options: str = Field(default="", description="words that the engine was given beside the usual ones")
     status: Literal["passed", "failed", "not-run"]
     reason: str = ""
+    full: bool = Field(default=False, description="whether it is run only where full tests are asked for")
     seconds: float = 0.0
     measures: dict[str, float] = Field(default={}, description="numbers read from the output")
     command: tuple[str, ...] = ()

@@ -39,9 +39,11 @@ def judge(
     missing: Missing,
     *,
     anew: str = "",
+    full: bool = False,
 ) -> dict[TargetId, Verdict]:
     """A verdict for each target of a graph. ``last`` gives a target's last report; ``missing`` says why what
-    was kept then can't be used; ``anew`` is a reason to make what is ``wanted`` in any case.
+    was kept then can't be used; ``anew`` is a reason to make what is ``wanted`` in any case; ``full`` says
+    that full tests are asked for.
 
     What only others need is made only where one of them is.
     """
@@ -50,7 +52,7 @@ def judge(
         if anew and id in wanted and isinstance(target, Target):
             verdicts[id] = Verdict("build", (anew,))
         else:
-            verdicts[id] = judge_one(target, graph, last, missing)
+            verdicts[id] = judge_one(target, graph, last, missing, full=full)
     needed: set[TargetId] = set()
     for id in reversed(list(graph)):
         if verdicts[id].action != "nothing" and not (id in wanted or id in needed):
@@ -60,7 +62,9 @@ def judge(
     return verdicts
 
 
-def judge_one(target: Target | Unlocked, graph: Graph, last: Last, missing: Missing) -> Verdict:
+def judge_one(
+    target: Target | Unlocked, graph: Graph, last: Last, missing: Missing, *, full: bool = False
+) -> Verdict:
     """The verdict on one target, as far as it and what it needs say."""
     if isinstance(target, Unlocked):
         return Verdict("build", (target.reason,))
@@ -76,6 +80,8 @@ def judge_one(target: Target | Unlocked, graph: Graph, last: Last, missing: Miss
         return Verdict("build", (reason,))
     if report.tests_digest != target.tests_digest:
         return Verdict("test", ("its tests changed",))
+    if full and any(test.full and test.status == "not-run" for test in report.tests):
+        return Verdict("test", ("its full tests are asked for",))
     return Verdict("nothing", ("nothing changed since it was made and tested",))
 
 

@@ -73,7 +73,7 @@ class Job:
     """One target to be made or tested, and what for it there is.
 
     ``needs`` holds by kind what it is made of. With ``cache`` earlier builds may serve. With ``handover``
-    others will be made of it in this run.
+    others will be made of it in this run. With ``full`` its long tests are run too.
     """
 
     target: Target
@@ -82,6 +82,7 @@ class Job:
     means: Means
     cache: bool = True
     handover: bool = False
+    full: bool = False
 
     @property
     def scratch(self) -> Path:

@@ -77,6 +77,14 @@ def not_true(test: SmokeTest, stand_ins: Sequence[str]) -> TestReport:
     return TestReport(name=test.name, kind="smoke", status="not-run", reason=reason)
 
 
+def full_test(test: SmokeTest, options: str) -> TestReport:
+    """The report of a long test where none is asked for."""
+    reason = "a full test: --full runs it"
+    return TestReport(
+        name=test.name, kind="smoke", options=options, status="not-run", reason=reason, full=True
+    )
+
+
 def _stopped(outcome: Outcome) -> list[ExpectationReport]:
     """Where a bound ended it, nothing else counts."""
     return [ExpectationReport(what=outcome.stopped, fine=False)] if outcome.stopped else []

@@ -166,6 +166,7 @@ def test_python_packages_for_the_python_of_conda(bench: Bench, upstream: Upstrea
     image = bench.recipe(
         "conda-python",
         inputs={
+            "apt": ["libexpat1"],  # of which that Python is made, too
             "conda": {"channels": [f"{upstream.url}/lab"], "packages": ["python 3.11.*"]},
             "pip": {"python": "conda", "packages": ["idna==3.6"]},
         },
@@ -176,3 +177,53 @@ def test_python_packages_for_the_python_of_conda(bench: Bench, upstream: Upstrea
     name = f"imagefactory/{image}:1.0"
     assert docker("run", "--rm", name, "python", "-c", script) == "3.6 /opt/venv /opt/conda\n"
     assert docker("run", "--rm", name, "sh", "-c", "ls /usr/bin/python3*; :") == ""
+
+
+def test_data_of_tests_and_full_tests(bench: Bench, upstream: Upstream, tmp_path: Path) -> None:
+    """Data are fetched once, before a build, and are in no image; full tests wait to be asked for."""
+    data = tmp_path / "upstream" / "stars.csv"
+    data.write_text("vega,0.03\nsirius,-1.46\n")
+    stars = {"url": f"{upstream.url}/stars.csv", "sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
+    more = {"url": f"{upstream.url}/more.csv", "sha256": hashlib.sha256(b"more").hexdigest()}
+    read = {"command": ["sort", "/data/stars/stars.csv"], "data": ["stars"], "output": ["^sirius,-1.46$"]}
+    image = bench.recipe(
+        "data",
+        "true",
+        test_data={"stars": stars, "more": more},
+        tests=[
+            {"name": "quick", **read},
+            {"name": "long", "full": True, "command": ["cat", "/data/more/more.csv"], "data": ["more"]},
+        ],
+    )
+    bench.run("lock", image)
+    data.rename(tmp_path / "away")
+    ended = bench.run("build", image, status=1)
+    assert f"recipes/{image}: test data stars" in ended.text
+    assert not bench.report_file(image).exists()
+    (tmp_path / "away").rename(data)
+    bench.run("build", "--format", "sif", image)
+
+    def results(kind: str = "oci") -> list[tuple[str, str, str]]:
+        tests = bench.report(image, kind)["tests"]
+        return [(t["name"], t["status"], t.get("reason", "")) for t in tests if t["kind"] == "smoke"]
+
+    left_out = ("long", "not-run", "a full test: --full runs it")
+    assert results() == [("quick", "passed", ""), left_out]
+    assert results("sif") == [("quick", "passed", "")] * 2 + [left_out] * 2
+    assert docker("run", "--rm", f"imagefactory/{image}:1.0", "sh", "-c", "ls -d /data; :") == ""
+    # Nothing is owed: the same is up to date, and data that were fetched are not fetched again.
+    data.unlink()
+    assert bench.run("plan", image, "--json").json()[0]["action"] == "nothing"
+    bench.run("test", image)
+    assert stars["sha256"] not in bench.run("store", "prune", "--unused-for", "0").out
+    # Asked for, what they read is fetched, and only they make it worth a run.
+    ended = bench.run("build", "--full", image, status=1)
+    assert f"recipes/{image}: test data more" in ended.text
+    (tmp_path / "upstream" / "more.csv").write_text("more")
+    bench.run("build", "--full", image)
+    assert results() == [("quick", "passed", ""), ("long", "passed", "")]
+    assert "nothing" in bench.run("build", "--full", image).out
+    # What they said stays, as long as the same is tested.
+    bench.run("test", image)
+    assert results() == [("quick", "passed", ""), ("long", "passed", "")]
+    bench.assert_clean()

@@ -331,3 +331,24 @@ def report(of: Target | None = None, **changes: Any) -> Report:
         "ingredients": dict(of.ingredients) if of else {},
     }
     return Report(**{**whole, **changes})
+
+
+def files_of_part(
+    workspace: Workspace,
+    name: str,
+    text: str,
+    *,
+    install: str = "",
+    tests: dict[str, str] | None = None,
+    files: dict[str, str] | None = None,
+) -> None:
+    """Write a part of recipes."""
+    folder = workspace.recipes / "_parts" / name
+    folder.mkdir(parents=True)
+    (folder / "part.yaml").write_text(text)
+    if install:
+        (folder / "install.sh").write_text(install)
+    for beside, those in (("tests", tests), ("files", files)):
+        for file, content in (those or {}).items():
+            (folder / beside).mkdir(exist_ok=True)
+            (folder / beside / file).write_text(content)

@@ -29,7 +29,7 @@ def validator(kind: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{kind}.json").read_text()))
 
 
-@pytest.mark.parametrize("kind", ["recipe", "base", "lock", "fetched", "site", "report", "history"])
+@pytest.mark.parametrize("kind", ["recipe", "part", "base", "lock", "fetched", "site", "report", "history"])
 def test_the_committed_schema_is_current(
     kind: str, imagefactory: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -68,7 +68,7 @@ _WHOLE: Mapping[Where, tuple[str, ...]] = {
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What stands around a recipe's file: its folder's name, its tests' files, the base images, whether there
-    is another recipe, all its variants and all parts.
+    is another recipe, all its variants, all parts, and what those say that it has.
     """
 
     folder: str
@@ -77,6 +77,7 @@ class Surroundings:
     has_recipe: Callable[[str], bool]
     variants: Sequence[str]
     parts: Sequence[str]
+    said_by_parts: Sequence[Text]
 
 
 def check_recipe(recipe: Text, around: Surroundings) -> Iterator[Problem]:
@@ -91,7 +92,7 @@ def check_recipe(recipe: Text, around: Surroundings) -> Iterator[Problem]:
         for place, _ in _items(recipe, (*where, "parts")):
             yield from _check_known(recipe, place, around.parts, "part")
         yield from _check_shared(recipe, where, around.tests)
-        yield from _check_without(recipe, where)
+        yield from _check_without(recipe, where, around.said_by_parts)
         yield from _check_whole(recipe, where)
     for where in _variants(recipe) or [()]:
         yield from _check_image(recipe, where, around)
@@ -170,10 +171,10 @@ def _check_test_files(recipe: Text, where: Where, files: Sequence[str]) -> Itera
                 yield recipe.problem(place, f"there is no file tests/{shorten(file)}{suggestion}")
 
 
-def _check_without(recipe: Text, where: Where) -> Iterator[Problem]:
+def _check_without(recipe: Text, where: Where, parts: Sequence[Text]) -> Iterator[Problem]:
     """What a variant leaves out must be there: a wrong name would leave everything in."""
     for kind, (homes, called) in _LEFT_OUT.items():
-        there = {called(name) for home in homes for name in _named(recipe, home)}
+        there = {called(name) for text in (recipe, *parts) for home in homes for name in _named(text, home)}
         for place, name in _items(recipe, (*where, "without", kind)):
             if isinstance(name, str) and called(name) not in there:
                 close = difflib.get_close_matches(called(name), there, n=1)
@@ -267,8 +268,8 @@ def _check_test_data(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
     """Tests name the data that they read, and all data are read."""
     place, read = said_at(recipe, image, "tests"), set[str]()
     for test in image.tests:
-        read |= set(test.data)
         in_command = {word.split("/")[2] for word in test.command if re.match(r"/data/[^/]+/", word)}
+        read |= {*test.data, *in_command}
         for name in sorted({*test.data, *in_command}):
             if name not in image.test_data:
                 close = difflib.get_close_matches(name, image.test_data, n=1)

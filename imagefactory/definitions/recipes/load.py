@@ -87,7 +87,13 @@ def _load_one(
     tests += [f"parts/{part}/{file}" for part in asked for file in shelf.tests(part)]
     variants = _variants(text)
     around = Surroundings(
-        name, tests, bases, lambda other: (workspace.recipes / other).is_dir(), variants, there
+        name,
+        tests,
+        bases,
+        lambda other: (workspace.recipes / other).is_dir(),
+        variants,
+        there,
+        shelf.texts(asked),
     )
     architecture = host_architecture()
     readings: dict[str, Reading] = {}

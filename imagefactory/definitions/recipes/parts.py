@@ -73,6 +73,10 @@ class Shelf:
             found = {**(values_in(text, ()) if text else {}), **found}
         return found
 
+    def texts(self, names: Iterable[str]) -> list[Text]:
+        """What some parts say, before values are filled in."""
+        return [text for name in names if (text := self._read(name).text)]
+
     def tests(self, name: str) -> list[str]:
         """The files of a part's tests."""
         return [file.path for file in self._read(name).tests]
