@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,27 +31,25 @@ def schema_of(kind: str) -> dict[str, Any]:
     """
     schema = _KINDS[kind].model_json_schema(mode="validation")
     if kind in _WITH_VALUES:
-        schema = _with_values(schema)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_close(schema)}
+        schema = _everywhere(schema, _with_values)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_everywhere(schema, _closed)}
 
 
-def _with_values(schema: Any) -> Any:
+def _with_values(schema: dict[str, Any]) -> dict[str, Any]:
     """Have editors take a text for good that holds a value: what it is then is checked by the factory."""
-    if isinstance(schema, list):
-        return [_with_values(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    open_ = {key: _with_values(part) for key, part in schema.items()}
-    if isinstance(open_.get("pattern"), str):
-        open_["pattern"] += r"|\$\{[a-z]"
-    return open_
+    pattern = schema.get("pattern")
+    return {**schema, "pattern": rf"{pattern}|\$\{{[a-z]"} if isinstance(pattern, str) else schema
 
 
-def _close(schema: Any) -> Any:
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     """Have editors flag a key that fits no pattern, as the check does."""
+    return {**schema, "additionalProperties": False} if "patternProperties" in schema else schema
+
+
+def _everywhere(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A schema with every part of it changed."""
     if isinstance(schema, list):
-        return [_close(part) for part in schema]
+        return [_everywhere(part, change) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {key: _close(part) for key, part in schema.items()}
-    return {**closed, "additionalProperties": False} if "patternProperties" in schema else closed
+    return change({key: _everywhere(part, change) for key, part in schema.items()})

@@ -145,7 +145,8 @@ def show_image(image: ImageDefinition, reports: Reports, stale: Stale, unlocked:
         "tasks": ", ".join(image.tasks),
         "keywords": ", ".join((*image.keywords, *image.edam)),
         "base image": image.base,
-        "commands": ", ".join(image.commands),
+        "parts": ", ".join(image.parts),
+        "commands": ", ".join(_commands(image, reports)),
         "programs": ", ".join(f"{app.name} ({app.command})" for app in image.gui_apps),
         "needs": _needs(image.needs),
         "maintainers": ", ".join(person.name for person in image.maintainers),
@@ -182,6 +183,12 @@ def _show_readme(image: ImageDefinition) -> None:
     from rich.markdown import Markdown  # starts slowly
 
     screen.print(Markdown(image.folder.readme))
+
+
+def _commands(image: ImageDefinition, reports: Reports) -> Sequence[str]:
+    """By name, where one that was built says which programs its patterns mean."""
+    known = next((report.commands for report in reports.values() if report and report.commands), ())
+    return known if image.patterns and known else image.commands
 
 
 def _alone(image: ImageDefinition) -> str:

@@ -52,11 +52,14 @@ def details(image: ImageDefinition, reports: Reports, stale: Stale, unlocked: Un
         "keywords": list(image.keywords),
         "edam": list(image.edam),
         "base": image.base,
+        "parts": list(image.parts),
+        "values": dict(image.values),
         "commands": list(image.commands),
         "gui_apps": [app.model_dump() for app in image.gui_apps],
         "environment": dict(image.environment),
         "needs": image.needs.model_dump(mode="json"),
         "terms": image.terms.model_dump(mode="json"),
+        "test_data": {name: data.model_dump(mode="json") for name, data in image.test_data.items()},
         "targets": _targets(reports, set(), _reasons(image, stale)),
     }
 
