@@ -196,7 +196,7 @@ def show_base(base: BaseDefinition, reports: Reports) -> None:
     screen, file = console(), base.base
     facts = {
         file.name: file.title,
-        "packages of": f"{file.distribution} {file.suite}",
+        "packages of": str(file.release),
         "and": ", ".join(file.packages),
         "elsewhere": file.published,
         "platform": base.platform,

@@ -172,6 +172,14 @@ Identifier = Annotated[
     Field(max_length=63),
     Matching(IDENTIFIER, "lower-case letters, digits and single hyphens, such as my-app"),
 ]
+BaseName = Annotated[
+    str,
+    Field(max_length=63),
+    Matching(
+        r"^[a-z0-9]+([-.][a-z0-9]+)*$",
+        "the name of a base image: lower-case letters, digits, single hyphens and dots, such as ubuntu-24.04",
+    ),
+]
 Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
 Argument = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
 Pattern = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_regular_expression)]

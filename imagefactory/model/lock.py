@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from imagefactory.model.fields import GitCommit, Identifier, Line, Matching, RelativePath, Sha256, Strict
+from imagefactory.model.fields import BaseName, GitCommit, Line, Matching, RelativePath, Sha256, Strict
 
 Stage = Literal["image", "build", "tools"]
 """Where files are installed: in the image, in its build stage, or in the stages that only install."""
@@ -171,7 +171,8 @@ UsedBy = Annotated[
         Annotated[
             str,
             Matching(
-                r"^[a-z0-9]+(-[a-z0-9]+)*(/(build|tools))?$", "an image, or one with its stage as app/build"
+                r"^[a-z0-9]+([-.][a-z0-9]+)*(/(build|tools))?$",
+                "an image, or one with its stage as app/build",
             ),
         ],
         ...,
@@ -207,7 +208,7 @@ class SourceRow(SourceFile):
 class LockedImage(Strict):
     """An image (or base image) that is locked, for one OCI platform, such as ``linux/amd64``."""
 
-    name: Identifier
+    name: BaseName
     platform: Line
     request: Sha256
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from packaging.utils import canonicalize_name
@@ -14,6 +15,7 @@ from imagefactory.model.fields import (
     AbsolutePath,
     AptPackage,
     Argument,
+    BaseName,
     Command,
     CondaChannel,
     CondaName,
@@ -314,7 +316,7 @@ class Details(Strict):
     tasks: tuple[Line, ...] = ()
     keywords: tuple[Line, ...] = ()
     edam: tuple[EdamTerm, ...] = ()
-    base: Identifier | None = None
+    base: BaseName | None = None
     inputs: Inputs = Inputs()
     build: BuildStage | None = None
     files: dict[RelativePath, FileText] = {}
@@ -380,8 +382,22 @@ class Recipe(Details):
     homepage: Url
     licence: Licence
     maintainers: Annotated[tuple[Maintainer, ...], Field(min_length=1)]
-    base: Identifier
+    base: BaseName
     variants: dict[Identifier, Variant] = {}
+
+
+Distribution = Literal["debian", "ubuntu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release of a distribution: what apt's archives are found by."""
+
+    distribution: Distribution
+    suite: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.suite}"
 
 
 class BaseImage(Strict):
@@ -390,9 +406,9 @@ class BaseImage(Strict):
     ``published`` is the image that people without the factory can pull instead.
     """
 
-    name: Identifier
+    name: BaseName
     title: Line
-    distribution: Literal["debian"]
+    distribution: Distribution
     suite: Annotated[
         str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")
     ]
@@ -402,3 +418,8 @@ class BaseImage(Strict):
         Field(max_length=255),
         Matching(r"^[a-z0-9][a-z0-9./:_@-]*$", "the name of an image, such as debian:12-slim"),
     ]
+
+    @property
+    def release(self) -> Release:
+        """The release whose packages it is made of."""
+        return Release(self.distribution, self.suite)
