@@ -50,7 +50,7 @@ class _Vendor:
     beside: tuple[str, ...] = ()
 
 
-_VENDORS: Mapping[Distribution, _Vendor] = MappingProxyType(
+VENDORS: Mapping[Distribution, _Vendor] = MappingProxyType(
     {
         "debian": _Vendor("main", "/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
         "ubuntu": _Vendor(
@@ -78,7 +78,7 @@ def default_sources(release: Release) -> tuple[str, ...]:
             "--mode=chrootless",
             "--variant=custom",
             "--format=null",
-            f"--components={_VENDORS[release.distribution].components}",
+            f"--components={VENDORS[release.distribution].components}",
             f"--setup-hook={hook}",
         ]
         done = run([*argv, release.suite, "/dev/null"])
@@ -87,10 +87,10 @@ def default_sources(release: Release) -> tuple[str, ...]:
             raise EngineError(
                 f"mmdebstrap does not know the suite {release.suite}: {done.stderr.strip()[-300:]}"
             )
-        return _read_sources(listed.read_text(), release)
+        return read_sources(listed.read_text(), release)
 
 
-def _read_sources(text: str, release: Release) -> tuple[str, ...]:
+def read_sources(text: str, release: Release) -> tuple[str, ...]:
     """Lines of sources.list without what depends on the machine that wrote them."""
     lines, places = [], dict[str, str]()
     for written in text.splitlines():
@@ -174,7 +174,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     sources = means.scratch / "sources.list"
     sources.write_text("\n".join(site_sources(base.release, means.site)) + "\n")
     hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" {shlex.quote(str(answer))}'
-    argv = ["--format=null", f"--customize-hook={hook}", *_keyrings(base), *apt_options(means.site)]
+    argv = ["--format=null", f"--customize-hook={hook}", *keyring_options(base), *apt_options(means.site)]
     retry.on_network_fault(
         lambda: mmdebstrap(base, [*argv, base.suite, "/dev/null", str(sources)], means),
         before_retry=means.log.phase,
@@ -185,12 +185,12 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     return Lock(request=request, image=StageLock(apt=tuple(files)))
 
 
-def _keyrings(base: BaseImage) -> list[str]:
+def keyring_options(base: BaseImage) -> list[str]:
     """Mmdebstrap's options for the keys that apt trusts: this machine's, and those of the distribution.
 
     Raises EngineError where it is another distribution than this machine's, and its keys are not here.
     """
-    vendor = _VENDORS[base.distribution]
+    vendor = VENDORS[base.distribution]
     if Path(vendor.keyring).is_file():
         trusted = (*(place for place in _APT_TRUSTS if Path(place).exists()), vendor.keyring)
         return [f"--keyring={place}" for place in trusted]
@@ -229,7 +229,7 @@ def mmdebstrap(base: BaseImage, words: Sequence[str], means: Means, *, epoch: in
     if os.geteuid() == 0:
         # Its mounts end with it, however it ends. For an ordinary user it does this by itself.
         argv = ["unshare", "--mount", *(["--net"] if epoch is not None else []), "--", *argv]
-    if beside := (*_VENDORS[base.distribution].beside, *base.packages):
+    if beside := (*VENDORS[base.distribution].beside, *base.packages):
         argv.append(f"--include={','.join(beside)}")
     environment = {**means.site.environment(), "TMPDIR": str(temporary)}
     if epoch is not None:

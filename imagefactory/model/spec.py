@@ -118,6 +118,11 @@ class BaseDefinition:
         """The name under which something like it can be had from a registry."""
         return self.base.published
 
+    @property
+    def has_accounts(self) -> bool:
+        """Whether it, or what is published in its place, may have an account where images have their own."""
+        return self.base.distribution != "debian"
+
 
 @dataclass(frozen=True, slots=True)
 class BaseSpec:
@@ -143,6 +148,11 @@ class BaseSpec:
     def published(self) -> str:
         """As its definition has it."""
         return self.base.published
+
+    @property
+    def has_accounts(self) -> bool:
+        """As its definition has it."""
+        return self.base.has_accounts
 
     @property
     def platform(self) -> str:

@@ -197,7 +197,7 @@ def test_a_base_image_has_its_own_errors(workspace: Make, imagefactory: Check) -
     release = "the name of a release, such as bookworm"
     _, _, err = imagefactory("--root", root, "check")
     assert err.splitlines() == [
-        "base_images/debian-12.yaml:4:15: distribution: expected 'debian', found 'gentoo'",
+        "base_images/debian-12.yaml:4:15: distribution: expected 'debian' or 'ubuntu', found 'gentoo'",
         f"base_images/debian-12.yaml:5:8: suite: expected {release}, found 'Book worm'",
         "2 problems",
     ]

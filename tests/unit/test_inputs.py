@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, Gone, NetworkFault, Unsolvable
-from imagefactory.inputs import KINDS, Origin, Staged, Wanted
+from imagefactory.errors import BuildFailed, EngineError, Gone, NetworkFault, Unsolvable
+from imagefactory.inputs import KINDS, Origin, Staged, Wanted, debian
 from imagefactory.inputs.debian import archives, parse_uris, site_sources
 from imagefactory.model.lock import Lock, StageLock
 from imagefactory.model.recipe import Inputs, Release
@@ -164,6 +165,48 @@ def test_apt_asks_the_site_s_mirrors() -> None:
         "deb https://mirror.example.net/debian bookworm-updates main",
         "deb [trusted=yes] http://fake.example.net/debian-security bookworm-security main",
     ]
+
+
+NOBLE = Release("ubuntu", "noble")
+
+
+def test_two_archives_of_one_name_are_one_place() -> None:
+    keys = '[signed-by="/usr/share/keyrings/some.gpg"] '
+    listed = (
+        f"deb {keys}http://archive.example.org/ubuntu noble main universe\n"
+        f"deb {keys}http://archive.example.org/ubuntu noble-updates main universe\n"
+        f"deb {keys}http://safe.example.org/ubuntu/ noble-security main universe\n"
+    )
+    sources = debian.read_sources(listed, NOBLE)
+    assert sources == tuple(
+        f"deb http://archive.example.org/ubuntu {suite} main universe"
+        for suite in ("noble", "noble-updates", "noble-security")
+    )
+    assert debian.read_sources(listed.replace(keys, ""), NOBLE) == sources
+    with pytest.raises(EngineError, match="does not know noble as a suite of debian"):
+        debian.read_sources(listed, Release("debian", "noble"))
+
+
+@pytest.mark.parametrize(("here", "needed"), [("ubuntu", False), ("debian", True), ("", True)])
+def test_another_distribution_s_keys_must_be_here(
+    here: str, needed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = definition(name="ubuntu-24.04", distribution="ubuntu", suite="noble").base
+    keyring, trusted = tmp_path / "keys.gpg", tmp_path / "trusted.gpg.d"
+    vendor = dataclasses.replace(debian.VENDORS["ubuntu"], keyring=str(keyring))
+    monkeypatch.setattr(debian, "VENDORS", {"ubuntu": vendor})
+    monkeypatch.setattr(debian, "_APT_TRUSTS", (str(tmp_path / "trusted.gpg"), str(trusted)))
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": here} if here else {})
+    if needed:
+        with pytest.raises(EngineError) as caught:
+            debian.keyring_options(base)
+        assert str(keyring) in caught.value.message
+        assert caught.value.hint == "run ci/setup, or install the package ubuntu-keyring"
+    else:
+        assert debian.keyring_options(base) == []
+    trusted.mkdir()
+    keyring.touch()
+    assert debian.keyring_options(base) == [f"--keyring={trusted}", f"--keyring={keyring}"]
 
 
 class Base:
