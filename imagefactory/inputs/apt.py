@@ -80,7 +80,7 @@ class Apt:
             "ask.sh": _ASK.format(**words).encode(),
             "preferences": "\n".join(pins).encode(),
         }
-        release = wanted.base.base.release
+        release = wanted.release
         try:
             answer = wanted.ask_base(files, _secrets(wanted, means))
         except NetworkFault:
@@ -103,7 +103,7 @@ class Apt:
 
     def fetch(self, file: AptFile, what: str, origin: Origin, means: Means) -> str:
         """From the archive, or the site's mirrors of it."""
-        release = origin.base.base.release
+        release = origin.release
         known = archives(default_sources(release))
         if file.archive not in known:
             raise BuildFailed(f"{what}: {release} has no archive called {file.archive}")
@@ -158,7 +158,7 @@ def _secrets(wanted: Wanted, means: Means) -> dict[str, bytes]:
         'Dir::Etc::sourceparts "-";',
         'Dir::Etc::preferences "preferences";',
     ]
-    secrets = {"sources.list": "\n".join(site_sources(wanted.base.base.release, means.site)).encode() + b"\n"}
+    secrets = {"sources.list": "\n".join(site_sources(wanted.release, means.site)).encode() + b"\n"}
     if means.site.ca_bundle:
         settings.append('Acquire::https::CAInfo "/run/secrets/ca";')
         secrets["ca"] = means.site.ca_bundle.read_bytes()

@@ -176,7 +176,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" {shlex.quote(str(answer))}'
     argv = ["--format=null", f"--customize-hook={hook}", *keyring_options(base), *apt_options(means.site)]
     retry.on_network_fault(
-        lambda: mmdebstrap(base, [*argv, base.suite, "/dev/null", str(sources)], means),
+        lambda: mmdebstrap(base, [*argv, base.release.suite, "/dev/null", str(sources)], means),
         before_retry=means.log.phase,
         wait=means.stop.wait,
         pause=means.site.settings.retry_pause,
@@ -190,7 +190,7 @@ def keyring_options(base: BaseImage) -> list[str]:
 
     Raises EngineError where it is another distribution than this machine's, and its keys are not here.
     """
-    vendor = VENDORS[base.distribution]
+    vendor = VENDORS[base.release.distribution]
     if Path(vendor.keyring).is_file():
         trusted = (*(place for place in _APT_TRUSTS if Path(place).exists()), vendor.keyring)
         return [f"--keyring={place}" for place in trusted]
@@ -229,7 +229,7 @@ def mmdebstrap(base: BaseImage, words: Sequence[str], means: Means, *, epoch: in
     if os.geteuid() == 0:
         # Its mounts end with it, however it ends. For an ordinary user it does this by itself.
         argv = ["unshare", "--mount", *(["--net"] if epoch is not None else []), "--", *argv]
-    if beside := (*VENDORS[base.distribution].beside, *base.packages):
+    if beside := (*VENDORS[base.release.distribution].beside, *base.packages):
         argv.append(f"--include={','.join(beside)}")
     environment = {**means.site.environment(), "TMPDIR": str(temporary)}
     if epoch is not None:

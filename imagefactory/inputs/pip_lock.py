@@ -49,10 +49,9 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
 
 def _target(wanted: Wanted) -> Target:
     """The Python of the base image, or the one that apt brings there."""
-    packages = [*wanted.base_lock.image.apt]
+    versions = wanted.base_lock.system_packages
     for stage in ("image", "tools"):
-        packages += wanted.so_far.get(stage, StageLock()).apt
-    versions = {file.name: file.version for file in packages}
+        versions |= {file.name: file.version for file in wanted.so_far.get(stage, StageLock()).apt}
     python, glibc = (numbers(versions.get(name, ""))[:2] for name in ("python3", "libc6"))
     if len(python) < 2 or len(glibc) < 2:
         raise BuildFailed(f"base image {wanted.base.base.name}: it has no python3 or no libc6")

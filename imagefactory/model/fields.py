@@ -282,6 +282,16 @@ IconFile = Annotated[
         r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(svg|png)$", "an SVG or PNG file in icons/, such as fsleyes.svg"
     ),
 ]
+ImageByDigest = Annotated[
+    str,
+    Field(max_length=400),
+    Matching(
+        r"^([a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?|localhost(:[0-9]{1,5})?)"  # a registry
+        r"/[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+        r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@sha256:[0-9a-f]{64}$",
+        "an image with its registry and digest, such as docker.io/library/debian@sha256:… (64 digits)",
+    ),
+]
 CondaName = Annotated[
     str,
     Field(max_length=100),

@@ -29,6 +29,7 @@ from imagefactory.model.fields import (
     GitUrl,
     IconFile,
     Identifier,
+    ImageByDigest,
     Licence,
     Line,
     Matching,
@@ -401,25 +402,48 @@ class Release:
 
 
 class BaseImage(Strict):
-    """One base image: ``base_images/<name>.yaml``, made from a distribution's packages.
+    """One base image: ``base_images/<name>.yaml``, made from a distribution's packages, or an image of a
+    registry by its digest (``from``), as it is.
 
     ``published`` is the image that people without the factory can pull instead.
     """
 
     name: BaseName
     title: Line
-    distribution: Distribution
-    suite: Annotated[
-        str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")
-    ]
+    upstream: Annotated[ImageByDigest | None, Field(alias="from")] = None
+    distribution: Distribution | None = None
+    suite: (
+        Annotated[str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")]
+        | None
+    ) = None
     packages: tuple[AptPackage, ...] = ()
-    published: Annotated[
-        Line,
-        Field(max_length=255),
-        Matching(r"^[a-z0-9][a-z0-9./:_@-]*$", "the name of an image, such as debian:12-slim"),
-    ]
+    published: (
+        Annotated[
+            Line,
+            Field(max_length=255),
+            Matching(r"^[a-z0-9][a-z0-9./:_@-]*$", "the name of an image, such as debian:12-slim"),
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ours = [key for key in ("distribution", "suite", "published") if getattr(self, key) is not None]
+        if self.upstream:
+            beside = [*ours, *(["packages"] if self.packages else [])]
+            if beside:
+                raise ValueError(
+                    f"an image that is taken 'from' a registry is as it is: leave out {beside[0]}"
+                )
+        elif len(ours) < 3:
+            raise ValueError(
+                "a base image is either 'from' a registry, or has 'distribution', 'suite' and 'published'"
+            )
+        return self
 
     @property
     def release(self) -> Release:
-        """The release whose packages it is made of."""
+        """The release whose packages it is made of; of an upstream image only its lock says which."""
+        assert self.distribution
+        assert self.suite
         return Release(self.distribution, self.suite)
