@@ -401,6 +401,9 @@ class Release:
         return f"{self.distribution} {self.suite}"
 
 
+_MADE = ("distribution", "suite", "published")
+
+
 class BaseImage(Strict):
     """One base image: ``base_images/<name>.yaml``, made from a distribution's packages, or an image of a
     registry by its digest (``from``), as it is.
@@ -428,17 +431,13 @@ class BaseImage(Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        ours = [key for key in ("distribution", "suite", "published") if getattr(self, key) is not None]
+        ours = [key for key in _MADE if getattr(self, key) is not None]
         if self.upstream:
-            beside = [*ours, *(["packages"] if self.packages else [])]
-            if beside:
-                raise ValueError(
-                    f"an image that is taken 'from' a registry is as it is: leave out {beside[0]}"
-                )
-        elif len(ours) < 3:
-            raise ValueError(
-                "a base image is either 'from' a registry, or has 'distribution', 'suite' and 'published'"
-            )
+            if beside := [*ours, *(["packages"] if self.packages else [])]:
+                raise ValueError(f"'from' takes an image as it is: leave out '{beside[0]}'")
+        elif lacks := [f"'{key}'" for key in _MADE if key not in ours]:
+            named = " and ".join([", ".join(lacks[:-1]), lacks[-1]] if lacks[1:] else lacks)
+            raise ValueError(f"it lacks {named}, or 'from' with an image of a registry")
         return self
 
     @property

@@ -442,5 +442,5 @@ def test_packages_are_installed_from_files_alone() -> None:
 
 
 def test_kinds_are_resolved_in_the_order_in_which_they_need_each_other() -> None:
-    assert list(KINDS) == ["apt", "pip", "conda", "sources"]
+    assert list(KINDS) == ["apt", "pip", "conda", "sources", "blobs"]
     assert set(KINDS) == set(StageLock.model_fields)

@@ -20,6 +20,7 @@ class Registry(Upstream):
     """Serves what was pushed into ``folder``. With ``tokens`` it shows nothing to who has none."""
 
     tokens = False
+    token = json.dumps({"token": TOKEN}).encode()  # as it is given
 
     @property
     def host(self) -> str:
@@ -28,7 +29,7 @@ class Registry(Upstream):
 
     def _answer(self, path: str, request: _UpstreamHandler, body: bytes) -> _Answer:
         if path == "/token":
-            return _json(200, {"token": TOKEN})
+            return _Answer(200, {"Content-Type": "application/json"}, self.token)
         if self.tokens and request.headers.get("Authorization") != f"Bearer {TOKEN}":
             challenge = f'Bearer realm="{self.url}/token",service="tests"'
             return _json(401, {"errors": [{"code": "UNAUTHORIZED"}]}, {"WWW-Authenticate": challenge})
