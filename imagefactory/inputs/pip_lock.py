@@ -27,7 +27,7 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
     inputs = wanted.image.inputs
     means.log.step("resolve Python packages")
     what = f"recipes/{wanted.image.recipe}: {wanted.image.id}: Python packages"
-    target = _target(wanted)
+    target = python_target(wanted)
     indexes = inputs.pip.indexes if inputs.pip else {}
     files: list[Found] = []
     if inputs.pip:
@@ -47,7 +47,7 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
     return {"image": image, "tools": [_pinned(file, {}, what, means) for file in resolved]}
 
 
-def _target(wanted: Wanted) -> Target:
+def python_target(wanted: Wanted) -> Target:
     """The Python of the base image, or the one that apt brings there."""
     versions = wanted.base_lock.system_packages
     for stage in ("image", "tools"):
