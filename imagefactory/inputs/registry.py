@@ -28,6 +28,7 @@ _ACCEPT = ", ".join((*MANIFESTS, *_INDEXES))
 # The hub's images are under one name and served under another, and those without an owner are its own.
 _HUB, _HUB_SERVER, _HUB_OWNER = "docker.io", "registry-1.docker.io", "library"
 _MAX_DOCUMENT = 16 << 20
+_NO_IMAGE = "the registry's answer is no description of an image"
 _MORE = 'find its digest with "docker buildx imagetools inspect NAME:TAG"'
 
 
@@ -127,17 +128,21 @@ def resolve_image(text: str, base: str, platform: str, means: Means) -> tuple[Bl
         with stored.open("rb") as file:
             return file.read(_MAX_DOCUMENT)
 
-    # Whether it is an index shows when it is here.
-    document = _read(take(MANIFEST, "manifests", reference.digest, None), what)
-    if "manifests" in document:
-        files[-1] = files[-1].model_copy(update={"name": INDEX})
-        chosen = _choose(document, platform, what)
-        document = _read(take(MANIFEST, "manifests", chosen["digest"], chosen.get("size")), what)
-    _check(document, what)
-    config = document["config"]
-    _check_config(_read(take(CONFIG, "blobs", config["digest"], config.get("size")), what), platform, what)
-    for number, layer in enumerate(document["layers"], 1):
-        take(f"{LAYER} {number:02}", "blobs", layer["digest"], layer.get("size"))
+    def follow(name: str, place: str, part: Mapping[str, Any]) -> bytes:
+        return take(name, place, str(part.get("digest")), part.get("size"))
+
+    try:
+        # Whether it is an index shows when it is here.
+        document = _read(take(MANIFEST, "manifests", reference.digest, None), what)
+        if "manifests" in document:
+            files[-1] = files[-1].model_copy(update={"name": INDEX})
+            document = _read(follow(MANIFEST, "manifests", _choose(document, platform, what)), what)
+        _check(document, what)
+        _check_config(_read(follow(CONFIG, "blobs", document["config"]), what), platform, what)
+        for number, layer in enumerate(document["layers"], 1):
+            follow(f"{LAYER} {number:02}", "blobs", layer)
+    except (AttributeError, TypeError):  # where a mapping, a list or a number should be, something else is
+        raise BuildFailed(f"{what}: {_NO_IMAGE}") from None
     unique = {file.sha256: file for file in reversed(files)}  # a layer may be there twice
     return tuple(file for file in files if unique[file.sha256] is file)
 
@@ -148,7 +153,7 @@ def _read(data: bytes, what: str) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise BuildFailed(f"{what}: the registry's answer is no description of an image")
+        raise BuildFailed(f"{what}: {_NO_IMAGE}")
     return document
 
 

@@ -19,7 +19,8 @@ from imagefactory.system.processes import Stop
 from imagefactory.system.site import Site
 from imagefactory.system.store import Store
 from imagefactory.system.web import Web
-from tests.upstreams.registry import DOCKER, Registry, push_image, push_index
+from tests.upstreams.registry import DOCKER, Registry, push_document, push_image, push_index
+from tests.upstreams.server import Upstream
 
 PLATFORM = "linux/amd64"
 CONFIG: dict[str, Any] = {"os": "linux", "architecture": "amd64", "config": {}}
@@ -121,6 +122,37 @@ def test_a_connection_that_breaks_is_carried_on(registry: Registry, tmp_path: Pa
     registry.truncate("/v2/lab/base/blobs/*", 1500, times=1)
     assert len(resolve(registry, tmp_path, digest)) == 4
     assert any("bytes=1500-" in request for request in registry.requests)
+
+
+def test_blobs_that_are_kept_elsewhere(registry: Registry, tmp_path: Path) -> None:
+    digest = push(registry)
+    layer = next((registry.folder / "v2/lab/base/blobs").iterdir())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "data").write_bytes(layer.read_bytes())
+    with Upstream(tmp_path / "elsewhere") as elsewhere:
+        registry.redirect(f"/v2/lab/base/blobs/{layer.name}", f"{elsewhere.url}/data")
+        assert len(resolve(registry, tmp_path, digest)) == 4
+        assert elsewhere.requests == ["GET /data"]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"manifests": [1]},
+        {"manifests": [{"platform": {"os": "linux", "architecture": "amd64"}}]},
+        {"manifests": 5},
+        {"config": {}, "layers": 5},
+        {"config": {}, "layers": [{}]},
+        {"config": {}, "layers": [5]},
+        {"config": {"digest": ZEROS, "size": "big"}, "layers": [{"mediaType": "tar"}]},
+        [],
+    ],
+)
+def test_nonsense_is_refused(registry: Registry, tmp_path: Path, manifest: Any) -> None:
+    digest = push_document(registry.folder, "lab/base", manifest)
+    with pytest.raises(BuildFailed) as caught:
+        resolve(registry, tmp_path, digest)
+    assert caught.value.message.startswith(f"base_images/lab: {registry.host}/lab/base:1.0@{digest}: ")
 
 
 def test_a_mirror_of_a_registry(registry: Registry, tmp_path: Path) -> None:

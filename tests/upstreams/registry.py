@@ -83,6 +83,11 @@ def push_index(folder: Path, name: str, images: Mapping[str, str]) -> str:
     return str(_put(folder, name, "manifests", _bytes(index))["digest"])
 
 
+def push_document(folder: Path, name: str, document: Any) -> str:
+    """The same with anything in a manifest's place."""
+    return str(_put(folder, name, "manifests", _bytes(document))["digest"])
+
+
 def _put(folder: Path, name: str, place: str, data: bytes) -> dict[str, Any]:
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     home = folder / "v2" / name / place
@@ -91,7 +96,7 @@ def _put(folder: Path, name: str, place: str, data: bytes) -> dict[str, Any]:
     return {"digest": digest, "size": len(data)}
 
 
-def _bytes(document: Mapping[str, Any]) -> bytes:
+def _bytes(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
