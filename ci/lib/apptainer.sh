@@ -72,19 +72,25 @@ install_companions() {
 install_from_sid() {
   local work=$SCRATCH/apptainer tree=$SCRATCH/apptainer/tree version
   apt_install patchelf binutils xz-utils
-  mkdir -p "$work/lists/partial" "$work/debs" "$work/none"
-  write_sid_source >"$work/sid.sources"
-  quietly 'apt: read the package lists of sid' sid_apt "$work" update
-  (cd "$work/debs" && quietly 'apt: download apptainer and its libraries from sid' \
-    sid_apt "$work" download apptainer "${APPTAINER_LIBRARIES[@]}")
+  download_from_sid "$work" apptainer "${APPTAINER_LIBRARIES[@]}"
   say 'apptainer: make a package for Debian 12'
   dpkg-deb --raw-extract "$work"/debs/apptainer_*.deb "$tree"
   version=$(dpkg-deb --field "$work"/debs/apptainer_*.deb Version)
   give_libraries "$work" "$tree"
   write_control "$tree" "$version"
   quietly 'apptainer: pack it' dpkg-deb --build --root-owner-group "$tree" "$work/apptainer.deb"
-  chmod 755 "$SCRATCH" # for apt's own user, who reads it
   apt_install --allow-downgrades "$work/apptainer.deb"
+}
+
+# download_from_sid FOLDER PACKAGE...: into FOLDER/debs.
+download_from_sid() {
+  local work=$1
+  shift
+  mkdir -p "$work/lists/partial" "$work/debs" "$work/none"
+  write_sid_source >"$work/sid.sources"
+  quietly 'apt: read the package lists of sid' sid_apt "$work" update
+  (cd "$work/debs" && quietly "apt: download $* from sid" sid_apt "$work" download "$@")
+  chmod 755 "$SCRATCH" # for apt's own user, who reads it
 }
 
 # A source that only this script's own calls of apt know: nothing else can ever come from sid.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The engines: a Docker daemon with BuildKit and the containerd image store, buildx, mmdebstrap; Apptainer.
+# The engines: a Docker daemon with BuildKit and the containerd image store, buildx, mmdebstrap; Apptainer. Ubuntu's keys.
 
 setup_engines() {
   # First, so that nothing is changed beside an engine that must stay as it is.
@@ -11,7 +11,27 @@ setup_engines() {
   check_engine
   check_buildx
   say "mmdebstrap: $(mmdebstrap --version | cut -d ' ' -f 2): fine"
+  setup_keyring
   setup_apptainer
+}
+
+# What base images of Ubuntu are locked with. Nothing else needs it, so that a machine without it is set up all the same.
+setup_keyring() {
+  local keyring=/usr/share/keyrings/ubuntu-archive-keyring.gpg
+  [[ ! -e $keyring ]] || return 0
+  if command -v apt-get >/dev/null && can_be_root; then install_keyring; fi
+  [[ -e $keyring ]] || say "ubuntu-keyring: not installed, and $keyring is missing: base images of Ubuntu can't be locked here"
+}
+
+# Debian 12 lacks the package; it holds files alone, so that sid's serves.
+install_keyring() {
+  if [[ $(candidate ubuntu-keyring) != [0-9]* ]]; then refresh_apt; fi
+  if [[ $(candidate ubuntu-keyring) == [0-9]* ]]; then
+    apt_install ubuntu-keyring
+  elif [[ $(. /etc/os-release && printf '%s' "${ID:-} ${VERSION_CODENAME:-}") == 'debian bookworm' ]]; then
+    download_from_sid "$SCRATCH/keyring" ubuntu-keyring
+    apt_install "$SCRATCH"/keyring/debs/ubuntu-keyring_*.deb
+  fi
 }
 
 install_missing() {

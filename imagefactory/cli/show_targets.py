@@ -203,9 +203,9 @@ def show_base(base: BaseDefinition, reports: Reports) -> None:
     screen, file = console(), base.base
     facts = {
         file.name: file.title,
-        "packages of": f"{file.distribution} {file.suite}",
+        **({"from": file.upstream} if file.upstream else {"packages of": str(file.release)}),
         "and": ", ".join(file.packages),
-        "elsewhere": file.published,
+        "elsewhere": base.published,
         "platform": base.platform,
     }
     screen.print(_grid(facts))

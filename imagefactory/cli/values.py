@@ -68,7 +68,8 @@ def base_details(base: BaseDefinition, reports: Reports) -> dict[str, Any]:
     """All of ``show`` for a base image."""
     return {
         "id": base.base.name,
-        **base.base.model_dump(mode="json", exclude={"name"}),
+        **base.base.model_dump(mode="json", exclude={"name"}, by_alias=True, exclude_none=True),
+        "published": base.published,
         "platform": base.platform,
         "targets": _targets(reports, set(), {}),
     }

@@ -112,7 +112,9 @@ def _files(
         locks.append(_good(resolver.base(name).state))
         for file in (workspace.bases / f"{name}.yaml", base_lock_file(workspace, name)):
             yield file, f"base_images/{file.name}"
-        for id in targets_of_base(name):
+        # An upstream image is laid out in no time, of files that are in the bundle already.
+        made = () if resolver.base(name).definition.upstream else targets_of_base(name)
+        for id in made:
             for file in _made(workspace, id):
                 yield file, str(file.relative_to(workspace.root))
     for file in _written(workspace, images):

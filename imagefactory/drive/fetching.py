@@ -25,7 +25,13 @@ from imagefactory.system.store import Store
 _WORKERS = 6
 _SHOWN = 5  # failures
 _HOPELESS = 3  # files that the network did not bring, after which no others are tried
-LABELS = {"apt": "apt package", "pip": "Python package", "conda": "conda package", "sources": "source"}
+LABELS = {
+    "apt": "apt package",
+    "pip": "Python package",
+    "conda": "conda package",
+    "sources": "source",
+    "blobs": "upstream image's",
+}
 
 
 def ensure_fetched(session: Session, name: str, spec: Spec, lock: Lock) -> tuple[Result, Lock]:
@@ -33,7 +39,11 @@ def ensure_fetched(session: Session, name: str, spec: Spec, lock: Lock) -> tuple
 
     The result, and the lock with what the fetched files told.
     """
-    origin = Origin(spec.base.base, spec.image) if isinstance(spec, ImageSpec) else Origin(spec.base)
+    origin = (
+        Origin(spec.base.base, spec.image, spec.base.lock)
+        if isinstance(spec, ImageSpec)
+        else Origin(spec.base, base_lock=spec.lock)
+    )
     home, whole = session.home(name), lock
 
     def work() -> Result:

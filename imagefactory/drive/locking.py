@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +14,12 @@ from imagefactory.drive.guard import guarded
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import BadFiles, BadInput, NotLocked, Unsolvable
-from imagefactory.inputs import KINDS, Means, Wanted, lock_base
+from imagefactory.inputs import KINDS, Means, Wanted, lock_base, lock_upstream
 from imagefactory.inputs.protocol import Kind
 from imagefactory.locks import base_lock_file, changes, lock_file, read_locks, write_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock, LockedFile, Stage, StageLock
-from imagefactory.model.spec import BaseDefinition, ImageDefinition
+from imagefactory.model.spec import BaseDefinition, BaseSpec, ImageDefinition
 from imagefactory.model.target import Target, TargetId
 from imagefactory.system.holds import hold_file
 from imagefactory.system.log import Log
@@ -32,7 +33,7 @@ STAGES: tuple[Stage, ...] = ("image", "build", "tools")
 
 
 def ensure_base_lock(session: Session, name: str, *, upgrade: bool = False, locked: bool = False) -> Result:
-    """Lock a base image's packages where they are not locked for what is asked for."""
+    """Lock what a base image is made of where that is not locked for what is asked for."""
     if session.resolver.base(name).spec and not upgrade:
         return Result(name, "nothing", 0.0)
 
@@ -45,6 +46,9 @@ def ensure_base_lock(session: Session, name: str, *, upgrade: bool = False, lock
         file = base_lock_file(session.workspace, name)
 
         def make(means: Means) -> Lock:
+            if base.base.upstream:
+                ask = functools.partial(_ask_draft, session, base, means)
+                return lock_upstream(base.base, state.request, means, ask)
             return lock_base(base.base, state.request, means)
 
         return _lock(session, name, base, state, upgrade, file, make, {name})
@@ -139,6 +143,14 @@ def asked_of(session: Session, base: str) -> TargetId:
     """The target of a base image that answers what installing something on it would bring."""
     (kind,) = session.kinds.having(Asked, (line.name for line in lines("base_images")))
     return TargetId(kind.name, base)
+
+
+def _ask_draft(
+    session: Session, base: BaseDefinition, means: Means, lock: Lock, files: Mapping[str, bytes]
+) -> Path:
+    kind = session.kinds[asked_of(session, base.base.name).kind]
+    assert isinstance(kind, Asked)
+    return kind.ask_draft(BaseSpec(base, lock), files, means)
 
 
 def _ask(

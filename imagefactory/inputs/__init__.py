@@ -1,12 +1,18 @@
-"""What images are made of: four kinds of input, each resolved, fetched and installed in its own way."""
+"""What images are made of: four kinds of input, each resolved, fetched and installed in its own way; and the
+blobs that upstream base images consist of.
+"""
 
 from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap, mmdebstrap_version
 from imagefactory.inputs.kinds import KINDS
 from imagefactory.inputs.mirrors import fetch_any
 from imagefactory.inputs.protocol import AskBase, Means, Origin, Staged, Wanted
+from imagefactory.inputs.registry import MANIFEST, MANIFESTS
+from imagefactory.inputs.upstream import lock_upstream
 
 __all__ = [
     "KINDS",
+    "MANIFEST",
+    "MANIFESTS",
     "AskBase",
     "Means",
     "Origin",
@@ -15,6 +21,7 @@ __all__ = [
     "default_sources",
     "fetch_any",
     "lock_base",
+    "lock_upstream",
     "mmdebstrap",
     "mmdebstrap_version",
 ]

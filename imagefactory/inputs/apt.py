@@ -12,6 +12,7 @@ from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import AptFile, Stage
+from imagefactory.model.recipe import Release
 from imagefactory.model.spec import ImageDefinition
 
 _STAGES: tuple[Stage, ...] = ("image", "build", "tools")
@@ -79,15 +80,15 @@ class Apt:
             "ask.sh": _ASK.format(**words).encode(),
             "preferences": "\n".join(pins).encode(),
         }
+        release = wanted.release
         try:
             answer = wanted.ask_base(files, _secrets(wanted, means))
         except NetworkFault:
             raise
         except BuildFailed as error:
-            raise _explained(error, image) from None
-        suite = wanted.base.base.suite
+            raise _explained(error, image, release) from None
         stages = {
-            stage: list(parse_uris((answer / stage).read_text(), suite, means.site)) for stage in _STAGES
+            stage: list(parse_uris((answer / stage).read_text(), release, means.site)) for stage in _STAGES
         }
         there = {file.sha256 for file in stages["image"]}
         return {
@@ -102,10 +103,10 @@ class Apt:
 
     def fetch(self, file: AptFile, what: str, origin: Origin, means: Means) -> str:
         """From the archive, or the site's mirrors of it."""
-        suite = origin.base.base.suite
-        known = archives(default_sources(suite))
+        release = origin.release
+        known = archives(default_sources(release))
         if file.archive not in known:
-            raise BuildFailed(f"{what}: {suite} has no archive called {file.archive}")
+            raise BuildFailed(f"{what}: {release} has no archive called {file.archive}")
         try:
             url = f"{known[file.archive]}/{file.file}"
             fetch_checked(url, Expected(what, file.sha256, file.bytes), means)
@@ -157,7 +158,7 @@ def _secrets(wanted: Wanted, means: Means) -> dict[str, bytes]:
         'Dir::Etc::sourceparts "-";',
         'Dir::Etc::preferences "preferences";',
     ]
-    secrets = {"sources.list": "\n".join(site_sources(wanted.base.base.suite, means.site)).encode() + b"\n"}
+    secrets = {"sources.list": "\n".join(site_sources(wanted.release, means.site)).encode() + b"\n"}
     if means.site.ca_bundle:
         settings.append('Acquire::https::CAInfo "/run/secrets/ca";')
         secrets["ca"] = means.site.ca_bundle.read_bytes()
@@ -168,13 +169,14 @@ def _before(wanted: Wanted) -> list[AptFile]:
     return [file for stage in _STAGES for file in wanted.before("apt", stage)]
 
 
-def _explained(error: BuildFailed, image: ImageDefinition) -> Unsolvable:
+def _explained(error: BuildFailed, image: ImageDefinition, release: Release) -> Unsolvable:
     """Apt's own words say what is wrong; where to mend it is ours to say."""
     said = "\n".join(error.tail)
     missing = re.search(r"E: Unable to locate package (\S+)", said)
     if missing:
+        distribution = release.distribution.capitalize()
         return Unsolvable(
-            f"recipes/{image.recipe}: {image.id}: Debian has no package called {missing[1]}",
+            f"recipes/{image.recipe}: {image.id}: {distribution} has no package called {missing[1]}",
             hint="check 'apt' in the recipe: apt-cache search finds names",
         )
     return Unsolvable(

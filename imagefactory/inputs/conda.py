@@ -214,7 +214,7 @@ def _virtual_packages(image: ImageDefinition) -> dict[str, str]:
 
 def _glibc(wanted: Wanted) -> str:
     """The version of the base image's libc."""
-    found = next((f.version for f in wanted.base_lock.image.apt if f.name == "libc6"), "2.17")
+    found = wanted.base_lock.system_packages.get("libc6", "2.17")
     return found.partition("-")[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from imagefactory.errors import BuildFailed, Gone, NetworkFault
@@ -14,19 +14,32 @@ from imagefactory.system.site import Address
 T = TypeVar("T")
 
 
-def fetch_checked(url: str, expected: Expected, means: Means) -> None:
-    """Have the store hold the file with that original address. Raises BuildFailed, or a kind of it."""
-    fetch_any((url,), expected, means)
+def fetch_checked(
+    url: str,
+    expected: Expected,
+    means: Means,
+    headers: Callable[[Address], Mapping[str, str]] = lambda address: {},
+) -> None:
+    """Have the store hold the file with that original address. Raises BuildFailed, or a kind of it.
+
+    ``headers`` says what a request to one of its addresses needs.
+    """
+    fetch_any((url,), expected, means, headers)
 
 
-def fetch_any(urls: Iterable[str], expected: Expected, means: Means) -> None:
+def fetch_any(
+    urls: Iterable[str],
+    expected: Expected,
+    means: Means,
+    headers: Callable[[Address], Mapping[str, str]] = lambda address: {},
+) -> None:
     """The same of a file with several addresses, each as the site reaches it."""
 
     def get(address: Address) -> None:
         with means.store.draft(expected.sha256) as draft:
             if means.store.has(expected.sha256):  # another process was faster
                 return
-            means.web.download(address.url, draft, expected, means.on_bytes)
+            means.web.download(address.url, draft, expected, means.on_bytes, headers(address))
             means.store.take(draft, expected.sha256)
 
     from_mirrors([place for url in urls for place in means.site.addresses(url)], get, means)

@@ -28,7 +28,7 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
     inputs = wanted.image.inputs
     means.log.step("resolve Python packages")
     what = f"recipes/{wanted.image.recipe}: {wanted.image.id}: Python packages"
-    of_base = _of_base(wanted)
+    of_base = python_target(wanted)
     target = _of_conda(wanted, of_base) if inputs.pip and inputs.pip.python == "conda" else of_base
     indexes = inputs.pip.indexes if inputs.pip else {}
     files: list[Found] = []
@@ -66,12 +66,11 @@ def _of_conda(wanted: Wanted, base: Target) -> Target:
     return replace(base, python=(python[0], python[1]))
 
 
-def _of_base(wanted: Wanted) -> Target:
+def python_target(wanted: Wanted) -> Target:
     """The Python of the base image, or the one that apt brings there."""
-    packages = [*wanted.base_lock.image.apt]
+    versions = wanted.base_lock.system_packages
     for stage in ("image", "tools"):
-        packages += wanted.so_far.get(stage, StageLock()).apt
-    versions = {file.name: file.version for file in packages}
+        versions |= {file.name: file.version for file in wanted.so_far.get(stage, StageLock()).apt}
     python, glibc = (numbers(versions.get(name, ""))[:2] for name in ("python3", "libc6"))
     if len(python) < 2 or len(glibc) < 2:
         raise BuildFailed(f"base image {wanted.base.base.name}: it has no python3 or no libc6")

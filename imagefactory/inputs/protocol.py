@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from imagefactory.model.lock import Lock, Stage, StageLock
-from imagefactory.model.spec import BaseDefinition, ImageDefinition
+from imagefactory.model.recipe import Release
+from imagefactory.model.spec import BaseDefinition, ImageDefinition, release_of
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
 from imagefactory.system.site import Site
@@ -48,6 +49,12 @@ class Origin:
 
     base: BaseDefinition
     image: ImageDefinition | None = None
+    base_lock: Lock | None = None
+
+    @property
+    def release(self) -> Release:
+        """The release that apt packages come from."""
+        return release_of(self.base, self.base_lock)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,11 @@ class Wanted:
     def before(self, kind: str, stage: Stage) -> Sequence[Any]:
         """The files of a kind in one stage of the last lock."""
         return getattr(getattr(self.old, stage), kind) if self.old else ()
+
+    @property
+    def release(self) -> Release:
+        """The release that apt packages come from."""
+        return release_of(self.base, self.base_lock)
 
 
 @dataclass(frozen=True, slots=True)

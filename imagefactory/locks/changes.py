@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from imagefactory.model.lock import Lock, LockedFile, SourceFile
+from imagefactory.model.lock import HeldPackage, Lock, LockedFile, SourceFile
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,20 +37,23 @@ def changes(old: Lock | None, new: Lock) -> list[Change]:
     return sorted(set(differences))
 
 
-def _versions(lock: Lock) -> Iterator[tuple[tuple[str, str, int], LockedFile]]:
+def _versions(lock: Lock) -> Iterator[tuple[tuple[str, str, int], LockedFile | HeldPackage]]:
     """By kind, name, and number where one name stands there in several versions."""
     seen: dict[tuple[str, str], int] = {}
     for kind, file in lock.with_sources(SourceFile.as_locked).files():
         number = seen[kind, file.name] = seen.get((kind, file.name), -1) + 1
         yield (kind, file.name, number), file
+    for package in lock.system.packages if lock.system else ():
+        yield ("held", package.name, 0), package
 
 
-def _words(file: LockedFile | None) -> str:
+def _words(file: LockedFile | HeldPackage | None) -> str:
     if file is None:
         return ""
     build = getattr(file, "build", "")
     return f"{file.version} {build}" if build else file.version
 
 
-def _short(file: LockedFile) -> str:
+def _short(file: LockedFile | HeldPackage) -> str:
+    assert isinstance(file, LockedFile)
     return f"sha256 {file.sha256[:8]}…"

@@ -9,7 +9,18 @@ from typing import Any
 
 from imagefactory.errors import BadFiles, BadInput
 from imagefactory.locks.fetched import completed, fetched_file, read_fetched
-from imagefactory.model.lock import FILES, KINDS, Lock, LockedFile, LockFile, SourceFile, Stage, StageLock
+from imagefactory.model.lock import (
+    FILES,
+    KINDS,
+    HeldPackage,
+    Lock,
+    LockedFile,
+    LockFile,
+    SourceFile,
+    Stage,
+    StageLock,
+    System,
+)
 from imagefactory.system.files import write_file
 from imagefactory.system.fresh import Mark, mark_of
 from imagefactory.system.workspace import Workspace
@@ -63,12 +74,24 @@ def _read_locks(workspace: Workspace, file: Path, platform: str, mark: Mark) -> 
     return {
         name: Lock(
             request=locked[name].request,
-            **{
-                stage: StageLock(**{k: tuple(v) for k, v in files.items()}) for stage, files in stages.items()
-            },
+            system=_system(content, name),
+            **_stages(stages),
         )
         for name, stages in stages_of.items()
     }
+
+
+def _stages(stages: Mapping[Stage, Mapping[str, list[Any]]]) -> dict[str, Any]:
+    return {stage: StageLock(**{k: tuple(v) for k, v in files.items()}) for stage, files in stages.items()}
+
+
+def _system(content: LockFile, name: str) -> System | None:
+    """What is said of an upstream image in its base image's lock."""
+    (locked,) = (image for image in content.images if image.name == name)
+    if not locked.distribution or not locked.suite:
+        return None
+    held = (HeldPackage(name=row.name, version=row.version) for row in content.held if name in row.used_by)
+    return System(distribution=locked.distribution, suite=locked.suite, packages=tuple(held))
 
 
 def write_locks(file: Path, locks: Mapping[str, Lock], platform: str) -> bool:
@@ -99,7 +122,8 @@ def _content(locks: Mapping[str, Lock], platform: str) -> dict[str, Any]:
     content: dict[str, Any] = {
         "schema_version": 1,
         "images": [
-            {"name": name, "platform": platform, "request": locks[name].request} for name in sorted(locks)
+            {"name": name, "platform": platform, "request": lock.request, **_release(lock)}
+            for name, lock in sorted(locks.items())
         ],
     }
     for kind in KINDS:
@@ -111,7 +135,16 @@ def _content(locks: Mapping[str, Lock], platform: str) -> dict[str, Any]:
             content[kind] = [
                 {**_values(file), "used_by": list(dict.fromkeys(users[kind, file]))} for _, file in rows
             ]
-    return content
+    held = [
+        {**package.model_dump(), "used_by": [name]}
+        for name, lock in sorted(locks.items())
+        for package in (lock.system.packages if lock.system else ())
+    ]
+    return {**content, "held": held} if held else content
+
+
+def _release(lock: Lock) -> dict[str, str]:
+    return lock.system.model_dump(include={"distribution", "suite"}) if lock.system else {}
 
 
 def _values(file: LockedFile) -> dict[str, Any]:

@@ -24,8 +24,9 @@ def image_request(image: ImageDefinition, base: BaseDefinition, base_lock: Lock,
 
 
 def base_request(base: BaseDefinition) -> str:
-    """sha256 over what decides which packages a base image is made of."""
-    wanted = base.base.model_dump(mode="json", include={"distribution", "suite", "packages"})
+    """sha256 over what decides what a base image is made of."""
+    decide = {"upstream"} if base.upstream else {"distribution", "suite", "packages"}
+    wanted = base.base.model_dump(mode="json", include=decide)
     return _digest(wanted, base.platform)
 
 

@@ -176,6 +176,14 @@ Identifier = Annotated[
     Field(max_length=63),
     Matching(IDENTIFIER, "lower-case letters, digits and single hyphens, such as my-app"),
 ]
+BaseName = Annotated[
+    str,
+    Field(max_length=63),
+    Matching(
+        r"^[a-z0-9]+([-.][a-z0-9]+)*$",
+        "the name of a base image: lower-case letters, digits, single hyphens and dots, such as ubuntu-24.04",
+    ),
+]
 Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_one_line)]
 Argument = Annotated[str, Field(max_length=4096), AfterValidator(_printable)]
 Pattern = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_regular_expression)]
@@ -289,6 +297,16 @@ IconFile = Annotated[
     Field(max_length=100),
     Matching(
         r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.(svg|png)$", "an SVG or PNG file in icons/, such as fsleyes.svg"
+    ),
+]
+ImageByDigest = Annotated[
+    str,
+    Field(max_length=400),
+    Matching(
+        r"^([a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?|localhost(:[0-9]{1,5})?)"  # a registry
+        r"/[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+        r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?@sha256:[0-9a-f]{64}$",
+        "an image with its registry and digest, such as docker.io/library/debian@sha256:… (64 digits)",
     ),
 ]
 CondaName = Annotated[

@@ -10,18 +10,20 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from imagefactory.model.fields import GitCommit, Identifier, Line, Matching, RelativePath, Sha256, Strict
+from imagefactory.model.fields import BaseName, GitCommit, Line, Matching, RelativePath, Sha256, Strict
+from imagefactory.model.recipe import Distribution
 
 Stage = Literal["image", "build", "tools"]
 """Where files are installed: in the image, in its build stage, or in the stages that only install."""
 
 PACKAGES = ("apt", "pip", "conda")
-KINDS = (*PACKAGES, "sources")
-"""The kinds of inputs: packages have an installer, sources are left to the recipe."""
+KINDS = (*PACKAGES, "sources", "blobs")
+"""The kinds of inputs: packages have an installer, sources are left to the recipe, and blobs are what an
+upstream base image consists of."""
 
 
 class LockedFile(Strict):
@@ -94,8 +96,14 @@ class SourceFile(LockedFile):
         return self.model_copy(update={"bytes": 0, "sha256": "" if self.commit else self.sha256})
 
 
+class BlobFile(LockedFile):
+    """A part of an upstream image: its ``manifest``, its ``config``, each ``layer``, and the ``index`` of its
+    platforms where it has one. ``file`` is its path in the registry, below the image's name.
+    """
+
+
 FILES: Mapping[str, type[LockedFile]] = MappingProxyType(
-    {"apt": AptFile, "pip": PipFile, "conda": CondaFile, "sources": SourceFile}
+    {"apt": AptFile, "pip": PipFile, "conda": CondaFile, "sources": SourceFile, "blobs": BlobFile}
 )
 """What a file of each kind is."""
 
@@ -107,6 +115,7 @@ class StageLock(Strict):
     pip: tuple[PipFile, ...] = ()
     conda: tuple[CondaFile, ...] = ()
     sources: tuple[SourceFile, ...] = ()
+    blobs: tuple[BlobFile, ...] = ()
 
     def files(self) -> Iterator[tuple[str, LockedFile]]:
         """All of them, each with its kind."""
@@ -114,13 +123,34 @@ class StageLock(Strict):
             yield from ((kind, file) for file in getattr(self, kind))
 
 
+class HeldPackage(Strict):
+    """A Debian package that an upstream image holds, as its dpkg has it."""
+
+    name: Line
+    version: Line
+
+
+class System(Strict):
+    """What an upstream image is: the release that it is made of, and its packages."""
+
+    distribution: Distribution
+    suite: Line
+    packages: tuple[HeldPackage, ...] = ()
+
+
+# What only base images have is in no digest of an image's lock.
+_NOT_OF_IMAGES: Any = {"request": True, "system": True, **{stage: {"blobs"} for stage in get_args(Stage)}}
+
+
 class Lock(Strict):
     """All inputs of one image (or base image, which has the stage ``image`` alone) on one platform.
 
-    ``request`` is the digest of what was asked for: another one makes the lock stale.
+    ``request`` is the digest of what was asked for: another one makes the lock stale. ``system`` is that of
+    an upstream base image.
     """
 
     request: Sha256
+    system: System | None = None
     image: StageLock = StageLock()
     build: StageLock = StageLock()
     tools: StageLock = StageLock()
@@ -146,7 +176,18 @@ class Lock(Strict):
             name: files.model_copy(update={"sources": tuple(map(change, files.sources))})
             for name, files in self.stages()
         }
-        return Lock(request=self.request, **stages)  # a copy would keep what was computed of this one
+        return Lock(
+            request=self.request, system=self.system, **stages
+        )  # a copy would keep what was computed of this one
+
+    @property
+    def system_packages(self) -> dict[str, str]:
+        """The version of each Debian package that a base image holds, whichever way it is made."""
+        held = self.system.packages if self.system else ()
+        return {
+            **{file.name: file.version for file in self.image.apt},
+            **{package.name: package.version for package in held},
+        }
 
     @cached_property
     def stand_ins(self) -> tuple[str, ...]:
@@ -157,7 +198,7 @@ class Lock(Strict):
     def content_digest(self) -> str:
         """sha256 over every file with all that is locked of it, whatever was asked for."""
         locked = self.with_sources(SourceFile.as_locked)
-        return hashlib.sha256(locked.model_dump_json(exclude={"request"}).encode()).hexdigest()
+        return hashlib.sha256(locked.model_dump_json(exclude=_NOT_OF_IMAGES).encode()).hexdigest()
 
     @cached_property
     def digest(self) -> str:
@@ -171,7 +212,8 @@ UsedBy = Annotated[
         Annotated[
             str,
             Matching(
-                r"^[a-z0-9]+(-[a-z0-9]+)*(/(build|tools))?$", "an image, or one with its stage as app/build"
+                r"^[a-z0-9]+([-.][a-z0-9]+)*(/(build|tools))?$",
+                "an image, or one with its stage as app/build",
             ),
         ],
         ...,
@@ -204,12 +246,29 @@ class SourceRow(SourceFile):
     used_by: UsedBy
 
 
-class LockedImage(Strict):
-    """An image (or base image) that is locked, for one OCI platform, such as ``linux/amd64``."""
+class BlobRow(BlobFile):
+    """A part of an upstream image, and the base image that it is for."""
 
-    name: Identifier
+    used_by: UsedBy
+
+
+class HeldRow(HeldPackage):
+    """A package that an upstream image holds, and the base image that this is."""
+
+    used_by: UsedBy
+
+
+class LockedImage(Strict):
+    """An image (or base image) that is locked, for one OCI platform, such as ``linux/amd64``.
+
+    ``distribution`` and ``suite`` are those of an upstream base image.
+    """
+
+    name: BaseName
     platform: Line
     request: Sha256
+    distribution: Distribution | None = None
+    suite: Line | None = None
 
 
 class LockFile(Strict):
@@ -221,6 +280,8 @@ class LockFile(Strict):
     pip: tuple[PipRow, ...] = ()
     conda: tuple[CondaRow, ...] = ()
     sources: tuple[SourceRow, ...] = ()
+    blobs: tuple[BlobRow, ...] = ()
+    held: tuple[HeldRow, ...] = ()
 
 
 class FetchedFile(Strict):

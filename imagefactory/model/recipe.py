@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from packaging.utils import canonicalize_name
@@ -16,6 +17,7 @@ from imagefactory.model.fields import (
     AbsolutePath,
     AptPackage,
     Argument,
+    BaseName,
     Command,
     CommandPattern,
     CondaChannel,
@@ -30,6 +32,7 @@ from imagefactory.model.fields import (
     GitUrl,
     IconFile,
     Identifier,
+    ImageByDigest,
     Licence,
     Line,
     Matching,
@@ -366,7 +369,7 @@ class Details(Shared):
     tasks: tuple[Line, ...] = ()
     keywords: tuple[Line, ...] = ()
     edam: tuple[EdamTerm, ...] = ()
-    base: Identifier | None = None
+    base: BaseName | None = None
     parts: tuple[Identifier, ...] = ()
 
 
@@ -429,7 +432,7 @@ class Recipe(Details):
     homepage: Url
     licence: Licence
     maintainers: Annotated[tuple[Maintainer, ...], Field(min_length=1)]
-    base: Identifier
+    base: BaseName
     architectures: dict[Architecture, Differences] = {}
     variants: dict[Identifier, Variant] = {}
 
@@ -445,21 +448,62 @@ class Part(Shared):
     title: Line
 
 
+Distribution = Literal["debian", "ubuntu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release of a distribution: what apt's archives are found by."""
+
+    distribution: Distribution
+    suite: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.suite}"
+
+
+_MADE = ("distribution", "suite", "published")
+
+
 class BaseImage(Strict):
-    """One base image: ``base_images/<name>.yaml``, made from a distribution's packages.
+    """One base image: ``base_images/<name>.yaml``, made from a distribution's packages, or an image of a
+    registry by its digest (``from``), as it is.
 
     ``published`` is the image that people without the factory can pull instead.
     """
 
-    name: Identifier
+    name: BaseName
     title: Line
-    distribution: Literal["debian"]
-    suite: Annotated[
-        str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")
-    ]
+    upstream: Annotated[ImageByDigest | None, Field(alias="from")] = None
+    distribution: Distribution | None = None
+    suite: (
+        Annotated[str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")]
+        | None
+    ) = None
     packages: tuple[AptPackage, ...] = ()
-    published: Annotated[
-        Line,
-        Field(max_length=255),
-        Matching(r"^[a-z0-9][a-z0-9./:_@-]*$", "the name of an image, such as debian:12-slim"),
-    ]
+    published: (
+        Annotated[
+            Line,
+            Field(max_length=255),
+            Matching(r"^[a-z0-9][a-z0-9./:_@-]*$", "the name of an image, such as debian:12-slim"),
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ours = [key for key in _MADE if getattr(self, key) is not None]
+        if self.upstream:
+            if beside := [*ours, *(["packages"] if self.packages else [])]:
+                raise ValueError(f"'from' takes an image as it is: leave out '{beside[0]}'")
+        elif lacks := [f"'{key}'" for key in _MADE if key not in ours]:
+            named = " and ".join([", ".join(lacks[:-1]), lacks[-1]] if lacks[1:] else lacks)
+            raise ValueError(f"it lacks {named}, or 'from' with an image of a registry")
+        return self
+
+    @property
+    def release(self) -> Release:
+        """The release whose packages it is made of; of an upstream image only its lock says which."""
+        assert self.distribution
+        assert self.suite
+        return Release(self.distribution, self.suite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NewType
@@ -15,6 +16,7 @@ from imagefactory.model.recipe import (
     Inputs,
     Maintainer,
     Needs,
+    Release,
     SmokeTest,
     Source,
     Terms,
@@ -160,8 +162,28 @@ class BaseDefinition:
 
     @property
     def published(self) -> str:
-        """The name under which something like it can be had from a registry."""
+        """The name under which it, or something like it, can be had from a registry."""
+        if self.base.upstream:
+            return re.sub(r":[^:/@]+@", "@", self.base.upstream)  # Apptainer takes no tag beside a digest
+        assert self.base.published
         return self.base.published
+
+    @property
+    def upstream(self) -> bool:
+        """Whether it is somebody's image: it may have a user of its own, and settings."""
+        return self.base.upstream is not None
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether it, or what is published in its place, may have an account where images have their own."""
+        return self.base.distribution != "debian"
+
+
+def release_of(base: BaseDefinition, lock: Lock | None) -> Release:
+    """The release that a base image is of: its definition says it, or for an upstream image its lock."""
+    if lock and lock.system:
+        return Release(lock.system.distribution, lock.system.suite)
+    return base.base.release
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +210,21 @@ class BaseSpec:
     def published(self) -> str:
         """As its definition has it."""
         return self.base.published
+
+    @property
+    def upstream(self) -> bool:
+        """As its definition has it."""
+        return self.base.upstream
+
+    @property
+    def release(self) -> Release:
+        """The release that it is of."""
+        return release_of(self.base, self.lock)
+
+    @property
+    def has_accounts(self) -> bool:
+        """As its definition has it."""
+        return self.base.has_accounts
 
     @property
     def platform(self) -> str:

@@ -78,11 +78,11 @@ def own_inputs(image: ImageDefinition) -> Iterator[VersionFrom]:
 
 
 def _version_in(kind: str, name: str, lock: Lock, base: Lock) -> str:
-    for stage in (lock.image, base.image):  # what the base image has is not installed again
-        for file in getattr(stage, kind):
-            if file.name == name:
-                return str(file.version)
-    return ""
+    for file in getattr(lock.image, kind):
+        if file.name == name:
+            return str(file.version)
+    # What the base image has is not installed again.
+    return base.system_packages.get(name, "") if kind == "apt" else ""
 
 
 def _agree(typed: str, source: VersionFrom, locked: str) -> bool:

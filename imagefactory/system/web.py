@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -48,19 +49,24 @@ class Web:
             session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=16))
         return session
 
-    def options(self, url: str) -> dict[str, Any]:
+    def options(self, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
         """What a request to ``url`` needs beside it: the proxy, and who we are to that host."""
         proxies = self._site.proxies
         if should_bypass_proxies(url, proxies.get("no_proxy")):
             proxies = {}
         chosen = {name.removesuffix("_proxy"): value for name, value in proxies.items() if name != "no_proxy"}
         options: dict[str, Any] = {"timeout": _TIMEOUT, "proxies": chosen}
-        if not urllib.parse.urlsplit(url).username:
+        if not urllib.parse.urlsplit(url).username and "Authorization" not in headers:
             options["auth"] = get_netrc_auth(url)
         return options
 
     def download(
-        self, url: str, draft: Path, expected: Expected, on_bytes: Callable[[int], None] = lambda count: None
+        self,
+        url: str,
+        draft: Path,
+        expected: Expected,
+        on_bytes: Callable[[int], None] = lambda count: None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Write the file at ``url`` into ``draft``, after what the draft holds already, and check it.
 
@@ -73,7 +79,7 @@ class Web:
             _copy(url, draft, expected)
             digest = _digest(draft)
         elif not resumed or digest.hexdigest() != expected.sha256:
-            digest = self._receive(url, draft, digest, expected, on_bytes)
+            digest = self._receive(url, draft, digest, expected, on_bytes, headers)
         actual = digest.hexdigest()
         if actual == expected.sha256:
             return
@@ -102,14 +108,30 @@ class Web:
             _check_status(answer, what, url)
             return answer
 
+    def challenge(self, url: str, what: str) -> str:
+        """How a server that does not let us in wants us to log in, in its own words (RFC 9110, 11.6.1); empty
+        where it lets us in. Raises as ``download`` does.
+        """
+        with _explained(what, url), self.session.get(url, stream=True, **self.options(url)) as answer:
+            if answer.status_code == 401:
+                return str(answer.headers.get("WWW-Authenticate", ""))
+            _check_status(answer, what, url)
+            return ""
+
     def _receive(
-        self, url: str, draft: Path, digest: Any, expected: Expected, on_bytes: Callable[[int], None]
+        self,
+        url: str,
+        draft: Path,
+        digest: Any,
+        expected: Expected,
+        on_bytes: Callable[[int], None],
+        headers: Mapping[str, str],
     ) -> Any:
         start = draft.stat().st_size if draft.exists() else 0
-        headers = {"Range": f"bytes={start}-"} if start else {}
+        headers = {**headers, **({"Range": f"bytes={start}-"} if start else {})}
         with (
             _explained(expected.what, url),
-            self.session.get(url, headers=headers, stream=True, **self.options(url)) as answer,
+            self.session.get(url, headers=headers, stream=True, **self.options(url, headers)) as answer,
         ):
             if answer.status_code == 416:  # the draft is longer than the file
                 draft.unlink()

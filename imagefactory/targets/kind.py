@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from imagefactory.inputs import Means
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, File, TestedArtifact, UnpinnedSpec
+from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact, UnpinnedSpec
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
@@ -199,6 +199,9 @@ class Asked(Protocol):
 
         Raises BuildFailed, or a kind of it.
         """
+
+    def ask_draft(self, spec: BaseSpec, files: Mapping[str, bytes], means: Means) -> Path:
+        """The same in what would be made of a specification, without network."""
 
 
 @runtime_checkable

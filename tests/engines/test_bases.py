@@ -30,7 +30,9 @@ def test_images_of_every_kind_keep_the_contract(bench: Bench, base: str, tmp_pat
     with Upstream(channel.parent) as upstream:
         conda = {"channels": [f"{upstream.url}/lab"], "packages": ["greeting"]}
         images = [
-            bench.recipe(f"{base}-{kind}", base=base, inputs={kind: asked}, path=path, tests=tests)
+            bench.recipe(
+                f"{base.replace('.', '-')}-{kind}", base=base, inputs={kind: asked}, path=path, tests=tests
+            )
             for kind, asked, path, tests in (
                 ("apt", ["hello"], [], says("Hello, world!", "hello")),
                 ("pip", {"packages": ["idna==3.6"]}, ["/opt/venv/bin"], says("3.6", *PYTHON)),

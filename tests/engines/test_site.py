@@ -17,6 +17,7 @@ import trustme
 
 from imagefactory.inputs.debian import archives, default_sources
 from imagefactory.inputs.index import client_default
+from imagefactory.model.recipe import Release
 from tests.engines.bench import Bench
 from tests.upstreams.index import make_index, make_sdist, make_wheel
 from tests.upstreams.server import Proxy, Upstream
@@ -41,7 +42,7 @@ def make_packages(folder: Path) -> None:
 
 def unreachable_elsewhere() -> str:
     """The hosts of the registries that this machine's clients know, for no_proxy."""
-    known = [*archives(default_sources("bookworm")).values(), client_default()]
+    known = [*archives(default_sources(Release("debian", "bookworm"))).values(), client_default()]
     return ",".join(sorted({urllib.parse.urlsplit(url).hostname or "" for url in known}))
 
 

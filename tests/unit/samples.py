@@ -190,7 +190,9 @@ def source_file(name: str = "app", source: Source = ARCHIVE, **changes: Any) -> 
 def lock(**changes: Any) -> Lock:
     """A lock of stages, given by their names as mappings of kinds to files."""
     request = changes.pop("request", sha256("request"))
-    return Lock(request=request, **{stage: StageLock(**files) for stage, files in changes.items()})
+    system = changes.pop("system", None)
+    stages: dict[str, Any] = {stage: StageLock(**files) for stage, files in changes.items()}
+    return Lock(request=request, system=system, **stages)
 
 
 def base_lock(**changes: Any) -> Lock:

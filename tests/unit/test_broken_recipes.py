@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imagefactory.definitions.bases import load_base
 from imagefactory.definitions.recipes import load_images
 from imagefactory.errors import BadFiles
 from imagefactory.system.workspace import Workspace
@@ -54,12 +55,12 @@ def test_all_defects_of_all_files_come_in_one_run(workspace: Make, imagefactory:
 
     assert status == 2
     assert [line.split(": ")[0] for line in err.splitlines()] == [
-        *["base_images/new.yaml:1:1"] * 4,
+        "base_images/new.yaml:1:1",
         "recipes/one/recipe.yaml:5:10",
         "recipes/one/recipe.yaml:8:7",
         "recipes/two/install.sh",
         "recipes/two/recipe.yaml:2:1",
-        "8 problems",
+        "5 problems",
     ]
 
 
@@ -197,7 +198,7 @@ def test_a_base_image_has_its_own_errors(workspace: Make, imagefactory: Check) -
     release = "the name of a release, such as bookworm"
     _, _, err = imagefactory("--root", root, "check")
     assert err.splitlines() == [
-        "base_images/debian-12.yaml:4:15: distribution: expected 'debian', found 'gentoo'",
+        "base_images/debian-12.yaml:4:15: distribution: expected 'debian' or 'ubuntu', found 'gentoo'",
         f"base_images/debian-12.yaml:5:8: suite: expected {release}, found 'Book worm'",
         "2 problems",
     ]
@@ -207,6 +208,59 @@ def test_a_base_image_has_its_own_errors(workspace: Make, imagefactory: Check) -
         "base_images/debian-12.yaml:2:7: the name is 'other', but the file is 'debian-12.yaml'",
         "1 problem",
     ]
+
+
+DIGEST = f"sha256:{'0' * 64}"
+FROM = f"from: ghcr.io/lab/base@{DIGEST}\n"
+
+
+def _base(root: Workspace, rest: str) -> str:
+    """What is wrong with a base image's file, or nothing."""
+    (root.bases / "new.yaml").write_text(f"name: new\ntitle: A new one\n{rest}")
+    try:
+        load_base(root, "new")
+    except BadFiles as error:
+        (problem,) = error.problems
+        return str(problem)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("suite: noble\n", "it lacks 'distribution' and 'published', or 'from' with an image of a registry"),
+        ("", "it lacks 'distribution', 'suite' and 'published', or 'from' with an image of a registry"),
+        (f"{FROM}suite: noble\n", "'from' takes an image as it is: leave out 'suite'"),
+        (f"{FROM}packages: [gcc]\n", "'from' takes an image as it is: leave out 'packages'"),
+        (f"{FROM}published: debian:12-slim\n", "'from' takes an image as it is: leave out 'published'"),
+    ],
+)
+def test_a_base_image_is_made_in_one_of_two_ways(workspace: Make, rest: str, said: str) -> None:
+    assert _base(workspace(RECIPE), rest) == f"base_images/new.yaml:1:1: the file: {said}"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "debian:12-slim",
+        f"lab/base@{DIGEST}",
+        "ghcr.io/lab/base:1.0",
+        f"ghcr.io/lab/Base@{DIGEST}",
+        f"https://ghcr.io/lab/base@{DIGEST}",
+        f"me:secret@ghcr.io/lab/base@{DIGEST}",
+        f"ghcr.io/lab/../base@{DIGEST}",
+    ],
+)
+def test_an_upstream_image_is_named_with_its_registry_and_digest(workspace: Make, image: str) -> None:
+    expected = "from: expected an image with its registry and digest, such as"
+    assert _base(workspace(RECIPE), f"from: {image}\n").startswith(f"base_images/new.yaml:3:7: {expected}")
+
+
+@pytest.mark.parametrize(
+    "image", ["docker.io/debian", "ghcr.io/lab/base_x/a:1.0-rc1", "localhost/x", "127.0.0.1:5000/a/b/c"]
+)
+def test_names_of_upstream_images(workspace: Make, image: str) -> None:
+    assert _base(workspace(RECIPE), f"from: {image}@{DIGEST}\n") == ""
 
 
 def _problems(root: Workspace, *names: str) -> list[str]:

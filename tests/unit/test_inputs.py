@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, Gone, NetworkFault, Unsolvable
-from imagefactory.inputs import KINDS, Origin, Staged, Wanted
+from imagefactory.errors import BuildFailed, EngineError, Gone, NetworkFault, Unsolvable
+from imagefactory.inputs import KINDS, Origin, Staged, Wanted, debian
 from imagefactory.inputs.debian import archives, parse_uris, site_sources
 from imagefactory.model.lock import Lock, StageLock
-from imagefactory.model.recipe import Inputs
+from imagefactory.model.recipe import Inputs, Release
 from imagefactory.model.settings import SiteFile
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.system.site import Site
@@ -39,6 +40,7 @@ SOURCES = (
     "deb http://archive.example.org/debian bookworm-updates main",
     "deb http://safe.example.org/debian-security bookworm-security main",
 )
+BOOKWORM = Release("debian", "bookworm")
 SHA = "a" * 64
 
 
@@ -46,7 +48,7 @@ SHA = "a" * 64
 def _archives(monkeypatch: pytest.MonkeyPatch) -> None:
     """What mmdebstrap would say, which is a process."""
     for module in ("debian", "apt"):
-        monkeypatch.setattr(f"imagefactory.inputs.{module}.default_sources", lambda suite: SOURCES)
+        monkeypatch.setattr(f"imagefactory.inputs.{module}.default_sources", lambda release: SOURCES)
 
 
 def site(**settings: Any) -> Site:
@@ -101,7 +103,7 @@ def test_archives_are_called_by_the_end_of_their_address() -> None:
     ],
 )
 def test_what_apt_lists_is_read(path: str, deb: str, name: str, version: str, file: str) -> None:
-    (found,) = parse_uris(uri(path, deb), "bookworm", site())
+    (found,) = parse_uris(uri(path, deb), BOOKWORM, site())
     assert (found.name, found.version, found.file, found.archive) == (name, version, file, "debian")
     assert (found.bytes, found.sha256, found.stand_in) == (123, SHA, False)
 
@@ -112,7 +114,7 @@ def test_each_archive_is_told_from_the_other() -> None:
         + uri("pool/a_1_all.deb", "a_1_all.deb")
         + uri("pool/b_1_all.deb", "b_1_all.deb", "http://safe.example.org/debian-security")
     )
-    found = list(parse_uris(text, "bookworm", site()))
+    found = list(parse_uris(text, BOOKWORM, site()))
     assert [(file.name, file.archive, file.file) for file in found] == [
         *(("a", "debian", "pool/a_1_all.deb"), ("b", "debian-security", "pool/b_1_all.deb")),
     ]
@@ -134,15 +136,13 @@ def test_a_mirror_s_files_are_called_as_the_archive_s(mirror: str, shown: str) -
     ours = Site(SiteFile.model_construct(mirrors={"http://archive.example.org": (mirror,)}, stand_ins={}))
     if mirror.startswith("file:///"):
         shown = shown.replace("file:/srv", "file:///srv")
-    (found,) = parse_uris(uri("pool/a%2bb_1_all.deb", "a+b_1_all.deb", shown), "bookworm", ours)
+    (found,) = parse_uris(uri("pool/a%2bb_1_all.deb", "a+b_1_all.deb", shown), BOOKWORM, ours)
     assert (found.archive, found.file, found.stand_in) == ("debian", "pool/a+b_1_all.deb", False)
 
 
 def test_a_stand_in_for_an_archive_marks_its_packages() -> None:
     ours = site(stand_ins={"http://archive.example.org/debian": {"url": "http://fake.example.net/d"}})
-    (found,) = parse_uris(
-        uri("pool/a_1_all.deb", "a_1_all.deb", "http://fake.example.net/d"), "bookworm", ours
-    )
+    (found,) = parse_uris(uri("pool/a_1_all.deb", "a_1_all.deb", "http://fake.example.net/d"), BOOKWORM, ours)
     assert (found.archive, found.stand_in) == ("debian", True)
 
 
@@ -151,20 +151,62 @@ def test_a_package_from_elsewhere_is_refused() -> None:
     with pytest.raises(
         BuildFailed, match=r"apt would take a from .*, which is none of the base image's archives"
     ):
-        list(parse_uris(text, "bookworm", site()))
+        list(parse_uris(text, BOOKWORM, site()))
 
 
 def test_apt_asks_the_site_s_mirrors() -> None:
-    assert site_sources("bookworm", site()) == list(SOURCES)
+    assert site_sources(BOOKWORM, site()) == list(SOURCES)
     ours = site(
         mirrors={"http://archive.example.org": "https://mirror.example.net"},
         stand_ins={"http://safe.example.org": {"url": "http://fake.example.net"}},
     )
-    assert site_sources("bookworm", ours) == [
+    assert site_sources(BOOKWORM, ours) == [
         "deb https://mirror.example.net/debian bookworm main",
         "deb https://mirror.example.net/debian bookworm-updates main",
         "deb [trusted=yes] http://fake.example.net/debian-security bookworm-security main",
     ]
+
+
+NOBLE = Release("ubuntu", "noble")
+
+
+def test_two_archives_of_one_name_are_one_place() -> None:
+    keys = '[signed-by="/usr/share/keyrings/some.gpg"] '
+    listed = (
+        f"deb {keys}http://archive.example.org/ubuntu noble main universe\n"
+        f"deb {keys}http://archive.example.org/ubuntu noble-updates main universe\n"
+        f"deb {keys}http://safe.example.org/ubuntu/ noble-security main universe\n"
+    )
+    sources = debian.read_sources(listed, NOBLE)
+    assert sources == tuple(
+        f"deb http://archive.example.org/ubuntu {suite} main universe"
+        for suite in ("noble", "noble-updates", "noble-security")
+    )
+    assert debian.read_sources(listed.replace(keys, ""), NOBLE) == sources
+    with pytest.raises(EngineError, match="does not know noble as a suite of debian"):
+        debian.read_sources(listed, Release("debian", "noble"))
+
+
+@pytest.mark.parametrize(("here", "needed"), [("ubuntu", False), ("debian", True), ("", True)])
+def test_another_distribution_s_keys_must_be_here(
+    here: str, needed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = definition(name="ubuntu-24.04", distribution="ubuntu", suite="noble").base
+    keyring, trusted = tmp_path / "keys.gpg", tmp_path / "trusted.gpg.d"
+    vendor = dataclasses.replace(debian.VENDORS["ubuntu"], keyring=str(keyring))
+    monkeypatch.setattr(debian, "VENDORS", {"ubuntu": vendor})
+    monkeypatch.setattr(debian, "_APT_TRUSTS", (str(tmp_path / "trusted.gpg"), str(trusted)))
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": here} if here else {})
+    if needed:
+        with pytest.raises(EngineError) as caught:
+            debian.keyring_options(base)
+        assert str(keyring) in caught.value.message
+        assert caught.value.hint == "run ci/setup, or install the package ubuntu-keyring"
+    else:
+        assert debian.keyring_options(base) == []
+    trusted.mkdir()
+    keyring.touch()
+    assert debian.keyring_options(base) == [f"--keyring={trusted}", f"--keyring={keyring}"]
 
 
 class Base:
@@ -400,5 +442,5 @@ def test_packages_are_installed_from_files_alone() -> None:
 
 
 def test_kinds_are_resolved_in_the_order_in_which_they_need_each_other() -> None:
-    assert list(KINDS) == ["apt", "conda", "pip", "sources"]
+    assert list(KINDS) == ["apt", "conda", "pip", "sources", "blobs"]
     assert set(KINDS) == set(StageLock.model_fields)

@@ -189,7 +189,7 @@ def test_a_broken_lock_of_a_base_image_names_that(root: Workspace, imagefactory:
     assert err.splitlines() == [
         (
             "base_images/debian-12.lock.yaml:2:1: unknown key 'foo', "
-            "known here: schema_version, images, apt, pip, conda, sources"
+            "known here: schema_version, images, apt, pip, conda, sources, blobs, held"
         ),
         "1 problem",
         "  → mend it, or remove it and run imagefactory lock debian-12",

@@ -89,20 +89,20 @@ def _blobs(layout: Path) -> set[str]:
 
 def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
     base, lock = spec.base.base, spec.lock
-    name = f"bootstrap {base.distribution} {base.suite}"
+    name = f"bootstrap {base.release}"
     means.log.step(name)
     start = time.monotonic()
     repository = means.scratch / "repository"
-    _make_repository(lock, base.suite, repository, means.store)
+    _make_repository(lock, base.release.suite, repository, means.store)
     sources = means.scratch / "sources.list"
     sources.write_text(f"deb [trusted=yes] copy:{urllib.parse.quote(str(repository))} ./\n")
-    lines = "".join(f"{line}\n" for line in default_sources(base.suite))
+    lines = "".join(f"{line}\n" for line in default_sources(base.release))
     # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
     words = [
         *("--format=tar", "--skip=output/dev,cleanup/apt"),
         f"--include={','.join(file.name for file in lock.image.apt)}",
         f"--customize-hook={_CLEAN.format(sources=lines)}",
-        *(base.suite, str(rootfs), str(sources)),
+        *(base.release.suite, str(rootfs), str(sources)),
     ]
     mmdebstrap(base, words, means, epoch=spec.epoch)
     remove_tree(repository)

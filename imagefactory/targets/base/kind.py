@@ -1,4 +1,4 @@
-"""Base images: what every image is built on, made of a distribution's packages."""
+"""Base images: what every image is built on, made of a distribution's packages or taken from a registry."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from imagefactory.targets.kind import Held, Job, Kept
 
 RENDERER = 3
 """Raised when the same file would be made into another base image."""
+TAKER = 1
+"""The same for upstream images."""
 LAYOUT = "layout"
 _TIMES_ITS_PACKAGES = 15  # the disk that a root tree takes, as itself, as an archive and as a layer
 _MEMORY = 512 << 20
@@ -36,14 +38,19 @@ class BaseKind(WithEngine):
 
     def describe(self, spec: BaseSpec) -> Description:
         """Its file, its date, its platform, its packages, and how bases are made."""
+        left_out = (
+            {"name", "distribution", "suite", "packages", "published"}
+            if spec.upstream
+            else {"name", "upstream"}
+        )
         return Description(
             {
-                **spec.base.base.model_dump(mode="json", exclude={"name"}),
-                "apt packages": {file.name: file.version for file in spec.lock.image.apt},
+                **spec.base.base.model_dump(mode="json", by_alias=True, exclude=left_out),
+                "apt packages": spec.lock.system_packages,
                 "inputs": spec.lock.digest,
                 "platform": spec.platform,
                 "date": spec.epoch,
-                "renderer": RENDERER,
+                "renderer": TAKER if spec.upstream else RENDERER,
             }
         )
 
@@ -52,13 +59,15 @@ class BaseKind(WithEngine):
         return ()
 
     def inputs(self, target: Target) -> Lock | None:
-        """Its packages."""
+        """Its packages, or the parts of the image that it is."""
         return target.spec.lock
 
     def room(self, target: Target, last: Report | None) -> Room:
-        """Disk for its root tree."""
-        packages = sum(file.bytes for _, file in target.spec.lock.files())
-        return Room(memory=_MEMORY, disk={str(self._workspace.build): _TIMES_ITS_PACKAGES * packages})
+        """Disk for its root tree, or for the parts of an upstream image."""
+        assert isinstance(target.spec, BaseSpec)
+        inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        times = 1 if target.spec.upstream else _TIMES_ITS_PACKAGES
+        return Room(memory=_MEMORY, disk={str(self._workspace.build): times * inputs})
 
     def engines(self) -> Mapping[str, str]:
         """Versions of Docker, buildx and mmdebstrap. Raises EngineError."""
@@ -66,10 +75,8 @@ class BaseKind(WithEngine):
 
     def make(self, job: Job) -> Artifact:
         """An OCI layout in the scratch folder. Raises BuildFailed, or a kind of it."""
-        from imagefactory.targets.base.bootstrap import make_base  # entered only to work there
-
         assert isinstance(job.target.spec, BaseSpec)
-        return make_base(job.target.spec, job.scratch / LAYOUT, job.means)
+        return _make(job.target.spec, job.scratch / LAYOUT, job.means)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
         """Have it take the last one's place, whose blobs stay there, for builds that read them now."""
@@ -108,9 +115,29 @@ class BaseKind(WithEngine):
 
     def ask(self, kept: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means) -> Path:
         """Run ``ask.sh`` of ``files`` in it, with network; a folder with what it answers."""
-        from imagefactory.targets.base.ask import ask_base
+        from imagefactory.targets.base.ask import Asked, ask_base
 
-        return ask_base(kept, files, secrets, means)
+        asked = Asked(kept.report.id, kept.path, kept.report.digest, kept.target.spec.epoch)
+        return ask_base(asked, files, secrets, means, network=True)
+
+    def ask_draft(self, spec: BaseSpec, files: Mapping[str, bytes], means: Means) -> Path:
+        """The same in what would be made of a specification, without network."""
+        from imagefactory.targets.base.ask import Asked, ask_base
+
+        artifact = _make(spec, means.scratch / LAYOUT, means)
+        asked = Asked(spec.name, Path(artifact.path), artifact.digest, spec.epoch)
+        return ask_base(asked, files, {}, means, network=False)
+
+
+def _make(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
+    """One of the two ways of making a base image, entered only to work there."""
+    if spec.upstream:
+        from imagefactory.targets.base.upstream import take_upstream
+
+        return take_upstream(spec, layout, means)
+    from imagefactory.targets.base.bootstrap import make_base
+
+    return make_base(spec, layout, means)
 
 
 def _blob(layout: Path, digest: str) -> Path:

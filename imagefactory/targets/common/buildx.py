@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
-from imagefactory.model.report import Report
 from imagefactory.model.spec import Step
 from imagefactory.system.faults import network_words
 from imagefactory.system.log import TAIL_LINES, Log
@@ -45,7 +44,8 @@ class Request:
 
     ``layouts`` holds OCI layouts of base images by name with digest, ``folders`` other folders by the name
     of the stage that they stand for. ``secrets`` are files that steps see while they run. Only with
-    ``network`` do steps reach the network: this machine's, with its loopback, where proxies may be.
+    ``network`` do steps reach the network: this machine's, with its loopback, where proxies may be. With
+    ``gzip`` all layers are compressed so, those of the base image too.
     """
 
     context: Path
@@ -61,6 +61,7 @@ class Request:
     environment: Mapping[str, str] = field(default_factory=dict)
     network: bool = False
     cache: bool = True
+    gzip: bool = False
 
 
 def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
@@ -71,6 +72,8 @@ def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
     reader = _Reader(log)
     target = os.path.relpath(request.target, _home(request))
     output = f"type=oci,dest={target},name={request.name},rewrite-timestamp=true"
+    if request.gzip:
+        output += ",compression=gzip,force-compression=true"
     if request.kind == "layout":
         output += ",tar=false"
     elif request.kind == "files":
@@ -253,6 +256,8 @@ def step_name(raw: str) -> str:
             return f"{prefix}install.sh"
         if "sh ./ask.sh" in words:
             return ONLINE
+        if "userdel " in words:
+            return f"{prefix}make room for the user"
         if "useradd " in words:
             return f"{prefix}add the user"
     if words.startswith("FROM ") or raw.startswith("[context"):
@@ -267,9 +272,9 @@ def _time(stamp: str) -> float:
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", stamp)).timestamp()
 
 
-def base_reference(report: Report) -> str:
+def base_reference(name: str, digest: str) -> str:
     """The name by digest under which builds know a base image."""
-    return f"imagefactory/{report.id}@{report.digest}"
+    return f"imagefactory/{name}@{digest}"
 
 
 def read_digest(layout_index: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -135,7 +136,7 @@ class OciKind(WithEngine):
 
         spec = job.target.spec
         assert isinstance(spec, ImageSpec)
-        of_base = {file.name for file in spec.base.lock.image.apt}
+        of_base = spec.base.lock.system_packages.keys()
         return contract_tests(subject, spec.image, of_base, job.scratch)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
@@ -245,7 +246,7 @@ def _request(job: Job, name: str, archive: Path) -> Request:
 
     spec, base = job.target.spec, job.needs[_BASE]
     assert isinstance(spec, ImageSpec)
-    reference = buildx.base_reference(base.report)
+    reference = buildx.base_reference(base.report.id, base.report.digest)
     return buildx.Request(
         context=write_files(job.scratch / "context", render(job.target)),
         name=name,
@@ -256,4 +257,14 @@ def _request(job: Job, name: str, archive: Path) -> Request:
         layouts={reference: str(base.path)},
         folders={"sources": stage_inputs(spec, job.scratch / "sources", job.means.store)},
         cache=job.cache,
+        gzip=_needs_gzip(base),
     )
+
+
+def _needs_gzip(base: Kept) -> bool:
+    """Whether the base image has layers that cannot be read here, as upstream images may: Python knows zstd
+    since 3.14 only.
+    """
+    manifest = base.path / "blobs" / base.report.digest.replace(":", "/")
+    kinds = (str(layer["mediaType"]) for layer in json.loads(manifest.read_bytes())["layers"])
+    return any(kind.endswith("zstd") for kind in kinds)

@@ -17,16 +17,15 @@ MAX_DPKG_BYTES = 32 << 20
 _CAPABILITY = "SCHILY.xattr.security.capability"  # how tar archives hold capabilities(7) of a file
 
 
-def entries(archive: Path, base_layers: frozenset[str]) -> Iterator[Entry]:
+def entries(archive: Path, of_base: int) -> Iterator[Entry]:
     """Every path in every layer, from the lowest up, out of an OCI archive.
 
-    Left out are ``base_layers``, digests of those that the base image brought.
+    The lowest are left out, as many as the base image has: they may be compressed in another way than there.
     """
     with OciArchive(archive) as image:
-        for digest in image.layers:
-            if digest not in base_layers:
-                with image.open_layer(digest) as blob:
-                    yield from _layer(blob)
+        for digest in image.layers[of_base:]:
+            with image.open_layer(digest) as blob:
+                yield from _layer(blob)
 
 
 def layer_digests(manifest: bytes) -> list[str]:

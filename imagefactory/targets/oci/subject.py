@@ -100,11 +100,11 @@ class OciSubject:
         """Every path of every layer above the base image's, with those that a later layer deletes."""
         manifest = self._base_manifest()
         assert manifest
-        base_layers = frozenset(layers.layer_digests(manifest.read_bytes()))
+        of_base = len(layers.layer_digests(manifest.read_bytes()))
         archive = self._origin.archive or self._scratch / "survey.tar"
         if not self._origin.archive:
             self._engine.save(self._reference, archive)
-        yield from layers.entries(archive, base_layers)
+        yield from layers.entries(archive, of_base)
         if not self._origin.archive:
             archive.unlink()
 
