@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.engines.bench import Bench
 from tests.engines.test_own_daemon import Daemon, daemon, disk_size  # noqa: F401  # fixtures
+from tests.upstreams.server import Upstream
 
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("dockerd") is None, reason="only root can cut the network"
@@ -20,30 +22,54 @@ CUT = ("unshare", "--net", "--")
 INSTALL = "mkdir -p /opt/answer && cp /recipe/files/answer /opt/answer/\ncommand -v make hello"
 
 
-def everything(bench: Bench, name: str) -> str:
-    """An image with packages in every stage."""
+@pytest.fixture
+def upstream(tmp_path: Path) -> Iterator[Upstream]:
+    """Serves the data of a test, as long as there is a network."""
+    (tmp_path / "upstream").mkdir()
+    (tmp_path / "upstream" / "data.txt").write_text("data\n")
+    with Upstream(tmp_path / "upstream") as server:
+        yield server
+
+
+def everything(bench: Bench, upstream: Upstream, name: str) -> str:
+    """An image with packages in every stage, a part, a readme, and a test that reads data."""
+    part = bench.root / "recipes" / "_parts" / "note"
+    (part / "files").mkdir(parents=True)
+    (part / "part.yaml").write_text("name: note\ntitle: A note\nbuild: {keep: [/opt/note]}\n")
+    (part / "install.sh").write_text("mkdir /opt/note && cp /recipe/files/note /opt/note/\n")
+    (part / "files" / "note").write_text("a note\n")
+    data = {"url": f"{upstream.url}/data.txt", "sha256": hashlib.sha256(b"data\n").hexdigest()}
     image = bench.recipe(
         name,
         INSTALL,
         inputs={"apt": ["hello"], "pip": {"packages": ["idna==3.6"]}},
         build={"inputs": {"apt": ["make"]}, "keep": ["/opt/answer"]},
         commands=["hello", "python"],
+        parts=["note"],
+        test_data={"data": data},
         tests=[
             {
                 "name": "runs",
                 "command": ["python", "-c", "import idna; print(idna.__version__)"],
                 "output": ["^3.6$"],
-            }
+            },
+            {
+                "name": "reads",
+                "command": ["cat", "/data/data/data.txt", "/opt/note/note"],
+                "output": ["^data$", "^a note$"],
+                "data": ["data"],
+            },
         ],
     )
+    (bench.folder(image) / "README.md").write_text("# What users should know\n")
     (bench.folder(image) / "files").mkdir(exist_ok=True)
     (bench.folder(image) / "files" / "answer").write_text("42\n")
     return image
 
 
-def test_with_the_network_cut(bench: Bench, daemon: Daemon) -> None:  # noqa: F811
+def test_with_the_network_cut(bench: Bench, daemon: Daemon, upstream: Upstream) -> None:  # noqa: F811
     """Neither the factory nor the engine has any network: both are in namespaces without one."""
-    image = everything(bench, "cut")
+    image = everything(bench, upstream, "cut")
     bench.run("fetch", image)
     base = bench.build / "debian-12" / "layout" / "index.json"
     before = base.read_bytes()
@@ -60,10 +86,11 @@ def test_with_the_network_cut(bench: Bench, daemon: Daemon) -> None:  # noqa: F8
 def test_a_bundle_builds_the_same_image_without_network(
     make_bench: Callable[[str], Bench],
     daemon: Daemon,  # noqa: F811
+    upstream: Upstream,
     tmp_path: Path,
 ) -> None:
     bench = make_bench("here")
-    image = everything(bench, "bundled")
+    image = everything(bench, upstream, "bundled")
     bench.run("build", image)
     digest, inputs = bench.report(image)["digest"], bench.report(image)["input_digest"]
     file = tmp_path / "carried.bundle.tar"
