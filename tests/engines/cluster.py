@@ -7,15 +7,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagefactory.testing.subject import SOMEBODY
 from tests.engines.bench import Ended
 
-# Root here may lack capabilities that Apptainer would give to root in a container.
+# Root here may lack capabilities that Apptainer would give to root in a container, or need to build.
 ORDINARY = ("--no-privs",) if os.getuid() == 0 else ()
+FAKEROOT = ("--fakeroot",) if os.getuid() == 0 else ()
 
 
 def apptainer(*words: str, status: int | None = 0) -> str:
@@ -23,6 +24,24 @@ def apptainer(*words: str, status: int | None = 0) -> str:
     done = subprocess.run(["apptainer", *words], capture_output=True, text=True, timeout=300)
     assert status in (None, done.returncode), f"apptainer {words}: {done.stderr}"
     return done.stdout
+
+
+def build_definition(
+    context: Path, image: str, sif: Path, base: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Path:
+    """Have Apptainer build a rendered definition file by itself; the SIF file."""
+    # Not compressed: that takes most of the time, and nothing here is about it.
+    words = ["apptainer", "build", *FAKEROOT, "--mksquashfs-args", "-noI -noD -noF -noX", *base]
+    done = subprocess.run(
+        [*words, str(sif), f"{image}.def"],
+        cwd=context,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    return sif
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,10 @@ from imagefactory.targets.sif.subject import SifSubject
 from imagefactory.testing.smoke import smoke_test
 from imagefactory.testing.subject import Mount
 from tests.engines.bench import Bench
-from tests.engines.cluster import apptainer
+from tests.engines.cluster import apptainer, build_definition
 from tests.upstreams.repository import make_repository
 from tests.upstreams.server import Upstream
 
-# Root may lack capabilities here; with --fakeroot Apptainer needs none.
-FAKEROOT = ["--fakeroot"] if os.getuid() == 0 else []
 PROGRAM = '#include <stdio.h>\nint main(void) { puts("compiled here"); return 0; }\n'
 
 
@@ -31,11 +27,7 @@ def build_by_itself(bench: Bench, image: str, base: list[str], tmp_path: Path) -
     """Lock, render, and build as anybody would."""
     bench.run("lock", image)
     bench.run("render", image, "--to", str(tmp_path / "rendered"))
-    folder, sif = tmp_path / "rendered" / image, tmp_path / "built.sif"
-    words = ["apptainer", "build", *FAKEROOT, *base, str(sif), f"{image}.def"]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    return sif
+    return build_definition(tmp_path / "rendered" / image, image, tmp_path / "built.sif", base)
 
 
 def smoke_tests(bench: Bench, image: str, sif: Path, tmp_path: Path) -> list[tuple[str, str]]:

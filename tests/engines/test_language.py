@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engines.bench import Bench, docker
-from tests.engines.cluster import apptainer
-from tests.engines.test_definition import FAKEROOT
+from tests.engines.cluster import apptainer, build_definition
 from tests.upstreams.channel import Package, make_channel
 from tests.upstreams.server import Upstream
 
@@ -151,12 +148,7 @@ def test_the_same_with_apptainer_alone(
     )
     bench.run("lock", image)
     bench.run("render", image, "--to", str(tmp_path))
-    sif = tmp_path / "built.sif"
-    argv = ["apptainer", "build", *FAKEROOT, *base_as_file, str(sif), f"{image}.def"]
-    done = subprocess.run(
-        argv, cwd=tmp_path / image, env=os.environ, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    sif = build_definition(tmp_path / image, image, tmp_path / "built.sif", base_as_file)
     assert apptainer("exec", "--no-privs", str(sif), "greet-bye") == "greet-bye 1.2 of words\n"
     assert apptainer("exec", "--no-privs", str(sif), "cat", "/etc/imagefactory/commands").split()[0] == "sort"
     assert apptainer("exec", "--no-privs", str(sif), "sh", "-c", "ls -d /*.sh /part*; :") == ""

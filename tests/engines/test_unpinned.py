@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engines.bench import Bench, docker, inspect
-from tests.engines.cluster import apptainer
-from tests.engines.test_definition import FAKEROOT
+from tests.engines.cluster import apptainer, build_definition
 from tests.upstreams.channel import Package, make_channel
 from tests.upstreams.server import Upstream
 
@@ -94,12 +91,7 @@ def test_conda_packages_and_a_source(
     expected = "greeting 2.0 from /opt/conda/bin\nfrom upstream\ngreeting 2.0 from /opt/conda/bin\n"
     assert docker("run", "--rm", name, *command) == expected
     assert docker("run", "--rm", name, "sh", "-c", "ls -A /tmp; command -v python3; :") == ""
-    sif = tmp_path / "built.sif"
-    argv = ["apptainer", "build", *FAKEROOT, *base_as_file, str(sif), f"{image}.def"]
-    done = subprocess.run(
-        argv, cwd=context, env=os.environ | CA_OF_APPTAINER, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    sif = build_definition(context, image, tmp_path / "built.sif", base_as_file, CA_OF_APPTAINER)
     assert apptainer("exec", "--no-privs", str(sif), *command) == expected
     assert apptainer("exec", "--no-privs", str(sif), "sh", "-c", "ls -A /run/secrets 2>/dev/null; :") == ""
 

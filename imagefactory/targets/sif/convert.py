@@ -55,7 +55,7 @@ class Source:
     readme: str = ""
     """What its users should know, in Markdown."""
     commands: tuple[str, ...] = ()
-    """All its commands by name."""
+    """All its commands by name; those that its labels name, where there are none."""
 
 
 def convert(source: Source, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
@@ -72,7 +72,7 @@ def convert(source: Source, target: Path, scratch: Path, log: Log, stop: Stop) -
         config = image.config
         if config["architecture"] not in ARCHITECTURES:
             raise BuildFailed(f"{log.id}: no SIF file can be made for {config['architecture']}")
-        data = metadata_of_image(config, source.readme, source.commands)
+        data = metadata_of_image(config, source.readme, source.commands or None)
         definition = _ORIGIN.format(name=source.name, digest=source.digest)
         documents = (
             Document("", "definition", definition.encode()),
