@@ -39,12 +39,13 @@ def test_images_of_every_kind_keep_the_contract(bench: Bench, base: str, tmp_pat
                 ("conda", conda, ["/opt/conda/bin"], says("greeting 1.0", "greeting")),
             )
         ]
-        bench.run("build", *images, "--format", "all", timeout=600)
-    for image in images:
-        for kind in ("oci", "sif"):
-            tests = {test["name"]: test["status"] for test in bench.report(image, kind)["tests"]}
-            assert set(tests.values()) == {"passed"}
-            assert len(tests) > 2
+        bench.run("build", *images, "--format", "oci", timeout=600)
+        # How a SIF file is made and run depends on no kind of input.
+        bench.run("build", images[0], "--format", "sif", timeout=600)
+    for image, kind in (*((image, "oci") for image in images), (images[0], "sif")):
+        tests = {test["name"]: test["status"] for test in bench.report(image, kind)["tests"]}
+        assert set(tests.values()) == {"passed"}
+        assert len(tests) > 2
     codename = docker("run", "--rm", bench.report(images[0])["reference"], "sh", "-c", CODENAME)
     assert codename.strip() == load_base(WORKSPACE, base).base.suite
 
