@@ -111,8 +111,8 @@ def test_elsewhere_it_is_pulled_by_its_digest() -> None:
 def test_images_on_it_begin_as_root_and_make_room_for_their_user() -> None:
     text = rendered(spec(base=SPEC, image=image(base="cuda-12.4")))[0].data.decode()
     assert f"ARG BASE={SPEC.published}\n" in text
-    assert "FROM ${BASE} AS download\nUSER 0:0\n" in text
-    assert "FROM ${BASE} AS system\nUSER 0:0\n" in text
+    assert "FROM ${BASE} AS download\n# hadolint ignore=DL3002\nUSER 0:0\n" in text
+    assert "FROM ${BASE} AS system\n# hadolint ignore=DL3002\nUSER 0:0\n" in text
     assert 'userdel --remove "$name"' in text
     assert text.index("userdel") < text.index("useradd --uid 1000")
     plain = rendered()[0].data.decode()
