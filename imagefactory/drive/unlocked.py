@@ -25,8 +25,9 @@ def unlocked_images(session: Session, images: Iterable[ImageDefinition]) -> dict
     """By its identifier, every image that is not locked. Raises BadFiles."""
     found: dict[str, NotLockedYet] = {}
     for image in images:
-        reason = session.resolver.image(image).state.reason
-        if reason:
-            found[image.id] = NotLockedYet(reason, upstreams(image))
+        resolved = session.resolver.image(image)
+        if resolved.state.reason:
+            base = resolved.base.definition.base if resolved.base.spec is None else None
+            found[image.id] = NotLockedYet(resolved.state.reason, upstreams(image, base))
         session.resolver.forget(image.id)  # thousands would not all fit into memory
     return found

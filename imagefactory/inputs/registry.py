@@ -20,6 +20,7 @@ from imagefactory.model.lock import BlobFile, Stage
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.system.site import Address
 
+_API = "/v2/"
 INDEX, MANIFEST, CONFIG, LAYER = "index", "manifest", "config", "layer"
 _OCI, _DOCKER = "application/vnd.oci.image", "application/vnd.docker.distribution.manifest"
 _INDEXES = (f"{_OCI}.index.v1+json", f"{_DOCKER}.list.v2+json")
@@ -51,7 +52,7 @@ def parse_reference(text: str) -> Reference:
         host, name = _HUB_SERVER, name if "/" in name else f"{_HUB_OWNER}/{name}"
     bare = host.partition(":")[0]
     scheme = "http" if bare == "localhost" or bare.startswith("127.") else "https"
-    return Reference(text, f"{scheme}://{host}/v2/{name}", name, digest)
+    return Reference(text, f"{scheme}://{host}{_API}{name}", name, digest)
 
 
 class Blobs:
@@ -88,8 +89,12 @@ def fetch_blob(reference: Reference, path: str, expected: Expected, means: Means
     """Have the store hold a part of an image, checked. Raises BuildFailed, or a kind of it."""
 
     def headers(address: Address) -> Mapping[str, str]:
-        base = address.url.removesuffix(f"/{reference.name}/{path}")
-        return {"Accept": _ACCEPT, **_authorization(f"{base}/", reference.name, expected.what, means)}
+        # A mirror may have it under another name.
+        server, below, rest = address.url.partition(_API)
+        token = (
+            _token(f"{server}{below}", rest.removesuffix(f"/{path}"), expected.what, means) if below else ""
+        )
+        return {"Accept": _ACCEPT, **({"Authorization": f"Bearer {token}"} if token else {})}
 
     try:
         fetch_checked(f"{reference.address}/{path}", expected, means, headers)
@@ -198,17 +203,17 @@ def _check_config(config: Mapping[str, Any], platform: str, what: str) -> None:
         )
 
 
-def _authorization(api: str, name: str, what: str, means: Means) -> dict[str, str]:
-    """The header that lets anybody read an image where a registry wants one: an anonymous token.
+def _token(api: str, name: str, what: str, means: Means) -> str:
+    """What lets anybody read an image, where a registry wants it; empty where it does not.
 
     https://distribution.github.io/distribution/spec/auth/token/
     """
     if api.startswith("file:"):
-        return {}
+        return ""
     asked = means.web.challenge(api, what)
     scheme, _, rest = asked.partition(" ")
     if scheme.lower() != "bearer":
-        return {}  # nothing, or a password, which ~/.netrc may hold
+        return ""  # nothing, or a password, which ~/.netrc may hold
     said = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     if "realm" not in said:
         raise BuildFailed(f"{what}: the registry does not say where it gives tokens: {asked[:200]}")
@@ -220,4 +225,4 @@ def _authorization(api: str, name: str, what: str, means: Means) -> dict[str, st
         token = answer.get("token") or answer["access_token"]
     except (ValueError, KeyError, AttributeError):
         raise BuildFailed(f"{what}: {said['realm']} gives no token") from None
-    return {"Authorization": f"Bearer {token}"}
+    return str(token)

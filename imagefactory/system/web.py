@@ -115,7 +115,8 @@ class Web:
         with _explained(what, url), self.session.get(url, stream=True, **self.options(url)) as answer:
             if answer.status_code == 401:
                 return str(answer.headers.get("WWW-Authenticate", ""))
-            _check_status(answer, what, url)
+            if answer.status_code in _PASSING:
+                _check_status(answer, what, url)
             return ""
 
     def _receive(

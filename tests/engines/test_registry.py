@@ -155,12 +155,23 @@ def test_nonsense_is_refused(registry: Registry, tmp_path: Path, manifest: Any) 
     assert caught.value.message.startswith(f"base_images/lab: {registry.host}/lab/base:1.0@{digest}: ")
 
 
-def test_a_mirror_of_a_registry(registry: Registry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["", "/v2/proxy"])
+def test_a_mirror_of_a_registry(registry: Registry, tmp_path: Path, place: str) -> None:
+    name = f"{place.removeprefix('/v2/')}/lab/base".lstrip("/")
+    digest = push_image(registry.folder, name, LAYERS, CONFIG)
+    elsewhere: Any = SimpleNamespace(host="registry.example.org")
+    mirrors = {f"https://registry.example.org{place and '/v2'}": f"{registry.url}{place}"}
+    assert len(resolve(elsewhere, tmp_path, digest, mirrors=mirrors)) == 4
+    scope = f"repository%3A{name.replace('/', '%2F')}%3Apull"
+    assert any(request.endswith(f"scope={scope}") for request in registry.requests) is registry.tokens
+
+
+def test_a_mirror_that_is_a_folder(registry: Registry, tmp_path: Path) -> None:
     digest = push(registry)
-    elsewhere = SimpleNamespace(host="registry.example.org")
-    mirrors = {"https://registry.example.org": registry.url}
-    files = resolve(elsewhere, tmp_path, digest, mirrors=mirrors)  # type: ignore[arg-type]
-    assert len(files) == 4
+    elsewhere: Any = SimpleNamespace(host="registry.example.org")
+    mirrors = {"https://registry.example.org": registry.folder.as_uri()}
+    assert len(resolve(elsewhere, tmp_path, digest, mirrors=mirrors)) == 4
+    assert registry.requests == []
 
 
 def test_what_cannot_be_a_base_image(registry: Registry, tmp_path: Path) -> None:

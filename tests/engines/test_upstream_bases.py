@@ -85,8 +85,10 @@ def test_images_on_an_upstream_image(
     image = bench.recipe(
         base,
         base=base,
-        inputs={"apt": ["hello"]},
+        inputs={"apt": ["hello"], "pip": {"packages": ["idna==3.6"]}},
+        path=["/opt/venv/bin"],
         tests=[
+            {"name": "imports", "command": ["python", "-c", "import idna"]},
             {"name": "says", "command": ["hello"], "output": ["^Hello, world!$"]},
             {
                 "name": "is-on-it",

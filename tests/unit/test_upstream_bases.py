@@ -11,6 +11,7 @@ import pytest
 from imagefactory.inputs import Origin, Wanted
 from imagefactory.inputs.pip_lock import python_target
 from imagefactory.locks import base_request, changes, read_locks, write_locks
+from imagefactory.locks.upstreams import upstreams
 from imagefactory.model.lock import BlobFile, HeldPackage, Lock, System
 from imagefactory.model.recipe import BaseImage, Release, VersionFrom
 from imagefactory.model.spec import BaseDefinition, BaseSpec, release_of
@@ -110,8 +111,8 @@ def test_elsewhere_it_is_pulled_by_its_digest() -> None:
 def test_images_on_it_begin_as_root_and_make_room_for_their_user() -> None:
     text = rendered(spec(base=SPEC, image=image(base="cuda-12.4")))[0].data.decode()
     assert f"ARG BASE={SPEC.published}\n" in text
-    assert "FROM ${BASE} AS download\nUSER 0:0\n" in text
-    assert "FROM ${BASE} AS system\nUSER 0:0\n" in text
+    assert "FROM ${BASE} AS download\n# hadolint ignore=DL3002\nUSER 0:0\n" in text
+    assert "FROM ${BASE} AS system\n# hadolint ignore=DL3002\nUSER 0:0\n" in text
     assert 'userdel --remove "$name"' in text
     assert text.index("userdel") < text.index("useradd --uid 1000")
     plain = rendered()[0].data.decode()
@@ -140,3 +141,8 @@ def test_what_decides_an_upstream_base_is_told() -> None:
     assert made.ingredients["apt packages"] == HELD
     assert not {"distribution", "suite", "published"} & set(made.ingredients)
     assert "from" not in target("base").ingredients
+
+
+def test_what_is_not_locked_waits_for_its_registry() -> None:
+    assert upstreams(image(), upstream().base) == ("registry docker.io",)
+    assert upstreams(image(), definition().base) == upstreams(image()) == ()
