@@ -1,0 +1,134 @@
+"""The recipe that an import makes, before it is written: values, and notes at the place of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from imagefactory.importing.script import Script
+from imagefactory.model.recipe import pip_name
+
+DONE, PART, NOT = "translated", "in part", "not"
+OUTCOMES = (DONE, PART, NOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What became of one instruction, and why it is not all of it."""
+
+    kind: str
+    place: str
+    outcome: str
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Index:
+    """Another index of Python packages, and those that come from it."""
+
+    url: str
+    packages: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class SourceDraft:
+    """What was downloaded: an archive without its sha256, or a repository perhaps without its commit."""
+
+    url: str
+    git: bool = False
+    commit: str = ""
+    hints: dict[str, None] = field(default_factory=dict)
+    only: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can be declared as it is."""
+        return self.git and bool(self.commit)
+
+
+@dataclass(slots=True)
+class Layer:
+    """What all machines have, or one kind of them; each value with a comment, or none."""
+
+    apt: dict[str, str] = field(default_factory=dict)
+    pip: dict[str, str] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    channels: dict[str, None] = field(default_factory=dict)
+    conda: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    path: dict[str, None] = field(default_factory=dict)
+    commands: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def note(self, key: str, text: str) -> None:
+        """A comment where ``key`` stands, once."""
+        self.notes.setdefault(key, {})[text] = None
+
+    def add_pip(self, requirement: str) -> None:
+        """A Python package; a version that is said stays where it is asked for again without one."""
+        name = pip_name(requirement)
+        said = self.pip.get(name)
+        if said is None or re.search(r"[=<>~!]", requirement):
+            self.pip[name] = requirement
+
+
+@dataclass(slots=True)
+class TestDraft:
+    """A smoke test. ``script`` is a file of tests/."""
+
+    __test__ = False
+
+    command: tuple[str, ...]
+    output: tuple[str, ...] = ()
+    status: int = 0
+    files: tuple[str, ...] = ()
+    full: bool = False
+    note: str = ""
+
+
+@dataclass(slots=True)
+class FileDraft:
+    """A file of files/, tests/ or icons/."""
+
+    data: bytes
+    executable: bool = False
+
+
+@dataclass(slots=True)
+class Draft:
+    """All of it. ``known`` are variables with the values that they have while installing."""
+
+    name: str
+    base: str
+    values: Mapping[str, str]
+    parts: dict[str, None] = field(default_factory=dict)
+    layers: dict[str, Layer] = field(
+        default_factory=lambda: {"": Layer(), "amd64": Layer(), "arm64": Layer()}
+    )
+    sources: dict[str, SourceDraft] = field(default_factory=dict)
+    files: dict[str, FileDraft] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    tests: dict[str, TestDraft] = field(default_factory=dict)
+    test_files: dict[str, FileDraft] = field(default_factory=dict)
+    test_notes: list[str] = field(default_factory=list)
+    known: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    conda_wanted: bool = False
+    conda_environment: str = "base"
+    script: Script = field(default_factory=Script)
+    remarks: list[Remark] = field(default_factory=list)
+
+    def layer(self, only: str) -> Layer:
+        """What one kind of machine has; all, for no kind."""
+        return self.layers[only]
+
+    def resolved(self, text: str) -> str:
+        """A text with the recipe's values in their places."""
+        return re.sub(r"\$\{([a-z][a-z0-9_]*)\}", lambda found: self.values.get(found[1], found[0]), text)
+
+    def moved(self, text: str) -> str:
+        """A text with the places where conda is here, for those where it was."""
+        for old in sorted(self.aliases, key=len, reverse=True):
+            text = re.sub(rf"{re.escape(old)}(?![\w.-])", self.aliases[old], text)
+        return text
