@@ -14,9 +14,7 @@ from imagefactory.model.fields import AptPackage, CondaChannel, CondaSpec, PipRe
 from imagefactory.model.recipe import conda_name, pip_name
 
 _INSTALLERS = ("conda", "mamba", "micromamba", "anaconda")
-_IN_SCRIPT = (
-    "packages from a folder or an address can't be installed with pip here: name a release, or declare it"
-)
+_IN_SCRIPT = "pip is not there: name a release that an index has, or declare its source and install that"
 ANACONDA = "https://repo.anaconda.com/pkgs/main"
 
 
@@ -119,12 +117,12 @@ def add_conda(draft: Draft, asked: AskedOfConda, only: str) -> list[str]:
         for old, new in list(draft.aliases.items()):
             draft.aliases[f"{old}/envs/{asked.environment}"] = new
     for channel in asked.channels:
-        left += _add_channel(draft, channel, only)
+        left += add_channel(draft, channel, only)
     for given in packages:
         channel, _, spec = given.rpartition("::")
         spec = re.sub(r"^([a-z0-9_.-]+)==?(?=[0-9])", r"\1==", spec) if spec.count("=") == 2 else spec
         if channel:
-            left += _add_channel(draft, channel, only)
+            left += add_channel(draft, channel, only)
         if fits(CondaSpec, draft.resolved(spec)):
             name = conda_name(draft.resolved(spec))
             if name not in layer.conda or re.search(r"[=<>]", spec):
@@ -135,7 +133,8 @@ def add_conda(draft: Draft, asked: AskedOfConda, only: str) -> list[str]:
     return left
 
 
-def _add_channel(draft: Draft, channel: str, only: str) -> list[str]:
+def add_channel(draft: Draft, channel: str, only: str) -> list[str]:
+    """A channel of conda's. Gives back why it could not be taken."""
     name = {"defaults": ANACONDA, "main": ANACONDA, "anaconda": ANACONDA}.get(channel, channel)
     if not fits(CondaChannel, name):
         return [f"conda channel {channel}"]

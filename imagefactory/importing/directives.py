@@ -10,7 +10,7 @@ from typing import Any
 from imagefactory.errors import BadFiles
 from imagefactory.importing.beside import Unavailable, read_beside
 from imagefactory.importing.filling import Filler
-from imagefactory.importing.fits import file_of, source_name, unused
+from imagefactory.importing.fits import file_of, name_of_source, unused
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -105,7 +105,7 @@ class Expander:
             yield from self._variables(directive["variables"], local, where)
         elif kind in ("boutique", "boutiques"):
             why = "descriptors of Boutiques are not made here"
-            yield Foreign(kind=kind, place=self._place(where), text="", why=why)
+            yield Foreign(kind=kind, place=self._place(where), text="", why=why, about=True)
         elif kind:
             handle = getattr(self, f"_{kind}")
             yield from self._safely(handle, directive[kind], local, where, kind)
@@ -222,7 +222,7 @@ class Expander:
         if address:
             url = self.filler.fill(address, local, named=True)
             real = self.filler.fill(address, local)
-            source = unused(source_name(name), self._sources)
+            source = unused(name_of_source(real, name), self._sources)
             self._sources.add(source)
             self._files[name] = f"/sources/{source}/{file_of(real) or 'index.html'}"
             yield Declared(kind=kind, place=place, name=name, url=url, source=source, executable=executable)
@@ -237,7 +237,9 @@ class Expander:
             data, runs = read_beside(self.folder, file)
             yield Declared(kind=kind, place=place, name=name, content=data, executable=executable or runs)
         except Unavailable as error:
-            yield Declared(kind=kind, place=place, name=name, why_not=f"{file}: {error}")
+            yield Declared(
+                kind=kind, place=place, name=name, why_not=str(error) if file == name else f"{file}: {error}"
+            )
 
     def _get_file(self, name: str) -> str:
         if name not in self._files:
@@ -258,7 +260,11 @@ class Expander:
         )
         if said.get("webapp"):
             yield Foreign(
-                kind="webapp", place=place, text="", why="web applications are started by their command"
+                kind="webapp",
+                place=place,
+                text="",
+                why="web applications are started by their command",
+                about=True,
             )
 
     def _try(self, text: Any, local: Mapping[str, Any]) -> str:

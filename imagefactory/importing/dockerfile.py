@@ -126,6 +126,7 @@ class _Reader:
         self.labels: dict[str, str] = {}
         self.known: dict[str, str] = {}
         self.shell = "sh"
+        self.started = False
         self._sources: set[str] = set()
 
     def steps(self, line: _Line) -> Iterator[Step]:
@@ -152,13 +153,16 @@ class _Reader:
                 {name: expand(value, self.known) for name, value in _pairs(rest)} if kind == "LABEL" else {}
             )
             yield Nothing(kind=kind, place=place, why="labels follow from the recipe")
+        elif kind == "CMD" and self.started:
+            yield Nothing(kind=kind, place=place, why="these are words for the entry point")
         elif kind in ("ENTRYPOINT", "CMD"):
+            self.started = True
             yield Start(kind=kind, place=place, words=tuple(_exec(rest)))
         elif kind == "SHELL":
             self.shell = "bash" if "bash" in rest else "sh"
             yield Nothing(kind=kind, place=place, why="what runs in bash says so")
         else:
-            yield Foreign(kind=kind, place=place, text=line.rest, why=_WHY_NOT[kind])
+            yield Foreign(kind=kind, place=place, text=line.rest, why=_WHY_NOT[kind], about=True)
 
     def _run(self, line: _Line, place: str) -> Iterator[Step]:
         rest = re.sub(r"^(--\S+\s+(\\\n\s*)?)+", "", line.rest)
@@ -182,6 +186,8 @@ class _Reader:
             self.known[name] = expand(value, self.known)
         if pairs:
             yield Environment(kind="ARG", place=place, pairs=tuple(pairs), building=True)
+        elif rest.strip("=") in self.known:
+            yield Nothing(kind="ARG", place=place, why="it has a value")
         else:
             why = "it has no value by default: write one under 'values'"
             yield Foreign(kind="ARG", place=place, text=rest, why=why, partly=True)

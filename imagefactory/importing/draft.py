@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from imagefactory.importing.fits import unused
 from imagefactory.importing.script import Script
 from imagefactory.model.recipe import pip_name
 
@@ -38,6 +39,7 @@ class SourceDraft:
     url: str
     git: bool = False
     commit: str = ""
+    ref: str = ""
     hints: dict[str, None] = field(default_factory=dict)
     only: str = ""
 
@@ -102,6 +104,7 @@ class Draft:
     name: str
     base: str
     values: Mapping[str, str]
+    reserved: frozenset[str] = frozenset()
     parts: dict[str, None] = field(default_factory=dict)
     layers: dict[str, Layer] = field(
         default_factory=lambda: {"": Layer(), "amd64": Layer(), "arm64": Layer()}
@@ -122,6 +125,23 @@ class Draft:
     def layer(self, only: str) -> Layer:
         """What one kind of machine has; all, for no kind."""
         return self.layers[only]
+
+    def free_source(self, name: str) -> str:
+        """A name for a source that no other one has, nor will have."""
+        return unused(name, {*self.sources, *self.reserved})
+
+    def gather(self) -> None:
+        """What every kind of machine has alike is of all of them."""
+        common, one, two = (self.layers[name] for name in ("", "amd64", "arm64"))
+        for kind in ("apt", "pip", "conda", "channels", "environment", "path", "commands"):
+            mine, other, all_of_them = (getattr(layer, kind) for layer in (one, two, common))
+            for key in [key for key, value in mine.items() if key in other and other[key] == value]:
+                all_of_them[key] = mine[key]
+                del mine[key], other[key]
+        for key in one.indexes.keys() & two.indexes.keys():
+            if one.indexes[key] == two.indexes[key]:
+                common.indexes[key] = one.indexes.pop(key)
+                del two.indexes[key]
 
     def resolved(self, text: str) -> str:
         """A text with the recipe's values in their places."""

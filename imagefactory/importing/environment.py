@@ -73,7 +73,7 @@ def _add_path(draft: Draft, value: str, only: str) -> list[str]:
             seen = True
             continue
         folder = expand(given, {key: each for key, each in draft.known.items() if key not in draft.values})
-        folder = folder.rstrip("/")
+        folder = re.sub("/+", "/", folder).rstrip("/")
         if folder in _SYSTEM or not folder:
             continue
         if not fits(AbsolutePath, draft.resolved(folder)):

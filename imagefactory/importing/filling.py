@@ -12,7 +12,7 @@ from imagefactory.model.fields import ValueName
 from imagefactory.system.templates import Unfillable, fill_foreign
 
 _SIMPLE = re.compile(r"\{\{\s*context\.([A-Za-z_]\w*)\s*\}\}")
-_BUILT_IN = ("architecture", "machine")
+_BUILT_IN = ("architecture", "machine", "name", "arch")
 
 
 class _Names:
@@ -54,7 +54,7 @@ class Filler:
         if named and "'" not in text and "${" not in text:
             text = str(_SIMPLE.sub(self._name, text))
         if not any(sign in text for sign in ("{{", "{%", "{#")):
-            return text
+            return str(text)
         values = {
             "context": _Names(self.context),
             "local": _Names(local),
@@ -65,10 +65,13 @@ class Filler:
         return fill_foreign(text, values)
 
     def _name(self, found: re.Match[str]) -> str:
-        if found[1] not in self.shared:
+        name = found[1]
+        if name == "original_version" and self.context.get(name) == self.shared.get("version"):
+            name = "version"
+        if name not in self.shared:
             return found[0]
-        self.used.add(found[1])
-        return f"${{{found[1]}}}"
+        self.used.add(name)
+        return f"${{{name}}}"
 
     def _first(self, choice: dict[str, Any], local: Mapping[str, Any]) -> str:
         for each in choice.get("try") or ():

@@ -57,6 +57,15 @@ def source_name(file: str) -> str:
     return slug(file, "source", most=40)
 
 
+def name_of_source(url: str, file: str = "") -> str:
+    """What a source is called: as the repository that an archive is of, or as its file."""
+    if found := re.match(r"https?://(?:github|gitlab)\.com/[^/]+/([^/]+)/(?:-/)?(?:archive|tarball)/", url):
+        return slug(found[1], "source", most=40)
+    own = file_of(url)
+    vague = own.lower() in ("", "download", "index.html", "file", "content")
+    return source_name((file.rpartition("/")[2] if vague else own) or own)
+
+
 def one_line(text: str, most: int = 1000) -> str:
     """A text in one line, without what no line may hold."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -105,7 +105,7 @@ class _Reader:
             yield Nothing(kind=name, place=place, why="labels follow from the recipe")
         elif name in _AS_THEY_ARE:
             shown = " ".join(_list(_only(given)))
-            yield Foreign(kind=name, place=place, text=shown, why=_AS_THEY_ARE[name])
+            yield Foreign(kind=name, place=place, text=shown, why=_AS_THEY_ARE[name], about=True)
         else:
             options = tuple((key, _text(value)) for key, value in given.items())
             yield Template(kind=f"template {name}", place=place, name=name, options=options)

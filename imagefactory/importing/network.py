@@ -41,6 +41,7 @@ _PROGRAMS = frozenset(
         *("ftp", "lftp", "docker", "singularity", "apptainer", "huggingface-cli", "kaggle", "dotnet", "mvn"),
     )
 )
+_MOVERS = ("cp", "install", "mv", "chmod", "chown", "ln", "rm", "cat", "sed", "touch", "mkdir", "test", "[")
 _CALLS = re.compile(
     r"(?:^|[\s;&|({`])(?:sudo\s+)?(?:\S*/)?"
     r"(curl|wget|aria2c|pip3?\s+install|python3?\s+-m\s+pip|conda\s+(?:install|create)|mamba\s+(?:install|create)"
@@ -68,8 +69,9 @@ def asks_network(words: Sequence[str], text: str, files: Mapping[str, FileDraft]
         return why
     if not words and _CALLS.search(re.sub(r"'[^']*'", "", text)):
         return why
+    given = {word.rpartition("/")[2] for word in words[1:]}
     for name, file in files.items():
-        if f"/recipe/files/{name}" in text and words and not words[0].endswith(("cp", "install", "mv")):
+        if name.rpartition("/")[2] in given and words[0].rpartition("/")[2] not in _MOVERS:
             inside = file.data.decode(errors="replace")
             if _CODE.search(inside) or _CALLS.search(inside):
                 return f"{name} {why[3:]}"

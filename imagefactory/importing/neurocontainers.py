@@ -39,7 +39,9 @@ def read_neurocontainers(text: Text, folder: Path) -> Described:
     if not isinstance(build, dict):
         message = "there is no 'build' with directives: is this a build.yaml of neurocontainers?"
         raise BadFiles([text.problem(("build",) if "build" in data else (), message)])
-    machines = tuple(dict.fromkeys(_MACHINES[m] for m in _list(data.get("architectures")) if m in _MACHINES))
+    machines = tuple(
+        dict.fromkeys(_MACHINES[m] for m in map(str, _list(data.get("architectures"))) if m in _MACHINES)
+    )
     machines = machines or ("amd64",)
     contexts = {machine: _context(data, machine) for machine in machines}
     common = {
@@ -107,11 +109,13 @@ def _only(step: Step, machine: str) -> Step:
 def _rest(text: Text, data: dict[str, Any]) -> Iterator[Step]:
     for key, why in _OTHERS.items():
         if data.get(key):
-            yield Foreign(kind=key, place=_place(text, key), text="", why=why)
+            yield Foreign(kind=key, place=_place(text, key), text="", why=why, about=True)
     for name, said in _mapping(data.get("options")).items():
         on = isinstance(said, dict) and said.get("default") is True
         why = f"the option {name} is {'on' if on else 'off'}, its default; a variant could be the other"
-        yield Foreign(kind="option", place=_place(text, "options", name), text="", why=why, partly=True)
+        yield Foreign(
+            kind="option", place=_place(text, "options", name), text="", why=why, partly=True, about=True
+        )
     for key in ("auto_update", "epoch", "show_in_menu", "show_in_applist"):
         if key in data:
             yield Nothing(kind=key, place=_place(text, key), why="it is of their catalogue")

@@ -33,6 +33,13 @@ def read_json(text: str, file: Path) -> Described:
     return described(instructions, manager if isinstance(manager, str) else "apt", file, "neurodocker")
 
 
+def _given(said: Any) -> dict[str, Any]:
+    """What the older form gives: words by name, pairs, or a list."""
+    if isinstance(said, list) and said and all(isinstance(pair, list) and len(pair) == 2 for pair in said):
+        return {str(name): value for name, value in said}
+    return said if isinstance(said, dict) else {"": said}
+
+
 def _instructions(said: list[Any]) -> Iterator[Instruction]:
     """Each as ``{name, kwds}``, or in the older form ``[name, given]``."""
     for number, each in enumerate(said, 1):
@@ -41,6 +48,6 @@ def _instructions(said: list[Any]) -> Iterator[Instruction]:
             given = each.get("kwds")
             yield Instruction(each["name"], given if isinstance(given, dict) else {"": given}, place)
         elif isinstance(each, list) and len(each) == 2 and isinstance(each[0], str):
-            yield Instruction(each[0], each[1] if isinstance(each[1], dict) else {"": each[1]}, place)
+            yield Instruction(each[0], _given(each[1]), place)
         else:
             yield Instruction("unknown", {"text": json.dumps(each)[:200]}, place)

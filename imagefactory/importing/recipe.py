@@ -21,10 +21,10 @@ def recipe_text(described: Described, draft: Draft) -> str:
     """All of it."""
     out = Lines()
     out.lines.append(SCHEMA)
-    out.comment(
-        f"Imported from {described.file} ({described.format}). What has no counterpart here stands as a comment at"
-        " its place, and TODO marks what to fill in; then run imagefactory check and imagefactory build."
-    )
+    made_of = f"Imported from {one_line(described.file, 60)} ({described.format})."
+    left = "What has no counterpart here stands as a comment at its place, and TODO marks what to fill in;"
+    out.comment(f"{made_of} {left} then run imagefactory check and build.")
+    out.comments(draft.layer("").notes.get("head", ()))
     _about(out, described, draft)
     out.blank()
     if draft.values:
@@ -102,7 +102,8 @@ def _inputs(draft: Draft, layer: Layer, sources: dict[str, SourceDraft]) -> Line
             inputs.comment(
                 "Names as they were given: locking says which of them the base image's archives lack."
             )
-        inputs.sequence("apt", {draft.moved(name): note for name, note in layer.apt.items()})
+        known = {draft.resolved(name): (name, note) for name, note in layer.apt.items()}
+        inputs.sequence("apt", dict(known.values()))
     inputs.nested("pip", _pip(draft, layer))
     inputs.nested("conda", _conda(draft, layer))
     inputs.nested("sources", _sources(draft, sources))
@@ -157,14 +158,13 @@ def _sources(draft: Draft, sources: dict[str, SourceDraft]) -> Lines:
                 lines.comment(f"{hints}.")
             lines.lines += [f"{name}:", f"  git: {source.url}", f"  commit: {source.commit}"]
         elif source.git:
-            lines.comment(
-                f"TODO{machine}: the commit: git ls-remote {shlex.quote(address)}"
-                + (f"; {hints}" if hints else "")
-            )
+            ref = f" {shlex.quote(source.ref)}" if source.ref else ""
+            lines.comment(f"TODO{machine}: the commit{f' ({hints})' if hints else ''}, which this prints:")
+            lines.comment(f"    git ls-remote {shlex.quote(address)}{ref}")
             lines.lines += [f"# {name}:", f"#   git: {source.url}", "#   commit: …"]
         else:
-            found = f"curl -fL {shlex.quote(address)} | sha256sum"
-            lines.comment(f"TODO{machine}: the sha256: {found}" + (f"; {hints}" if hints else ""))
+            lines.comment(f"TODO{machine}: the sha256{f' ({hints})' if hints else ''}, which this prints:")
+            lines.comment(f"    curl -fL {shlex.quote(address)} | sha256sum")
             lines.lines += [f"# {name}:", f"#   url: {source.url}", "#   sha256: …"]
     return lines
 
@@ -186,11 +186,11 @@ def _layer(out: Lines, draft: Draft, layer: Layer) -> None:
     if layer.environment:
         out.mapping("environment", {name: draft.moved(value) for name, value in layer.environment.items()})
     out.comments(layer.notes.get("path", ()))
-    path = dict.fromkeys(folder for each in layer.path if (folder := draft.moved(each)) not in _CONDA_PATHS)
-    if path:
-        out.sequence("path", path)
+    path = {draft.resolved(folder): folder for folder in map(draft.moved, layer.path)}
+    if path := {plain: folder for plain, folder in path.items() if plain not in _CONDA_PATHS}:
+        out.sequence("path", path.values())
     out.comments(layer.notes.get("commands", ()))
-    if commands := commands_of(draft, layer):
+    if commands := list(commands_of(draft, layer)):
         out.sequence("commands", dict.fromkeys(commands, ""))
 
 
@@ -203,8 +203,9 @@ def commands_of(draft: Draft, layer: Layer) -> Iterator[str]:
     seen: set[str] = set()
     for each in layer.commands:
         command = draft.moved(each)
-        if command not in seen and command.rpartition("/")[0] not in _CONDA_PATHS:
-            seen.add(command)
+        plain = draft.resolved(command)
+        if plain not in seen and plain.rpartition("/")[0] not in _CONDA_PATHS:
+            seen.add(plain)
             yield command
 
 

@@ -7,12 +7,13 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from imagefactory.importing.adding import add_apt, add_conda, add_pip
+from imagefactory.importing.adding import add_apt, add_channel, add_conda, add_pip
 from imagefactory.importing.draft import DONE, NOT, PART, Draft, SourceDraft
 from imagefactory.importing.fetches import Clone, Fetch, clone_of, fetches
-from imagefactory.importing.fits import file_of, fits, slug, source_name, unused
+from imagefactory.importing.fits import file_of, fits, name_of_source, one_line, slug
 from imagefactory.importing.network import asks_network, is_cache
 from imagefactory.importing.packages import CONDA, OTHER_SYSTEMS, apt_of, conda_of, pip_of
+from imagefactory.importing.script import stop
 from imagefactory.importing.shell import Statement, Unreadable, expand, is_assignment, programs, statements
 from imagefactory.importing.steps import Run
 from imagefactory.model.fields import GitCommit, GitUrl, SourceUrl
@@ -23,7 +24,7 @@ _BASHISMS = re.compile(
 _CONDA_INSTALLER = re.compile(
     r"(mini(conda|forge|mamba)\d?|mambaforge|anaconda\d)\S*\.sh|micro\.?mamba", re.I
 )
-_MOVES = re.compile(r"(^|[/_-])(latest|main|master|develop|HEAD|nightly)([/._-]|$)")
+_MOVES = re.compile(r"/(latest|main|master|develop|HEAD|nightly)([/.]|$)|[_-]latest[._-]")
 
 
 @dataclass(slots=True)
@@ -117,9 +118,9 @@ class Runner:
         self.why.append(why)
         shown = [f"#     {line}" for line in text.split("\n")]
         self.lines += [
-            f"# Not translated: {why}.",
+            f"# Not translated: {one_line(why)}.",
             *shown,
-            f"fail {shlex.quote(f'{self.step.place}: {why}')}",
+            stop(self.step.place, why),
         ]
 
     def _opaque(self, text: str) -> None:
@@ -188,6 +189,7 @@ class Runner:
         self.why += guessed
         if blocking := [why for why in left if why not in guessed]:
             self._block(text, "; ".join(blocking))
+            self.good += len(asked.packages) > len(blocking)
         return True
 
     def _conda(self, words: Sequence[str], text: str) -> bool:
@@ -211,7 +213,7 @@ class Runner:
     def _channels(self, words: Sequence[str]) -> None:
         for at, word in enumerate(words[:-2]):
             if word in ("--add", "--prepend", "--append") and words[at + 1] == "channels":
-                self.draft.layer(self.step.only).channels[words[at + 2]] = None
+                self.why += add_channel(self.draft, words[at + 2], self.step.only)
 
     def _fetch(self, words: Sequence[str], text: str) -> bool:
         got = fetches(words)
@@ -237,7 +239,7 @@ class Runner:
             return ""
         name = next((n for n, s in self.draft.sources.items() if s.url == fetch.url), "")
         if not name:
-            name = unused(source_name(file_of(plain)), self.draft.sources)
+            name = self.draft.free_source(name_of_source(plain, fetch.target))
             source = SourceDraft(fetch.url, only=self.step.only)
             if _MOVES.search(plain):
                 source.hints["this address may give another file one day: find one of a release"] = None
@@ -265,7 +267,7 @@ class Runner:
                 source.commit = ref
                 self.why = [why for why in self.why if why != f"the commit of {source.url} is to be found"]
             else:
-                source.hints[f"{ref} was checked out"] = None
+                source.ref = ref
         elif action in ("config", "init") or (action == "lfs" and given[:1] == ["install"]):
             pass
         elif action == "apply":
@@ -288,12 +290,12 @@ class Runner:
         name = next((n for n, s in self.draft.sources.items() if s.url == clone.url), "")
         if not name:
             called = slug(clone.url.rpartition("/")[2].removesuffix(".git"), "code", most=40)
-            name = unused(called, self.draft.sources)
+            name = self.draft.free_source(called)
             self.draft.sources[name] = SourceDraft(clone.url, git=True, only=self.step.only)
         source = self.draft.sources[name]
         ref = self.draft.resolved(clone.ref)
         if ref:
-            source.hints[f"{ref} was cloned"] = None
+            source.ref = source.ref or ref
         if clone.submodules:
             source.hints["its submodules were cloned too: each is a source of its own"] = None
             self.why.append("submodules")

@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from imagefactory.importing.fits import one_line
+
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-_CHANGES = re.compile(r"(cd|export|set|unset|umask|source|\.|[A-Za-z_][A-Za-z0-9_]*=\S*)(\s|$)")
+_CHANGES = re.compile(r"(cd|export|set|unset|umask|source|\.)(\s|$)|[A-Za-z_]\w*=\S*$")
 _FAIL = """\
 fail() {
     echo "install.sh: $*" >&2
@@ -21,6 +23,12 @@ need() {
     [ -e "/sources/$1" ] || fail "recipe.yaml does not declare the source '$1' yet: its comment says how"
 }
 """
+
+
+def stop(place: str, why: str) -> str:
+    """A command that ends the installation with a message."""
+    message = one_line(f"{place}: {why}".replace("'", ""))
+    return f"fail {shlex.quote(message)}"
 
 
 @dataclass(slots=True)
@@ -72,7 +80,7 @@ class Script:
         """The whole script. ``moved`` puts folders where they are here."""
         changing = self._changing()
         body: list[str] = []
-        for item in self.items:
+        for item in _together(self.items):
             if isinstance(item, Setting):
                 if item.building or item.name in changing:
                     body += _for_machine([f"export {item.name}={_word(item.value)}"], item.only)
@@ -93,11 +101,34 @@ class Script:
         return {name for name, values in said.items() if len(values) > 1}
 
 
+_NO_EFFECT = re.compile(r"(echo [^>|&`]*|(export )?[A-Za-z_]\w*=\S*|cd [^;&|]*|#.*)")
+
+
+def _together(items: list[Block | Setting]) -> list[Block | Setting]:
+    """Without what has no effect; and what both kinds of machine do alike, once."""
+    found: list[Block | Setting] = []
+    for item in items:
+        if isinstance(item, Block) and item.apart and all(_NO_EFFECT.fullmatch(line) for line in item.lines):
+            continue
+        last = found[-1] if found else None
+        if isinstance(item, Block) and isinstance(last, Block) and _same(item, last):
+            last.only = ""
+            continue
+        found.append(item)
+    return found
+
+
+def _same(one: Block, other: Block) -> bool:
+    """Whether two kinds of machine do the same."""
+    said = (one.lines, one.title) == (other.lines, other.title)
+    return said and {one.only, other.only} == set(_MACHINES)
+
+
 def _block(block: Block) -> list[str]:
     lines = [line for each in block.lines for line in _indented(each, 4 if block.apart else 0)]
     if block.apart:
         lines = ["(", *lines, ")"]
-    title = [f"# {block.title}"] if block.title else []
+    title = [f"# {one_line(block.title)}"] if block.title else []
     return ["", *title, *_for_machine(lines, block.only)] if title else _for_machine(lines, block.only)
 
 

@@ -78,13 +78,10 @@ def _cut(script: str, signs: tuple[str, ...]) -> list[tuple[str, str]]:
     inside: list[str] = []
     pending: list[tuple[str, bool]] = []
     while at < len(script):
-        rest = script[at:]
-        sign = next((sign for sign in signs if rest.startswith(sign)), "") if not inside else ""
-        if (sign == ";" and rest.startswith(";;")) or (
-            sign == "|" and (rest.startswith("||") or rest.startswith("|&"))
-        ):
+        sign = "" if inside else next((sign for sign in signs if script.startswith(sign, at)), "")
+        if sign in (";", "|") and script.startswith((";;", "||", "|&"), at):
             at += 2
-        elif rest.startswith("\n") and pending:
+        elif pending and script[at] == "\n":
             at = _after_documents(script, at + 1, pending)
         elif sign:
             found.append((script[start:at], sign))

@@ -132,12 +132,16 @@ class Nothing(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign(Step):
-    """What can't be translated: its text, and why. Without it an installation that ``stops`` is not whole."""
+    """What can't be translated: its text, and why. Without it an installation that ``stops`` is not whole.
+
+    ``about`` is what says something of the whole recipe, not of a step of its installation.
+    """
 
     text: str
     why: str
     stops: bool = False
     partly: bool = False
+    about: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

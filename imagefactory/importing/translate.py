@@ -8,11 +8,13 @@ from collections.abc import Collection, Mapping
 from functools import singledispatchmethod
 
 from imagefactory.importing.adding import add_apt, add_conda, add_pip, conda_words
+from imagefactory.importing.bases import base_of
 from imagefactory.importing.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
 from imagefactory.importing.environment import set_variables
-from imagefactory.importing.fits import file_of, fits, slug
+from imagefactory.importing.fits import file_of, fits, one_line, slug
 from imagefactory.importing.packages import AskedOfPip
 from imagefactory.importing.runs import Runner
+from imagefactory.importing.script import stop
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -41,7 +43,7 @@ _ADVICE: Mapping[str, str] = {
     "fsl": "FSL is published for conda, in a channel of its own",
     "ants": "ANTs is in Debian and on conda-forge, or is compiled of its source",
     "afni": "AFNI publishes archives of programs and its source: declare one as a source",
-    "freesurfer": "FreeSurfer publishes archives: declare one as a source; it needs a licence file at run time",
+    "freesurfer": "FreeSurfer publishes archives: declare one as a source; users bring a licence",
     "matlabmcr": "The MathWorks publish the runtime as an archive: declare it as a source",
     "spm12": "SPM's standalone is an archive: declare it as a source, with MATLAB's runtime",
     "dcm2niix": "dcm2niix is in Debian and on conda-forge, and its releases are archives",
@@ -50,6 +52,8 @@ _ADVICE: Mapping[str, str] = {
     "convert3d": "Convert3D is in Debian, and its releases are archives",
     "bids_validator": "the validator is on npm, and as bids-validator-deno among Python packages",
 }
+_PACKED = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$")
+"""What Docker unpacks where it adds it."""
 _NO_MATTER = ("_header", "_default", "jq")
 
 
@@ -60,6 +64,7 @@ class Translator:
         self.described = described
         self.draft = draft
         self.parts = parts
+        draft.reserved = frozenset(s.source for s in described.steps if isinstance(s, Declared) and s.source)
 
     def translate(self) -> None:
         """All steps, in their order."""
@@ -73,8 +78,11 @@ class Translator:
 
     @_one.register
     def _(self, step: Base) -> Became:
+        if step.image in ("", "scratch"):
+            self.draft.layer("").note("base", "No image is named that it was made on.")
+            return NOT, "no image is named"
         distribution = re.sub(r"^(docker\.io/)?(library/)?", "", step.image).partition("@")[0]
-        if distribution.replace(":", "-").removesuffix("-slim") == self.draft.base:
+        if base_of(step.image, [self.draft.base]):
             return DONE, ""
         note = f"It was made on {step.image}: packages may have other names and versions here."
         self.draft.layer("").note("base", note)
@@ -103,7 +111,7 @@ class Translator:
 
     @_one.register
     def _(self, step: Workdir) -> Became:
-        self.draft.script.enter(step.path, only=step.only)
+        self.draft.script.enter(step.path, f"{step.kind}, {step.place}", step.only)
         return DONE, ""
 
     @_one.register
@@ -157,17 +165,19 @@ class Translator:
             place, missing = self._place(given)
             if missing:
                 why.append(missing)
-                shown = f"{self.described.file}, {step.place}: {missing}"
                 lines += [
-                    f"# Not translated: copy {given} {target}: {missing}.",
-                    f"fail {shlex.quote(shown)}",
+                    f"# Not translated: {one_line(f'copy {given} {target}: {missing}')}.",
+                    stop(step.place, missing),
                 ]
                 continue
             if place.startswith("/sources/"):
                 name = place.split("/")[2]
                 lines.append(f"need {name}")
                 why.append(f"the source {name} needs its sha256")
-            lines.append(f"cp -R {place} {_word(target)}")
+            if step.kind.upper() == "ADD" and place.startswith("/recipe/") and _PACKED.search(place):
+                lines.append(f"mkdir -p {_word(target)} && tar -xf {place} -C {_word(target)}")
+            else:
+                lines.append(f"cp -R {place} {_word(target)}")
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only, run=not target.startswith("/"))
         return (
             NOT if len(why) == len(step.sources) and "sha256" not in why[0] else PART if why else DONE
@@ -194,7 +204,7 @@ class Translator:
             return self._miniconda(step)
         if name in _NO_MATTER:
             return self._by(add_apt(self.draft, ["jq"] if name == "jq" else [], step.only), 1)
-        options = " ".join(f"{key}={value}" for key, value in step.options)
+        options = one_line(" ".join(f"{key}={value}" for key, value in step.options))
         part = next((part for part in (slug(name), name) if part in self.parts), "")
         if part:
             self.draft.parts[part] = None
@@ -203,7 +213,7 @@ class Translator:
         advice = _ADVICE.get(name, "find its packages, or declare its archive as a source")
         why = f"the template {step.name}: {advice}"
         lines = [f"# Not translated: the template {step.name} {options}".rstrip() + f": {advice}."]
-        lines.append(f"fail {shlex.quote(f'{step.place}: the template {step.name} is to be replaced')}")
+        lines.append(stop(step.place, f"the template {step.name} is to be replaced"))
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return NOT, why
 
@@ -235,7 +245,7 @@ class Translator:
     def _(self, step: Deploy) -> Became:
         layer, left = self.draft.layer(step.only), list[str]()
         for folder in step.path:
-            plain = folder.rstrip("/") or "/"
+            plain = re.sub("/+", "/", folder).rstrip("/") or "/"
             if fits(AbsolutePath, self.draft.resolved(plain)) and plain != "/":
                 layer.path[plain] = None
                 layer.commands[f"{plain}/*"] = None
@@ -263,10 +273,13 @@ class Translator:
 
     @_one.register
     def _(self, step: Foreign) -> Became:
-        shown = [f"#     {line}" for line in step.text.splitlines()]
-        lines = [f"# Not translated: {step.why}.", *shown]
+        if step.about:
+            self.draft.layer("").note("head", f"{step.kind} ({step.place}): {step.why}.")
+            return PART if step.partly else NOT, step.why
+        shown = [f"#     {line}".rstrip() for line in step.text.splitlines()]
+        lines = [f"# Not translated: {one_line(step.why)}.", *shown]
         if step.stops:
-            lines.append(f"fail {shlex.quote(f'{step.place}: {step.why}')}")
+            lines.append(stop(step.place, step.why))
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return PART if step.partly else NOT, step.why
 

@@ -11,8 +11,9 @@ from imagefactory.definitions.bases import base_names
 from imagefactory.definitions.recipes import load_images
 from imagefactory.definitions.recipes.parts import part_names
 from imagefactory.errors import BadFiles, BadInput, Problem
+from imagefactory.importing.bases import base_of
 from imagefactory.importing.draft import OUTCOMES, Draft, Remark, TestDraft
-from imagefactory.importing.fits import fits, slug
+from imagefactory.importing.fits import fits, one_line, slug
 from imagefactory.importing.inline import inline_files
 from imagefactory.importing.recipe import commands_of, recipe_text
 from imagefactory.importing.steps import Base, Described
@@ -23,14 +24,6 @@ from imagefactory.system.files import write_files
 from imagefactory.system.records import BUNDLES
 from imagefactory.system.workspace import Workspace
 
-_RELEASES = {
-    "bullseye": "11",
-    "bookworm": "12",
-    "trixie": "13",
-    "focal": "20.04",
-    "jammy": "22.04",
-    "noble": "24.04",
-}
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MAX_README = 60_000
 
@@ -63,6 +56,7 @@ def write_import(workspace: Workspace, described: Described, name: str, base: st
     chosen = _base(described, base, bases)
     draft = Draft(name, chosen, described.values)
     Translator(described, draft, part_names(workspace)).translate()
+    draft.gather()
     _finish(described, draft)
     write_files(folder, _files(described, draft))
     problems: Sequence[Problem] = ()
@@ -87,11 +81,7 @@ def _free(workspace: Workspace, name: str) -> Path:
 def _base(described: Described, otherwise: str, bases: Sequence[str]) -> str:
     """The base image that is of the release it was made on, or the one that was asked for."""
     step = next((step for step in described.steps if isinstance(step, Base)), None)
-    image = re.sub(r"^(docker\.io/)?(library/)?", "", step.image).partition("@")[0] if step else ""
-    name, _, tag = image.removesuffix("-slim").partition(":")
-    for suite, number in _RELEASES.items():
-        tag = number if re.match(rf"{suite}(-|$)", tag) else tag
-    found = next((base for base in bases if slug(base) == slug(f"{name}-{tag}")), "")
+    found = base_of(step.image, bases) if step else ""
     if not found and otherwise not in bases:
         there = ", ".join(bases) or "none"
         raise BadInput(
@@ -131,8 +121,9 @@ def _whole_machines(draft: Draft) -> None:
 
 def _files(described: Described, draft: Draft) -> Iterator[File]:
     heading = (
-        f"# From {described.file} ({described.format}). There is no network here: what was downloaded comes from\n"
-        "# the sources in recipe.yaml, and what has no counterpart stands as a comment, with a stop where it counts.\n"
+        f"# From {one_line(described.file, 60)} ({described.format}). There is no network here: what was\n"
+        "# downloaded comes from the sources in recipe.yaml. What has no counterpart stands as a comment, with\n"
+        "# a stop where it counts.\n"
     )
     yield File("recipe.yaml", 0o644, recipe_text(described, draft).encode())
     yield File("install.sh", 0o644, draft.script.text(heading, draft.moved).encode())

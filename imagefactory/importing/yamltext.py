@@ -7,7 +7,9 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9 ._/+@*-]*(?<! )|https?://[A-Za-z0-9._~:/?&()+,;=%$-]+(?<!:)")
+_PLAIN = re.compile(
+    r"--?[A-Za-z][A-Za-z0-9_-]*|[A-Za-z/][A-Za-z0-9 ._/+@*-]*(?<! )|https?://[A-Za-z0-9._~:/?&()+,;=%$-]+(?<!:)"
+)
 _OTHERWISE = re.compile(r"(?i)(y|n|yes|no|true|false|on|off|null|~)|.*[ ]#.*")
 _WIDTH = 110
 
@@ -32,11 +34,12 @@ class Lines:
         self.lines: list[str] = []
 
     def comment(self, text: str) -> None:
-        """One comment, in as many lines as it needs."""
-        kept = text[len(text.lstrip(" ")) :]
-        lead = text[: len(text) - len(kept)]
-        wrapped = textwrap.wrap(kept, _WIDTH - 2, break_long_words=False, break_on_hyphens=False) or [""]
-        self.lines += [f"# {lead}{line}".rstrip() for line in wrapped]
+        """One comment, in as many lines as it needs; one that is indented stays a line."""
+        text = "".join(c if c.isprintable() else " " for c in text)
+        lines = [text]
+        if not text.startswith(" "):
+            lines = textwrap.wrap(text, _WIDTH - 2, break_long_words=False, break_on_hyphens=False) or [""]
+        self.lines += [f"# {line}".rstrip() for line in lines]
 
     def comments(self, texts: Iterable[str]) -> None:
         """Several."""
