@@ -39,10 +39,9 @@ def new(root: Path, name: str) -> None:
 @click.option(
     "--base",
     metavar="NAME",
-    default="debian-12",
-    show_default=True,
+    default="",
     shell_complete=words.complete_bases,
-    help="Its base image, where none is of the release that FILE is made on.",
+    help="Its base image.  [default: that of FILE's release, or debian-12]",
 )
 @click.option("--dockerfile", is_flag=True, help="FILE is a Dockerfile, whatever it is called.")
 @words.as_json

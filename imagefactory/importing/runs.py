@@ -177,7 +177,9 @@ class Runner:
         if words[0].rpartition("/")[2] not in OTHER_SYSTEMS:
             return False
         if any(word in ("install", "add", "groupinstall", "localinstall") for word in words[1:]):
-            self._block(text, f"{words[0]} installs packages of another distribution: find Debian's names")
+            self._block(
+                text, f"{words[0]} installs packages of another distribution: find their names in Debian"
+            )
         return True
 
     def _pip(self, words: Sequence[str], text: str) -> bool:

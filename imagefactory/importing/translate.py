@@ -97,7 +97,7 @@ class Translator:
     def _(self, step: Packages) -> Became:
         if step.manager != "apt":
             self.draft.layer(step.only).note("apt", f"{step.manager} installed: {' '.join(step.names)}")
-            return NOT, f"{step.manager} has other names of packages: find Debian's"
+            return NOT, f"{step.manager} has other names of packages: find those of Debian"
         left = add_apt(self.draft, step.names, step.only)
         return self._by(left, len(step.names))
 

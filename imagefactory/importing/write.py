@@ -24,6 +24,7 @@ from imagefactory.system.files import write_files
 from imagefactory.system.records import BUNDLES
 from imagefactory.system.workspace import Workspace
 
+USUAL_BASE = "debian-12"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MAX_README = 60_000
 
@@ -49,7 +50,10 @@ class Imported:
 
 
 def write_import(workspace: Workspace, described: Described, name: str, base: str) -> Imported:
-    """Write ``recipes/<name>/``. Raises BadInput where that can't be made, or is there."""
+    """Write ``recipes/<name>/``; without a name or a base image, those that fit.
+
+    Raises BadInput where that can't be made, or is there.
+    """
     name = name or slug(described.name, "")
     folder = _free(workspace, name)
     bases = base_names(workspace)
@@ -78,16 +82,14 @@ def _free(workspace: Workspace, name: str) -> Path:
     return folder
 
 
-def _base(described: Described, otherwise: str, bases: Sequence[str]) -> str:
-    """The base image that is of the release it was made on, or the one that was asked for."""
+def _base(described: Described, asked: str, bases: Sequence[str]) -> str:
+    """The base image that was asked for, or that is of the release it was made on, or the usual one."""
     step = next((step for step in described.steps if isinstance(step, Base)), None)
-    found = base_of(step.image, bases) if step else ""
-    if not found and otherwise not in bases:
+    chosen = asked or (base_of(step.image, bases) if step else "") or USUAL_BASE
+    if chosen not in bases:
         there = ", ".join(bases) or "none"
-        raise BadInput(
-            f"there is no base image '{otherwise}'", hint=f"give one with --base; there is: {there}"
-        )
-    return found or otherwise
+        raise BadInput(f"there is no base image '{chosen}'", hint=f"give one with --base; there is: {there}")
+    return chosen
 
 
 def _finish(described: Described, draft: Draft) -> None:
@@ -120,8 +122,9 @@ def _whole_machines(draft: Draft) -> None:
 
 
 def _files(described: Described, draft: Draft) -> Iterator[File]:
+    origin = f"{one_line(described.file, 60)} ({described.format})"
     heading = (
-        f"# From {one_line(described.file, 60)} ({described.format}). There is no network here: what was\n"
+        f"# From {origin}. There is no network here: what was\n"
         "# downloaded comes from the sources in recipe.yaml. What has no counterpart stands as a comment, with\n"
         "# a stop where it counts.\n"
     )
