@@ -10,7 +10,7 @@ from typing import Any
 from imagefactory.errors import BadFiles
 from imagefactory.importing.beside import Unavailable, read_beside
 from imagefactory.importing.filling import Filler
-from imagefactory.importing.fits import file_of, name_of_source, unused
+from imagefactory.importing.fits import file_of, fits, name_of_source, unused
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -28,6 +28,7 @@ from imagefactory.importing.steps import (
     Workdir,
 )
 from imagefactory.importing.tests_of import test_of
+from imagefactory.model.fields import Sha256
 from imagefactory.system.templates import Unfillable
 from imagefactory.yamlfiles import Text, read_leniently
 
@@ -225,7 +226,9 @@ class Expander:
             source = unused(name_of_source(real, name), self._sources)
             self._sources.add(source)
             self._files[name] = f"/sources/{source}/{file_of(real) or 'index.html'}"
-            yield Declared(kind=kind, place=place, name=name, url=url, source=source, executable=executable)
+            pin = self.filler.fill(said.get("sha256"), local).lower()
+            sha256 = pin if fits(Sha256, pin) else ""
+            yield Declared(kind=kind, place=place, name=name, url=url, source=source, sha256=sha256)
             return
         self._files[name] = f"/recipe/files/{name.removeprefix('./')}"
         if "contents" in said:

@@ -34,11 +34,12 @@ class Index:
 
 @dataclass(slots=True)
 class SourceDraft:
-    """What was downloaded: an archive without its sha256, or a repository perhaps without its commit."""
+    """What was downloaded: an archive or a repository, perhaps without what pins it."""
 
     url: str
     git: bool = False
     commit: str = ""
+    sha256: str = ""
     ref: str = ""
     hints: dict[str, None] = field(default_factory=dict)
     only: str = ""
@@ -46,7 +47,7 @@ class SourceDraft:
     @property
     def whole(self) -> bool:
         """Whether it can be declared as it is."""
-        return self.git and bool(self.commit)
+        return bool(self.commit if self.git else self.sha256)
 
 
 @dataclass(slots=True)

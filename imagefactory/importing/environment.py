@@ -10,7 +10,7 @@ from imagefactory.importing.shell import expand
 from imagefactory.importing.steps import Environment
 from imagefactory.model.fields import AbsolutePath, EnvironmentName, EnvironmentValue
 
-_SYSTEM = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _EMPTY = frozenset(
     (
         *("LD_LIBRARY_PATH", "LIBRARY_PATH", "PYTHONPATH", "PERL5LIB", "MANPATH", "CPATH", "C_INCLUDE_PATH"),
@@ -74,7 +74,7 @@ def _add_path(draft: Draft, value: str, only: str) -> list[str]:
             continue
         folder = expand(given, {key: each for key, each in draft.known.items() if key not in draft.values})
         folder = re.sub("/+", "/", folder).rstrip("/")
-        if folder in _SYSTEM or not folder:
+        if folder in SYSTEM_FOLDERS or not folder:
             continue
         if not fits(AbsolutePath, draft.resolved(folder)):
             left.append(f"PATH: {given}")

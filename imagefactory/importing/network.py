@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from imagefactory.importing.draft import FileDraft
 
+ANOTHER_ARCHIVE = "it adds an archive of packages, and those of the base image are all there are"
 _PROGRAMS = frozenset(
     (
         *(
@@ -38,7 +39,7 @@ _PROGRAMS = frozenset(
             "pipx",
         ),
         *("snap", "flatpak", "add-apt-repository", "apt-add-repository", "apt-key", "rsync", "scp", "sftp"),
-        *("ftp", "lftp", "docker", "singularity", "apptainer", "huggingface-cli", "kaggle", "dotnet", "mvn"),
+        *("ftp", "lftp", "huggingface-cli", "kaggle", "dotnet", "mvn"),
     )
 )
 _MOVERS = ("cp", "install", "mv", "chmod", "chown", "ln", "rm", "cat", "sed", "touch", "mkdir", "test", "[")
@@ -49,7 +50,7 @@ _CALLS = re.compile(
     r"|npm\s+\w+|osf|datalad|gdown|cargo\s+\w+|go\s+(?:get|install|mod)|add-apt-repository|apt-key)(?=[\s;)]|$)"
 )
 _CODE = re.compile(
-    r"install\.packages|BiocManager::install|remotes::install|devtools::install|install_github|Pkg\.(?:add|clone|develop)"
+    r"install\.packages|install_torch|install_keras|BiocManager::install|remotes::install|devtools::install|install_github|Pkg\.(?:add|clone|develop)"
     r"|urlretrieve|urlopen|requests\.get|from_pretrained|snapshot_download|download\.file|cpm_download"
 )
 _DOWNLOADS = re.compile(r"--?download(?:[_-]\w+)*\b|\bdownload_weights\b|--install-extension")
@@ -61,7 +62,11 @@ _CACHES = re.compile(
 def asks_network(words: Sequence[str], text: str, files: Mapping[str, FileDraft]) -> str:
     """Why a command can't run without network; nothing where it looks as if it could."""
     why = "it asks a network, and install.sh has none"
+    if "/etc/apt/sources.list" in text or "/etc/apt/trusted" in text or "/etc/yum.repos.d" in text:
+        return ANOTHER_ARCHIVE
     if words and words[0].rpartition("/")[2] in _PROGRAMS:
+        return why
+    if words[:1] in (["docker"], ["singularity"], ["apptainer"]) and words[1:2] in (["pull"], ["build"]):
         return why
     if words and words[0].rpartition("/")[2] == "go" and words[1:2] in (["get"], ["install"], ["mod"]):
         return why

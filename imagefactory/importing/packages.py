@@ -102,6 +102,11 @@ def pip_of(words: Sequence[str]) -> AskedOfPip | None:
     return asked
 
 
+def does_of_pip(words: Sequence[str]) -> str:
+    """What pip is told to do, such as install; nothing where the command is another."""
+    return next((word for word in _after_pip(words) if not word.startswith("-")), "")
+
+
 def _after_pip(words: Sequence[str]) -> list[str]:
     name, rest = words[0].rpartition("/")[2], list(words[1:])
     if re.fullmatch(r"pip(\d+(\.\d+)?)?", name):

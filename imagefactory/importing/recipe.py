@@ -10,7 +10,7 @@ from imagefactory.importing.draft import Draft, Layer, SourceDraft
 from imagefactory.importing.fits import fits, one_line, slug
 from imagefactory.importing.inline import inline_files
 from imagefactory.importing.steps import Described
-from imagefactory.importing.yamltext import Lines
+from imagefactory.importing.yamltext import Lines, scalar
 from imagefactory.model.fields import Licence, Line, Url, Version
 
 SCHEMA = "# yaml-language-server: $schema=../../docs/schema/recipe.json"
@@ -156,7 +156,12 @@ def _sources(draft: Draft, sources: dict[str, SourceDraft]) -> Lines:
         if source.whole:
             if hints:
                 lines.comment(f"{hints}.")
-            lines.lines += [f"{name}:", f"  git: {source.url}", f"  commit: {source.commit}"]
+            kind, pin = ("git", "commit") if source.git else ("url", "sha256")
+            lines.lines += [
+                f"{name}:",
+                f"  {kind}: {scalar(source.url)}",
+                f"  {pin}: {source.commit or source.sha256}",
+            ]
         elif source.git:
             ref = f" {shlex.quote(source.ref)}" if source.ref else ""
             lines.comment(f"TODO{machine}: the commit{f' ({hints})' if hints else ''}, which this prints:")

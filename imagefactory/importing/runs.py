@@ -11,8 +11,8 @@ from imagefactory.importing.adding import add_apt, add_channel, add_conda, add_p
 from imagefactory.importing.draft import DONE, NOT, PART, Draft, SourceDraft
 from imagefactory.importing.fetches import Clone, Fetch, clone_of, fetches
 from imagefactory.importing.fits import file_of, fits, name_of_source, one_line, slug
-from imagefactory.importing.network import asks_network, is_cache
-from imagefactory.importing.packages import CONDA, OTHER_SYSTEMS, apt_of, conda_of, pip_of
+from imagefactory.importing.network import ANOTHER_ARCHIVE, asks_network, is_cache
+from imagefactory.importing.packages import CONDA, OTHER_SYSTEMS, apt_of, conda_of, does_of_pip, pip_of
 from imagefactory.importing.script import stop
 from imagefactory.importing.shell import Statement, Unreadable, expand, is_assignment, programs, statements
 from imagefactory.importing.steps import Run
@@ -105,13 +105,19 @@ class Runner:
 
     def _keep(self, text: str) -> None:
         for name in re.findall(r"/sources/([a-z0-9-]+)", text):
-            self.needs[name] = None
-            self.why.append(f"the source {name} needs its sha256")
+            self._need(name)
         for name, why in self.draft.missing.items():
             if f"/recipe/files/{name}" in text:
                 self._block(text, f"{name}: {why}")
                 return
         self.lines.append(text)
+
+    def _need(self, name: str) -> None:
+        """A source is read here: while it is not declared, this is as far as it goes."""
+        source = self.draft.sources.get(name)
+        if source is None or not source.whole:
+            self.needs[name] = None
+            self.why.append(f"the source {name} needs its sha256")
 
     def _block(self, text: str, why: str) -> None:
         self.blocked += 1
@@ -167,7 +173,8 @@ class Runner:
         if asked.action in ("install", "reinstall", "build-dep", "satisfy"):
             self.why += add_apt(self.draft, asked.names, self.step.only)
             if asked.files:
-                self.lines += [f"# Was: {text}", f"dpkg --install {' '.join(asked.files)}"]
+                self.lines.append(f"# Was: {one_line(text)}")
+                self._keep(f"dpkg --install {' '.join(asked.files)}")
                 self.why.append("packages from files: apt does not bring what those need")
             if asked.action != "install":
                 self._block(text, f"apt {asked.action}: name the packages under inputs.apt")
@@ -185,7 +192,7 @@ class Runner:
     def _pip(self, words: Sequence[str], text: str) -> bool:
         asked = pip_of(words)
         if asked is None:
-            return False
+            return does_of_pip(words) in ("check", "list", "freeze", "cache", "config", "show")
         left = add_pip(self.draft, asked, self.step.only)
         guessed = [why for why in left if why.endswith("is guessed")]
         self.why += guessed
@@ -221,6 +228,9 @@ class Runner:
         got = fetches(words)
         if got is None:
             return False
+        if any(each.target.startswith("/etc/apt/") for each in got):
+            self._block(text, ANOTHER_ARCHIVE)
+            return True
         for each in got:
             if _CONDA_INSTALLER.search(each.url):
                 self.draft.conda_wanted = True
@@ -246,8 +256,7 @@ class Runner:
             if _MOVES.search(plain):
                 source.hints["this address may give another file one day: find one of a release"] = None
             self.draft.sources[name] = source
-        self.needs[name] = None
-        self.why.append(f"the source {name} needs its sha256")
+        self._need(name)
         return f"/sources/{name}/{shlex.quote(file_of(plain) or 'index.html')}"
 
     def _git(self, words: Sequence[str], text: str) -> bool:
@@ -267,6 +276,7 @@ class Runner:
             ref = self.draft.resolved(given[-1])
             if fits(GitCommit, ref):
                 source.commit = ref
+                self.needs = {name: None for name in self.needs if self.draft.sources.get(name) is not source}
                 self.why = [why for why in self.why if why != f"the commit of {source.url} is to be found"]
             else:
                 source.ref = ref
@@ -334,6 +344,8 @@ class Runner:
         given = [word for word in words[1:] if not word.startswith("-")]
         if words[0] == "sync" and not given:
             return True
+        if words[0] in ("add-apt-repository", "apt-add-repository"):
+            return bool({"universe", "multiverse", "main"} & set(given))  # Debian has no such parts
         return words[0] == "rm" and bool(given) and all(map(is_cache, given))
 
 

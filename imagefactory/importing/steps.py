@@ -83,7 +83,8 @@ class Copy(Step):
 class Declared(Step):
     """A file by name: with its content, or with the address that it is fetched from.
 
-    ``source`` is then the name that it has among the sources. ``why_not`` says why it can't be had.
+    ``source`` is then the name that it has among the sources, ``sha256`` what pins it. ``why_not`` says why
+    it can't be had.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Declared(Step):
     executable: bool = False
     url: str = ""
     source: str = ""
+    sha256: str = ""
     why_not: str = ""
 
 

@@ -10,7 +10,7 @@ from functools import singledispatchmethod
 from imagefactory.importing.adding import add_apt, add_conda, add_pip, conda_words
 from imagefactory.importing.bases import base_of
 from imagefactory.importing.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
-from imagefactory.importing.environment import set_variables
+from imagefactory.importing.environment import SYSTEM_FOLDERS, set_variables
 from imagefactory.importing.fits import file_of, fits, one_line, slug
 from imagefactory.importing.packages import AskedOfPip
 from imagefactory.importing.runs import Runner
@@ -133,7 +133,7 @@ class Translator:
         if not fits(Command, command):
             return NOT, "an image of ours is started by its commands"
         self.draft.layer("").commands[command] = None
-        if folder and fits(AbsolutePath, folder) and folder not in ("/bin", "/usr/bin", "/usr/local/bin"):
+        if folder and fits(AbsolutePath, folder) and folder not in SYSTEM_FOLDERS:
             self.draft.layer("").path[folder] = None
         return (PART, "an image of ours is started by its commands") if step.words[1:] else (DONE, "")
 
@@ -144,7 +144,9 @@ class Translator:
             if not fits(SourceUrl, self.draft.resolved(step.url)):
                 self.draft.missing[name] = "its address is not known"
                 return NOT, "its address is not known"
-            self.draft.sources.setdefault(step.source, SourceDraft(step.url, only=step.only))
+            source = SourceDraft(step.url, sha256=step.sha256, only=step.only)
+            if self.draft.sources.setdefault(step.source, source).whole:
+                return DONE, ""
             return PART, f"the source {step.source} needs its sha256"
         if step.content is None or not fits(RelativePath, name):
             self.draft.missing[name] = step.why_not or "its name can't be taken"
@@ -247,7 +249,8 @@ class Translator:
         for folder in step.path:
             plain = re.sub("/+", "/", folder).rstrip("/") or "/"
             if fits(AbsolutePath, self.draft.resolved(plain)) and plain != "/":
-                layer.path[plain] = None
+                if plain not in SYSTEM_FOLDERS:
+                    layer.path[plain] = None
                 layer.commands[f"{plain}/*"] = None
             else:
                 left.append(f"the folder {folder}")
@@ -256,7 +259,7 @@ class Translator:
             if fits(Command, self.draft.resolved(name)) and name not in ("apptainer", "singularity"):
                 layer.commands[name] = None
                 folder = command.rpartition("/")[0]
-                if folder and fits(AbsolutePath, self.draft.resolved(folder)):
+                if fits(AbsolutePath, folder) and folder not in SYSTEM_FOLDERS:
                     layer.path[folder] = None
             else:
                 layer.note("commands", f"not taken: {command}")

@@ -13,6 +13,7 @@ from imagefactory.definitions.recipes.parts import part_names
 from imagefactory.errors import BadFiles, BadInput, Problem
 from imagefactory.importing.bases import base_of
 from imagefactory.importing.draft import OUTCOMES, Draft, Remark, TestDraft
+from imagefactory.importing.environment import SYSTEM_FOLDERS
 from imagefactory.importing.fits import fits, one_line, slug
 from imagefactory.importing.inline import inline_files
 from imagefactory.importing.recipe import commands_of, recipe_text
@@ -115,18 +116,17 @@ def _whole_machines(draft: Draft) -> None:
         layer = draft.layer(machine)
         for command in layer.commands:
             folder = command.rpartition("/")[0]
-            if folder and folder not in layer.path:
+            if folder and folder not in (*layer.path, *SYSTEM_FOLDERS):
                 layer.path[folder] = None
         for name in draft.layer("").commands:
             layer.commands.pop(name, None)
 
 
 def _files(described: Described, draft: Draft) -> Iterator[File]:
-    origin = f"{one_line(described.file, 60)} ({described.format})"
     heading = (
-        f"# From {origin}. There is no network here: what was\n"
-        "# downloaded comes from the sources in recipe.yaml. What has no counterpart stands as a comment, with\n"
-        "# a stop where it counts.\n"
+        f"# From {one_line(described.file, 60)} ({described.format}).\n"
+        "# There is no network here: what was downloaded comes from the sources in recipe.yaml. What has no\n"
+        "# counterpart stands as a comment, with a stop where it counts.\n"
     )
     yield File("recipe.yaml", 0o644, recipe_text(described, draft).encode())
     yield File("install.sh", 0o644, draft.script.text(heading, draft.moved).encode())

@@ -203,11 +203,13 @@ def test_what_needs_a_network_stops(imported: Import) -> None:
 - run: [git submodule update --init]
 - run: [pip install .]
 - run: ['echo "no end']
-- run: [make]
+- run: ['echo "deb https://example.org x y" >/etc/apt/sources.list.d/x.list']
+- run: [make, python3 -m pip check, add-apt-repository -y universe]
 """
     found = imported(recipe_of(text))
-    assert found.outcomes("run") == [NOT] * 6 + [DONE]
-    assert found.script.count("\nfail '") == 6
+    assert found.outcomes("run") == [NOT] * 7 + [DONE]
+    assert found.script.count("\nfail '") == 7
+    assert found.script.endswith("\nmake\n")
     assert "#     npm install -g x\n" in found.script
 
 
@@ -227,13 +229,17 @@ files:
     filename: ../gone
   - name: data.zip
     url: https://example.org/data.zip
-"""
+  - name: pinned.tgz
+    url: https://example.org/{{ context.version }}/download
+    sha256: SHA256
+""".replace("SHA256", "a" * 64)
     text = """\
 - copy: hello /usr/local/bin/
 - copy: [values.txt, beside.bin, /opt/x]
 - copy: gone /opt/gone
 - run: ['unzip {{ get_file("data.zip") }}', 'sh {{ get_file("hello") }}', 'x {{ get_file("no") }}']
 - run: ['unzip {{ get_file("data.zip") }}', 'sh {{ get_file("hello") }}']
+- run: ['tar xf {{ get_file("pinned.tgz") }}']
 """
     found = imported(recipe_of(text, more), beside={"beside.bin": b"\0\1"})
     there = {file.path: file for file in found.image.folder.files}
@@ -249,7 +255,11 @@ files:
         "# TODO: files/gone: ../gone: it is not there" in found.recipe
     )
     assert found.outcomes("copy") == [DONE, DONE, NOT]
-    assert found.outcomes("file") == [DONE, DONE, DONE, NOT, PART]
+    assert found.outcomes("file") == [DONE, DONE, DONE, NOT, PART, DONE]
+    assert found.image.inputs.sources["pinned"].url == "https://example.org/1.5/download"
+    assert "need pinned" not in found.script
+    assert "tar xf /sources/pinned/download\n" in found.script
+    assert found.outcomes("run") == [NOT, PART, DONE]
 
 
 def test_kinds_of_machine(imported: Import) -> None:
