@@ -7,10 +7,18 @@ import shlex
 import urllib.parse
 from collections.abc import Iterable, Sequence
 
-from imagefactory.importing.draft import Draft, Index
+from imagefactory.importing.draft import Draft, Index, SourceDraft
 from imagefactory.importing.fits import fits, slug, unused
 from imagefactory.importing.packages import AskedOfConda, AskedOfPip
-from imagefactory.model.fields import AptPackage, CondaChannel, CondaSpec, PipRequirement, Url
+from imagefactory.model.fields import (
+    AptPackage,
+    CondaChannel,
+    CondaSpec,
+    GitCommit,
+    GitUrl,
+    PipRequirement,
+    Url,
+)
 from imagefactory.model.recipe import conda_name, pip_name
 
 _INSTALLERS = ("conda", "mamba", "micromamba", "anaconda")
@@ -45,6 +53,7 @@ def add_pip(draft: Draft, asked: AskedOfPip, only: str) -> list[str]:
             taken.append(pip_name(plain))
         else:
             left.append(f"pip install {given}: {_IN_SCRIPT}")
+            _add_repository(draft, given, only)
     for given in asked.editable:
         left.append(f"pip install -e {given}: {_IN_SCRIPT}")
     for file in asked.requirements:
@@ -59,6 +68,19 @@ def add_pip(draft: Draft, asked: AskedOfPip, only: str) -> list[str]:
         if address and not _is_usual(address):
             left += _add_index(draft, address, taken, only, besides=address == asked.extra_index)
     return left
+
+
+def _add_repository(draft: Draft, given: str, only: str) -> None:
+    """The repository that a Python package was to be installed from, to be declared."""
+    found = re.fullmatch(r"(?:[\w.-]+\s*@\s*)?git\+(https://[^@#\s]+)(?:@([^#\s]+))?(?:#.*)?", given)
+    if found is None:
+        return
+    url = found[1] if found[1].endswith(".git") else f"{found[1]}.git"
+    if fits(GitUrl, draft.resolved(url)) and all(source.url != url for source in draft.sources.values()):
+        name = draft.free_source(slug(url.rpartition("/")[2].removesuffix(".git"), "code", most=40))
+        ref = draft.resolved(found[2] or "")
+        commit = ref if fits(GitCommit, ref) else ""
+        draft.sources[name] = SourceDraft(url, git=True, commit=commit, ref=ref, only=only)
 
 
 def _is_usual(address: str) -> bool:

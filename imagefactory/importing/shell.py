@@ -13,7 +13,7 @@ _CLOSES = {"(": ")", "{": "}"}
 
 
 class Unreadable(Exception):
-    """A script that ends within quotes or brackets."""
+    """A script that ends within quotes or brackets, or closes what is not open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,8 @@ def _outside_quotes(script: str, at: int, inside: list[str], pending: list[tuple
     if sign == "#" and before in " \t\n;":
         end = script.find("\n", at)
         return (end if end >= 0 else len(script)) - at
+    if sign == ")" and "case" not in script:
+        raise Unreadable
     if sign == "(" and "}" not in inside:
         inside.append(")")
     elif sign == "{" and before in " \t\n;" and script[at + 1 : at + 2] in (" ", "\n"):

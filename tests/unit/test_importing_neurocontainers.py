@@ -201,7 +201,7 @@ def test_what_needs_a_network_stops(imported: Import) -> None:
 - run: ['for u in a b; do curl -O https://example.org/$u; done']
 - run: ['Rscript -e "install.packages(1)"']
 - run: [git submodule update --init]
-- run: [pip install .]
+- run: [pip install . git+https://example.org/a/tool@v1]
 - run: ['echo "no end']
 - run: ['echo "deb https://example.org x y" >/etc/apt/sources.list.d/x.list']
 - run: [make, python3 -m pip check, add-apt-repository -y universe]
@@ -211,6 +211,7 @@ def test_what_needs_a_network_stops(imported: Import) -> None:
     assert found.script.count("\nfail '") == 7
     assert found.script.endswith("\nmake\n")
     assert "#     npm install -g x\n" in found.script
+    assert "git ls-remote https://example.org/a/tool.git v1" in found.recipe
 
 
 def test_files(imported: Import) -> None:

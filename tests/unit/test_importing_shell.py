@@ -32,7 +32,7 @@ def test_statements(script: str, texts: list[str]) -> None:
     assert [statement.text for statement in statements(script)] == texts
 
 
-@pytest.mark.parametrize("script", ['a "b', "a $(b", "if a; then b", "cat <<EOF\nx"])
+@pytest.mark.parametrize("script", ['a "b', "a $(b", "a) b", "if a; then b", "cat <<EOF\nx"])
 def test_what_does_not_end_is_not_read(script: str) -> None:
     with pytest.raises(Unreadable):
         statements(script)
