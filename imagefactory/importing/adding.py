@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import urllib.parse
 from collections.abc import Iterable, Sequence
 
 from imagefactory.importing.draft import Draft, Index, SourceDraft
-from imagefactory.importing.fits import fits, slug, unused
+from imagefactory.importing.fits import fits, host_of, slug, unused
 from imagefactory.importing.packages import AskedOfConda, AskedOfPip
 from imagefactory.model.fields import (
     AptPackage,
@@ -84,14 +83,14 @@ def _add_repository(draft: Draft, given: str, only: str) -> None:
 
 
 def _is_usual(address: str) -> bool:
-    return (urllib.parse.urlsplit(address).hostname or "").endswith("pypi.org")
+    return host_of(address).endswith("pypi.org")
 
 
 def _add_index(draft: Draft, address: str, names: Sequence[str], only: str, *, besides: bool) -> list[str]:
     layer = draft.layer(only)
     if not names or not fits(Url, draft.resolved(address)):
         return [f"the index {address}"]
-    host = urllib.parse.urlsplit(address).hostname or "index"
+    host = host_of(address) or "index"
     name = slug(host.removeprefix("download.").removeprefix("www.").rpartition(".")[0], "index")
     known = next((key for key, index in layer.indexes.items() if index.url == address), None)
     key = known or unused(name, layer.indexes)

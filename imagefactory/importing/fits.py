@@ -46,7 +46,14 @@ def unused(name: str, taken: Collection[str]) -> str:
 
 def file_of(url: str) -> str:
     """The name of the file that an address gives: the last part of its path."""
-    return urllib.parse.unquote(urllib.parse.urlsplit(url).path).rstrip("/").rpartition("/")[2]
+    path = re.split(r"[?#]", re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", "", url), maxsplit=1)[0]
+    return urllib.parse.unquote(path).rstrip("/").rpartition("/")[2]
+
+
+def host_of(url: str) -> str:
+    """The machine that an address is on; nothing where it names none."""
+    found = re.match(r"[A-Za-z]+://(?:[^/@?#]*@)?([^/:?#]+)", url)
+    return found[1].lower() if found else ""
 
 
 def source_name(file: str) -> str:
