@@ -10,7 +10,7 @@ from typing import Any
 from imagefactory.errors import BadFiles
 from imagefactory.importing.beside import Unavailable, read_beside
 from imagefactory.importing.filling import Filler
-from imagefactory.importing.fits import file_of, fits, name_of_source, unused
+from imagefactory.importing.fits import fits, name_of_source, source_path, unused
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -225,7 +225,7 @@ class Expander:
             real = self.filler.fill(address, local)
             source = unused(name_of_source(real, name), self._sources)
             self._sources.add(source)
-            self._files[name] = f"/sources/{source}/{file_of(real) or 'index.html'}"
+            self._files[name] = source_path(source, real)
             pin = self.filler.fill(said.get("sha256"), local).lower()
             sha256 = pin if fits(Sha256, pin) else ""
             yield Declared(kind=kind, place=place, name=name, url=url, source=source, sha256=sha256)

@@ -50,6 +50,12 @@ def file_of(url: str) -> str:
     return urllib.parse.unquote(path).rstrip("/").rpartition("/")[2]
 
 
+def source_path(name: str, url: str) -> str:
+    """Where install.sh finds a source, as a word of a shell: its one file, by name where that is plain."""
+    last = url.rpartition("/")[2]
+    return f"/sources/{name}/{last if re.fullmatch('[A-Za-z0-9._+~=,@-]+', last) else '*'}"
+
+
 def host_of(url: str) -> str:
     """The machine that an address is on; nothing where it names none."""
     found = re.match(r"[A-Za-z]+://(?:[^/@?#]*@)?([^/:?#]+)", url)

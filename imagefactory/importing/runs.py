@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from imagefactory.importing.adding import add_apt, add_channel, add_conda, add_pip
 from imagefactory.importing.draft import DONE, NOT, PART, Draft, SourceDraft
 from imagefactory.importing.fetches import Clone, Fetch, clone_of, fetches
-from imagefactory.importing.fits import file_of, fits, name_of_source, one_line, slug
+from imagefactory.importing.fits import file_of, fits, name_of_source, one_line, slug, source_path
 from imagefactory.importing.network import ANOTHER_ARCHIVE, asks_network, is_cache
 from imagefactory.importing.packages import CONDA, OTHER_SYSTEMS, apt_of, conda_of, does_of_pip, pip_of
 from imagefactory.importing.script import stop
@@ -146,7 +146,8 @@ class Runner:
                 self.draft.conda_wanted = True
             elif path := self._source(got[0]):
                 rest = " | ".join(programs(statement.text)[1:])
-                self.lines.append(f"{rest} <{path}" if "|" not in rest else f"cat {path} | {rest}")
+                several = "|" in rest or path.endswith("*")
+                self.lines.append(f"cat {path} | {rest}" if several else f"{rest} <{path}")
             else:
                 self._block(statement.text, "the address of a download is not known")
         elif first and first[0] in ("yes", "echo", "printf") and len(statement.pipeline) == 2 and last:
@@ -257,7 +258,7 @@ class Runner:
                 source.hints["this address may give another file one day: find one of a release"] = None
             self.draft.sources[name] = source
         self._need(name)
-        return f"/sources/{name}/{shlex.quote(file_of(plain) or 'index.html')}"
+        return source_path(name, plain)
 
     def _git(self, words: Sequence[str], text: str) -> bool:
         if words[0].rpartition("/")[2] != "git":

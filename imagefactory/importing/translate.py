@@ -11,7 +11,7 @@ from imagefactory.importing.adding import add_apt, add_conda, add_pip, conda_wor
 from imagefactory.importing.bases import base_of
 from imagefactory.importing.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
 from imagefactory.importing.environment import SYSTEM_FOLDERS, set_variables
-from imagefactory.importing.fits import file_of, fits, one_line, slug
+from imagefactory.importing.fits import fits, one_line, slug, source_path
 from imagefactory.importing.packages import AskedOfPip
 from imagefactory.importing.runs import Runner
 from imagefactory.importing.script import stop
@@ -195,8 +195,7 @@ class Translator:
             return shlex.quote(f"/recipe/files/{name}/."), ""
         declared = next((s for s in self.described.steps if isinstance(s, Declared) and s.name == name), None)
         if declared and declared.url and declared.source in self.draft.sources:
-            file = file_of(self.draft.resolved(declared.url))
-            return f"/sources/{declared.source}/{shlex.quote(file)}", ""
+            return source_path(declared.source, self.draft.resolved(declared.url)), ""
         return "", self.draft.missing.get(name, f"there is no file {given} beside it")
 
     @_one.register

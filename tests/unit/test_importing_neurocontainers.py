@@ -173,6 +173,7 @@ def test_downloads_become_sources(imported: Import) -> None:
 - run:
     - curl -fsSL https://example.org/tool-{{{{ context.version }}}}.tar.gz | tar -xz --strip-components 1
     - wget https://example.org/latest/data.zip
+    - curl -L "https://example.org/get?file=x.tgz" | tar xz
     - git clone --branch v2 https://example.org/a/lib.git
     - git clone https://github.com/a/Other .
     - git checkout {commit}
@@ -189,6 +190,7 @@ def test_downloads_become_sources(imported: Import) -> None:
     assert "need tool-1-5\n" in found.script
     assert "tar -xz --strip-components 1 </sources/tool-1-5/tool-1.5.tar.gz\n" in found.script
     assert "cp /sources/data/data.zip data.zip\n" in found.script
+    assert "cat /sources/get/* | tar xz\n" in found.script
     assert "cp -R /sources/lib/. lib\n" in found.script
     assert "cp -R /sources/other/. .\n" in found.script
     assert "git checkout" not in found.script
