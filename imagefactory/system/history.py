@@ -108,7 +108,7 @@ def _last_commits(top: Path, places: list[Place]) -> dict[Place, str]:
 
 def _changed(top: Path, places: list[Place]) -> dict[Place, bool]:
     owners = _owners(top, places)
-    folders = sorted({str(place.folder.parent.relative_to(top)) for place in places})
+    folders = sorted({str(place.folder.relative_to(top)) for place in places})
     changed: set[Place] = set()
     for entry in _git(top, *_STATUS, "--no-renames", "-z", "--", *folders).split("\0"):
         path = entry[3:]
