@@ -33,6 +33,19 @@ full = click.option("--full", is_flag=True, help="Run the recipe's full tests to
 full_data = click.option("--full", is_flag=True, help="With what the recipe's full tests read.")
 
 
+def complete_bases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The base images of the checkout."""
+    from click.shell_completion import CompletionItem
+
+    from imagefactory.definitions.bases import base_names
+
+    try:
+        names = base_names(find_workspace(ctx.find_root().params.get("root") or Path()))
+    except FactoryError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 class Kind(click.ParamType):  # type: ignore[type-arg]  # generic in some releases
     """A kind of image, as the register has them when the command runs."""
 

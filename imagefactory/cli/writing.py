@@ -33,6 +33,39 @@ def new(root: Path, name: str) -> None:
     click.echo(pasteable(f"  imagefactory build {name}"))
 
 
+@click.command("import", short_help="Write a recipe from another tool's.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", default="", help="The new recipe's name.  [default: as it is called]")
+@click.option(
+    "--base",
+    metavar="NAME",
+    default="",
+    shell_complete=words.complete_bases,
+    help="Its base image.  [default: that of FILE's release, or debian-12]",
+)
+@click.option("--dockerfile", is_flag=True, help="FILE is a Dockerfile, whatever it is called.")
+@words.as_json
+@click.pass_obj
+def import_(root: Path, file: Path, name: str, base: str, dockerfile: bool, as_json: bool) -> None:
+    """Write a recipe folder from a recipe of another tool.
+
+    FILE is a build.yaml of neurocontainers, a specification of neurodocker in JSON, a text with its command
+    line, or a Dockerfile. What can be translated is; what can't stands as a comment at its place, with the
+    reason, and install.sh stops there. A table says how much that is. Nothing is run or downloaded.
+    """
+    from imagefactory.cli.show_imports import as_values, show_import
+    from imagefactory.importing import read_foreign, write_import
+
+    workspace = find_workspace(root)
+    imported = write_import(workspace, read_foreign(file, dockerfile=dockerfile), name, base)
+    if as_json:
+        print_json(as_values(workspace, imported))
+    else:
+        show_import(workspace, imported)
+    if imported.problems:
+        raise BadFiles(imported.problems)
+
+
 @click.command(short_help="Report every problem of every recipe.")
 @words.names
 @words.as_json
@@ -117,6 +150,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     click.echo(completion_script(shell, ctx.find_root().command))
 
 
-FIRST = (new, check)
+FIRST = (new, import_, check)
 LAST = (render,)
 LEAST = (schema, completion)

@@ -10,6 +10,8 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+import jinja2.nodes
+import jinja2.sandbox
 
 from imagefactory.model.environment import shell_word
 
@@ -24,6 +26,53 @@ def fill(package: str, name: str, values: Mapping[str, Any]) -> str:
 def text_of(package: str, name: str) -> str:
     """A file in the folder ``templates`` as it stands."""
     return (files(package) / "templates" / name).read_text(encoding="utf-8")
+
+
+class Unfillable(Exception):
+    """A template that somebody else wrote can't be filled here: why."""
+
+
+def fill_foreign(text: str, values: Mapping[str, Any]) -> str:
+    """The text of a template that others wrote. Raises Unfillable for what is unknown, wrong or could run on.
+
+    Only names, attributes, comparisons, conditions, and a few functions of texts are taken: no loops, no
+    arithmetic.
+    """
+    try:
+        parsed = _foreign().parse(text)
+        for node in parsed.find_all(jinja2.nodes.Node):
+            if not isinstance(node, _HARMLESS):
+                raise Unfillable(f"{type(node).__name__.lower()} in a template is not supported")
+            if isinstance(node, jinja2.nodes.Filter) and node.name not in _FILTERS:
+                raise Unfillable(f"the filter '{node.name}' in a template is not supported")
+            if isinstance(node, jinja2.nodes.Call) and not _is_harmless(node):
+                raise Unfillable("a call in a template is not supported")
+        return _foreign().from_string(parsed).render(values)
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError, RecursionError) as error:
+        raise Unfillable(str(error).partition("\n")[0] or "it can't be filled in") from None
+
+
+_N = jinja2.nodes
+_HARMLESS = (
+    *(_N.Template, _N.Output, _N.TemplateData, _N.Name, _N.Const, _N.Getattr, _N.Getitem, _N.Slice),
+    *(_N.If, _N.CondExpr, _N.Compare, _N.Operand, _N.And, _N.Or, _N.Not, _N.Concat, _N.Add),
+    *(_N.Filter, _N.Call, _N.List, _N.Tuple),
+)
+_FILTERS = ("lower", "upper", "replace", "default", "trim", "first", "last", "string", "int", "length")
+_METHODS = ("lower", "upper", "replace", "split", "strip", "startswith", "endswith", "get_file", "has_file")
+
+
+def _is_harmless(call: jinja2.nodes.Call) -> bool:
+    called = call.node
+    name = called.attr if isinstance(called, _N.Getattr) else getattr(called, "name", "")
+    return name in _METHODS
+
+
+@cache
+def _foreign() -> jinja2.Environment:
+    return jinja2.sandbox.ImmutableSandboxedEnvironment(  # what leaves it is text, never a page
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
 
 
 def quoted(value: str) -> str:

@@ -84,14 +84,15 @@ def parse(content: bytes, scale: int = 1) -> Document:
 
     ``scale`` multiplies how much a file may hold: those that programs write are larger.
     """
-    text = _decode(content, MAX_BYTES * scale)
+    text = decode(content, MAX_BYTES * scale)
     try:
         return _Reader(yaml.parse(text, Loader=_LOADER), MAX_NODES * scale).read()
     except yaml.YAMLError as error:
-        raise Malformed(*_explain(error, text)) from None
+        raise Malformed(*explain(error, text)) from None
 
 
-def _decode(content: bytes, limit: int) -> str:
+def decode(content: bytes, limit: int) -> str:
+    """A file's text. Raises Malformed where it is not one."""
     if len(content) > limit:
         raise Malformed(1, 1, f"the file is larger than {limit >> 20} MiB")
     try:
@@ -232,7 +233,8 @@ def _place(event: yaml.Event) -> Place:
     return mark.line + 1, mark.column + 1
 
 
-def _explain(error: yaml.YAMLError, text: str) -> Defect:
+def explain(error: yaml.YAMLError, text: str) -> Defect:
+    """Where the parser gave up, and why, in words."""
     problem = f"{getattr(error, 'problem', None) or getattr(error, 'reason', None) or 'cannot be read'}"
     said = " ".join(f"{problem} {getattr(error, 'context', None) or ''}".split())
     advice = next((words for beginning, words in _ADVICE if beginning in said), "")

@@ -120,3 +120,11 @@ def test_beyond_a_merge_each_place_is_asked_for_by_itself(git: Git, tmp_path: Pa
     standings(places)
     alone = [words for words in asked if "-1" in words]
     assert len(alone) == len(places) - 1
+
+
+def test_many_recipes_in_no_repository(git: Git, tmp_path: Path) -> None:
+    git("", status=128)
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    places = [Place(recipes, (f"app{number}/recipe.yaml",)) for number in range(FEW + 1)]
+    assert {each.revision for each in standings(places)} == {"unknown"}

@@ -1,0 +1,303 @@
+"""Directives of neurocontainers to steps, for one kind of machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imagefactory.errors import BadFiles
+from imagefactory.importing.beside import Unavailable, read_beside
+from imagefactory.importing.filling import Filler
+from imagefactory.importing.fits import fits, name_of_source, source_path, unused
+from imagefactory.importing.steps import (
+    Base,
+    Copy,
+    Declared,
+    Deploy,
+    Environment,
+    Foreign,
+    Nothing,
+    Packages,
+    Run,
+    Start,
+    Step,
+    Template,
+    User,
+    Workdir,
+)
+from imagefactory.importing.tests_of import test_of
+from imagefactory.model.fields import Sha256
+from imagefactory.system.templates import Unfillable
+from imagefactory.yamlfiles import Text, read_leniently
+
+_MOST_INCLUDES = 5
+_KINDS = (
+    *(
+        "install",
+        "run",
+        "workdir",
+        "user",
+        "entrypoint",
+        "environment",
+        "template",
+        "copy",
+        "group",
+        "include",
+    ),
+    *("file", "variables", "test", "deploy", "boutique", "boutiques"),
+)
+Where = tuple[str | int, ...]
+
+
+class Expander:
+    """Goes through a recipe's directives; groups, macros and conditions are gone in what it gives."""
+
+    def __init__(self, text: Text, folder: Path, filler: Filler) -> None:
+        self.text = text
+        self.folder = folder
+        self.filler = filler
+        filler.get_file = self._get_file
+        self._files: dict[str, str] = {}
+        self._sources: set[str] = set()
+        self._manager = "apt"
+        self._depth = 0
+
+    def steps(self) -> Iterator[Step]:
+        """All steps of the recipe."""
+        data = self.text.document.data
+        build = data["build"]
+        image = self._try(build.get("base-image"), {})
+        self._manager = self._try(build.get("pkg-manager"), {}) or "apt"
+        yield Base(kind="base-image", place=self._place(("build", "base-image")), image=image or "scratch")
+        for index, file in enumerate(_list(data.get("files"))):
+            yield from self._safely(self._file, file, {}, ("files", index), "file")
+        if isinstance(deploy := data.get("deploy"), dict):
+            yield from self._safely(self._deploy, deploy, {}, ("deploy",), "deploy")
+        yield from self._all(build.get("directives"), {}, ("build", "directives"))
+
+    def _all(self, directives: Any, local: dict[str, Any], where: Where) -> Iterator[Step]:
+        for index, directive in enumerate(_list(directives)):
+            here = (*where, index)
+            if not isinstance(directive, dict):
+                if directive is not None:
+                    yield self._foreign("directive", here, directive, "it is no directive")
+                continue
+            kind = next((kind for kind in _KINDS if kind in directive), "")
+            try:
+                if "condition" in directive and not self.filler.holds(directive["condition"], local):
+                    continue
+            except Unfillable as error:
+                yield self._foreign(
+                    kind or "directive", here, directive, f"its condition: {error}", stops=True
+                )
+                continue
+            yield from self._one(kind, directive, local, here)
+
+    def _one(
+        self, kind: str, directive: dict[str, Any], local: dict[str, Any], where: Where
+    ) -> Iterator[Step]:
+        if kind == "group":
+            yield from self._group(directive, local, where)
+        elif kind == "include":
+            yield from self._include(directive, local, where)
+        elif kind == "variables":
+            yield from self._variables(directive["variables"], local, where)
+        elif kind in ("boutique", "boutiques"):
+            why = "descriptors of Boutiques are not made here"
+            yield Foreign(kind=kind, place=self._place(where), text="", why=why, about=True)
+        elif kind:
+            handle = getattr(self, f"_{kind}")
+            yield from self._safely(handle, directive[kind], local, where, kind)
+        else:
+            names = ", ".join(key for key in directive if key not in ("condition", "custom", "customParams"))
+            if names:
+                yield self._foreign(names, where, directive, "such a directive is not known")
+
+    def _safely(
+        self, handle: Any, said: Any, local: dict[str, Any], where: Where, kind: str
+    ) -> Iterator[Step]:
+        """What a handler gives; where it can't fill something in, that as it stands."""
+        try:
+            yield from list(handle(said, local, self._place(where)))
+        except Unfillable as error:
+            yield self._foreign(kind, where, said, str(error), stops=kind in ("run", "copy", "template"))
+
+    def _group(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Step]:
+        inner = dict(local)
+        yield from self._variables(directive.get("with"), inner, (*where, "with"))
+        yield from self._all(directive["group"], inner, (*where, "group"))
+
+    def _variables(self, said: Any, local: dict[str, Any], where: Where) -> Iterator[Step]:
+        for name, value in said.items() if isinstance(said, dict) else ():
+            try:
+                local[name] = self.filler.fill(value, local)
+            except Unfillable as error:
+                yield self._foreign("variables", where, {name: value}, str(error))
+
+    def _include(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Step]:
+        name = self._try(directive["include"], local)
+        found = self._find_macro(name) if name and self._depth < _MOST_INCLUDES else None
+        if found is None:
+            why = (
+                f"the macro {name or 'that it names'} is not there: import from a checkout of neurocontainers"
+            )
+            yield self._foreign("include", where, directive, why, stops=True)
+            return
+        inner, outer = dict(local), self.text
+        yield from self._variables(directive.get("with"), inner, (*where, "with"))
+        self._depth += 1
+        self.text = found
+        try:
+            yield from self._all(found.document.data.get("directives"), inner, ("directives",))
+        finally:
+            self.text = outer
+            self._depth -= 1
+
+    def _find_macro(self, name: str) -> Text | None:
+        names = (name, f"macros/{name}")
+        for folder in (self.folder, *self.folder.resolve().parents):
+            for each in names:
+                try:
+                    content, _ = read_beside(folder, each)
+                    return read_leniently(content, each)
+                except (Unavailable, BadFiles):
+                    continue
+        return None
+
+    def _install(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        filled = [self.filler.fill(each, local, named=True) for each in _list(said)]
+        names = tuple(name for text in filled for name in re.sub(r"(^|\s)#.*", "", text).split())
+        if names:
+            yield Packages(kind="install", place=place, names=names, manager=self._manager)
+
+    def _run(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        lines = tuple(self.filler.fill(each, local, named=True) for each in _list(said))
+        yield Run(kind="run", place=place, lines=lines)
+
+    def _workdir(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        yield Workdir(kind="workdir", place=place, path=self.filler.fill(said, local, named=True) or "/")
+
+    def _user(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        yield User(kind="user", place=place, name=self.filler.fill(said, local))
+
+    def _entrypoint(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        filled = [self.filler.fill(each, local) for each in _list(said)]
+        words = tuple(filled) if len(filled) > 1 else tuple(filled[0].split()) if filled else ()
+        yield Start(kind="entrypoint", place=place, words=words)
+
+    def _environment(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        if not isinstance(said, dict):
+            yield Foreign(kind="environment", place=place, text=str(said or ""), why="it holds no variables")
+            return
+        pairs = tuple(
+            (self.filler.fill(key, local), self.filler.fill(value, local, named=True))
+            for key, value in said.items()
+        )
+        yield Environment(kind="environment", place=place, pairs=pairs)
+
+    def _template(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        if not isinstance(said, dict) or not said.get("name"):
+            raise Unfillable("it names no template")
+        options = {key: _flat(value) for key, value in said.items() if key != "name"}
+        filled = tuple((key, self.filler.fill(value, local)) for key, value in options.items())
+        name = self.filler.fill(said["name"], local)
+        yield Template(kind=f"template {name}", place=place, name=name, options=filled)
+
+    def _copy(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        given = said.split() if isinstance(said, str) else _list(said)
+        words = [self.filler.fill(each, local, named=True) for each in given]
+        if len(words) < 2:
+            raise Unfillable("a copy needs a file and a place")
+        yield Copy(kind="copy", place=place, sources=tuple(words[:-1]), target=words[-1])
+
+    def _file(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        if not isinstance(said, dict) or not said.get("name"):
+            raise Unfillable("a file needs a name")
+        if "condition" in said and not self.filler.holds(said["condition"], dict(local)):
+            return
+        name, kind = self.filler.fill(said["name"], local), "file"
+        executable = said.get("executable") is True
+        address = said.get("url") or (said["filename"] if "://" in str(said.get("filename")) else "")
+        if address:
+            url = self.filler.fill(address, local, named=True)
+            real = self.filler.fill(address, local)
+            source = unused(name_of_source(real, name), self._sources)
+            self._sources.add(source)
+            self._files[name] = source_path(source, real)
+            pin = self.filler.fill(said.get("sha256"), local).lower()
+            sha256 = pin if fits(Sha256, pin) else ""
+            yield Declared(kind=kind, place=place, name=name, url=url, source=source, sha256=sha256)
+            return
+        self._files[name] = f"/recipe/files/{name.removeprefix('./')}"
+        if "contents" in said:
+            content = self.filler.fill(said["contents"], local).encode()
+            yield Declared(kind=kind, place=place, name=name, content=content, executable=executable)
+            return
+        try:
+            file = self.filler.fill(said.get("filename") or name, local)
+            data, runs = read_beside(self.folder, file)
+            yield Declared(kind=kind, place=place, name=name, content=data, executable=executable or runs)
+        except Unavailable as error:
+            yield Declared(
+                kind=kind, place=place, name=name, why_not=str(error) if file == name else f"{file}: {error}"
+            )
+
+    def _get_file(self, name: str) -> str:
+        if name not in self._files:
+            raise Unfillable(f"no file is called {name}")
+        return self._files[name]
+
+    def _test(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        yield test_of(said, place, lambda text: self.filler.fill(text, local))
+
+    def _deploy(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+        if not isinstance(said, dict):
+            yield Nothing(kind="deploy", place=place, why="it is empty")
+            return
+        path = tuple(self.filler.fill(each, local, named=True) for each in _list(said.get("path")))
+        bins = tuple(self.filler.fill(each, local, named=True) for each in _list(said.get("bins")))
+        yield Deploy(
+            kind="deploy", place=place, path=tuple(filter(None, path)), commands=tuple(filter(None, bins))
+        )
+        if said.get("webapp"):
+            yield Foreign(
+                kind="webapp",
+                place=place,
+                text="",
+                why="web applications are started by their command",
+                about=True,
+            )
+
+    def _try(self, text: Any, local: Mapping[str, Any]) -> str:
+        try:
+            return self.filler.fill(text, local)
+        except Unfillable:
+            return ""
+
+    def _place(self, where: Where) -> str:
+        line = f"line {self.text.document.place(where)[0]}"
+        return f"{self.text.path} {line}" if self._depth else line
+
+    def _foreign(self, kind: str, where: Where, said: Any, why: str, *, stops: bool = False) -> Foreign:
+        return Foreign(kind=kind, place=self._place(where), text=_shown(said), why=why, stops=stops)
+
+
+def _flat(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _shown(said: Any, indent: str = "") -> str:
+    """What was said, as lines for a comment."""
+    if isinstance(said, dict):
+        return "\n".join(
+            f"{indent}{key}: {_shown(value, indent + '  ').lstrip()}" for key, value in said.items()
+        )
+    if isinstance(said, tuple):
+        return "\n".join(["", *(f"{indent}- {_shown(each, indent + '  ').lstrip()}" for each in said)])
+    return f"{indent}{said}"
+
+
+def _list(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)

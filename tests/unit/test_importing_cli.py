@@ -1,0 +1,114 @@
+"""The command: what it writes and says, and that a folder is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagefactory.system.workspace import Workspace
+from tests.unit.imports import Make, recipe_of
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def root(workspace: Make) -> Workspace:
+    return workspace()
+
+
+@pytest.fixture
+def call(root: Workspace, imagefactory: Call) -> Call:
+    return lambda *words: imagefactory("--root", root.root, "import", *words)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "build.yaml"
+    file.write_text(
+        recipe_of("- install: git\n- run: [make, npm install]\n- template: {name: fsl, version: 6}")
+    )
+    return file
+
+
+def test_the_table(call: Call, root: Workspace, file: Path, imagefactory: Call) -> None:
+    status, out, err = call(file)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "line 11: run: in part: it asks a network, and install.sh has none"
+    assert [line.split() for line in lines if line.startswith(("run ", "all "))] == [
+        ["run", "1"],
+        ["all", "2", "1", "1"],
+    ]
+    assert lines[-2:] == [
+        "wrote recipes/tool-box/; now see to its TODOs, then run",
+        f"  imagefactory --root {root.root} build tool-box",
+    ] or lines[-1].endswith(" build tool-box")
+    assert imagefactory("--root", root.root, "check", "tool-box")[0] == 0
+
+
+def test_json(call: Call, file: Path) -> None:
+    status, out, _ = call(file, "--json", "--name", "other")
+    found = json.loads(out)
+    assert status == 0
+    assert (found["name"], found["path"], found["format"]) == ("other", "recipes/other", "neurocontainers")
+    assert {"kind": "install", "translated": 1, "in part": 0, "not": 0} in found["instructions"]
+    assert {remark["outcome"] for remark in found["remarks"]} == {"in part", "not"}
+
+
+def test_nothing_is_overwritten(call: Call, root: Workspace, file: Path) -> None:
+    assert call(file)[0] == 0
+    before = (root.recipes / "tool-box" / "recipe.yaml").read_bytes()
+    status, _, err = call(file, "--base", "debian-12")
+    assert status == 2
+    assert "recipes/tool-box exists already\n  → give another name with --name" in err
+    assert (root.recipes / "tool-box" / "recipe.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--name", "Not Good"], "'Not Good' cannot name a recipe"),
+        (["--name", "debian-12"], "base_images/debian-12.yaml exists already"),
+        (["--base", "other"], "there is no base image 'other'"),
+    ],
+)
+def test_bad_words(call: Call, root: Workspace, file: Path, words: list[str], message: str) -> None:
+    status, _, err = call(file, *words)
+    assert status == 2
+    assert message in err
+    assert list(root.recipes.iterdir()) == []
+
+
+def test_bad_files(call: Call, root: Workspace, tmp_path: Path) -> None:
+    assert call(tmp_path / "none")[2].startswith(f"error: {tmp_path / 'none'} is not there")
+    assert call(tmp_path)[0] == 2
+    (tmp_path / "x.yaml").write_bytes(b"a: \xff\n")
+    assert call(tmp_path / "x.yaml")[2].startswith(f"{tmp_path / 'x.yaml'}:1:4: not a text file")
+    assert list(root.recipes.iterdir()) == []
+
+
+def test_a_dockerfile_by_any_name(call: Call, root: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "image").write_text("FROM debian:12\nRUN make\n")
+    assert call("--dockerfile", tmp_path / "image", "--name", "made")[0] == 0
+    assert (root.recipes / "made" / "install.sh").read_text().endswith("# RUN, line 2\nmake\n")
+
+
+def test_whole_or_not_at_all(
+    call: Call, root: Workspace, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.open
+
+    def full(path: Any, *words: Any, **options: Any) -> int:
+        if str(path).endswith("install.sh"):
+            raise OSError(28, "No space left on device", path)
+        return really(path, *words, **options)
+
+    monkeypatch.setattr(os, "open", full)
+    assert call(file)[0] == 1
+    monkeypatch.undo()
+    assert list(root.recipes.iterdir()) == []
