@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from imagefactory.importing.fetches import Clone, Fetch, clone_of, fetches
-from imagefactory.importing.packages import apt_of, conda_of, pip_of
-from imagefactory.importing.shell import Unreadable, expand, programs, statements
+from imagefactory.importing.commands.fetches import Clone, Fetch, clone_of, fetches
+from imagefactory.importing.commands.packages import apt_of, conda_of, pip_of
+from imagefactory.importing.commands.shell import Unreadable, expand, programs, statements
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,28 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from imagefactory.importing.adding import add_apt, add_channel, add_conda, add_pip
-from imagefactory.importing.draft import DONE, NOT, PART, Draft, SourceDraft
-from imagefactory.importing.fetches import Clone, Fetch, clone_of, fetches
+from imagefactory.importing.commands.fetches import Clone, Fetch, clone_of, fetches
+from imagefactory.importing.commands.packages import (
+    CONDA,
+    OTHER_SYSTEMS,
+    apt_of,
+    conda_of,
+    does_of_pip,
+    pip_of,
+)
+from imagefactory.importing.commands.shell import (
+    Statement,
+    Unreadable,
+    expand,
+    is_assignment,
+    programs,
+    statements,
+)
+from imagefactory.importing.drafting.adding import add_apt, add_channel, add_conda, add_pip
+from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, SourceDraft
+from imagefactory.importing.drafting.network import ANOTHER_ARCHIVE, asks_network, is_cache
+from imagefactory.importing.drafting.script import stop
 from imagefactory.importing.fits import file_of, fits, name_of_source, one_line, slug, source_path
-from imagefactory.importing.network import ANOTHER_ARCHIVE, asks_network, is_cache
-from imagefactory.importing.packages import CONDA, OTHER_SYSTEMS, apt_of, conda_of, does_of_pip, pip_of
-from imagefactory.importing.script import stop
-from imagefactory.importing.shell import Statement, Unreadable, expand, is_assignment, programs, statements
 from imagefactory.importing.steps import Run
 from imagefactory.model.fields import GitCommit, GitUrl, SourceUrl
 

@@ -11,14 +11,14 @@ from imagefactory.definitions.bases import base_names
 from imagefactory.definitions.recipes import load_images
 from imagefactory.definitions.recipes.parts import part_names
 from imagefactory.errors import BadFiles, BadInput, Problem
-from imagefactory.importing.bases import base_of
-from imagefactory.importing.draft import OUTCOMES, Draft, Remark, TestDraft
-from imagefactory.importing.environment import SYSTEM_FOLDERS
+from imagefactory.importing.drafting.bases import base_of
+from imagefactory.importing.drafting.draft import OUTCOMES, Draft, Remark, TestDraft
+from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS
+from imagefactory.importing.drafting.translate import Translator
 from imagefactory.importing.fits import fits, one_line, slug
-from imagefactory.importing.inline import inline_files
-from imagefactory.importing.recipe import commands_of, recipe_text
 from imagefactory.importing.steps import Base, Described
-from imagefactory.importing.translate import Translator
+from imagefactory.importing.writing.inline import inline_files
+from imagefactory.importing.writing.recipe import commands_of, recipe_text
 from imagefactory.model.fields import Command
 from imagefactory.model.spec import File
 from imagefactory.system.files import write_files

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BadFiles
-from imagefactory.importing.beside import Unavailable, read_beside
-from imagefactory.importing.filling import Filler
 from imagefactory.importing.fits import fits, name_of_source, source_path, unused
+from imagefactory.importing.readers.beside import Unavailable, read_beside
+from imagefactory.importing.readers.filling import Filler
+from imagefactory.importing.readers.tests_of import test_of
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -27,7 +28,6 @@ from imagefactory.importing.steps import (
     User,
     Workdir,
 )
-from imagefactory.importing.tests_of import test_of
 from imagefactory.model.fields import Sha256
 from imagefactory.system.templates import Unfillable
 from imagefactory.yamlfiles import Text, read_leniently

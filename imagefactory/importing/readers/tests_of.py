@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BadFiles
-from imagefactory.importing.beside import Unavailable, read_beside
+from imagefactory.importing.readers.beside import Unavailable, read_beside
 from imagefactory.importing.steps import Foreign, Nothing, Step, Trial
 from imagefactory.system.templates import Unfillable
 from imagefactory.yamlfiles import Text, read_leniently

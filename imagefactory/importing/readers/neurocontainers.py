@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagefactory.errors import BadFiles, BadInput
-from imagefactory.importing.directives import Expander
-from imagefactory.importing.filling import Filler, sharable
-from imagefactory.importing.metadata import Metadata
+from imagefactory.importing.readers.directives import Expander
+from imagefactory.importing.readers.filling import Filler, sharable
+from imagefactory.importing.readers.metadata import Metadata
+from imagefactory.importing.readers.tests_of import tests_beside
 from imagefactory.importing.steps import Described, Foreign, Nothing, Step
-from imagefactory.importing.tests_of import tests_beside
 from imagefactory.system.templates import Unfillable
 from imagefactory.yamlfiles import Text
 

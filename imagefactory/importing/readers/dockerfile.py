@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagefactory.errors import BadFiles, Problem
-from imagefactory.importing.instructions import copied
-from imagefactory.importing.shell import expand
+from imagefactory.importing.commands.shell import expand
+from imagefactory.importing.readers.instructions import copied
 from imagefactory.importing.steps import (
     Base,
     Described,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from imagefactory.importing.options import options
+from imagefactory.importing.commands.options import options
 
 APT = ("apt", "apt-get", "aptitude")
 OTHER_SYSTEMS = ("yum", "dnf", "microdnf", "apk", "zypper", "pacman")

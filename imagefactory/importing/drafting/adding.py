@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from imagefactory.importing.draft import Draft, Index, SourceDraft
+from imagefactory.importing.commands.packages import AskedOfConda, AskedOfPip
+from imagefactory.importing.drafting.draft import Draft, Index, SourceDraft
 from imagefactory.importing.fits import fits, host_of, slug, unused
-from imagefactory.importing.packages import AskedOfConda, AskedOfPip
 from imagefactory.model.fields import (
     AptPackage,
     CondaChannel,
@@ -165,7 +165,7 @@ def add_channel(draft: Draft, channel: str, only: str) -> list[str]:
 
 def conda_words(text: str) -> AskedOfConda:
     """What a template's line of conda packages asks for, with its channels."""
-    from imagefactory.importing.packages import conda_of
+    from imagefactory.importing.commands.packages import conda_of
 
     asked = conda_of(["conda", "install", *shlex.split(text)])
     assert asked is not None

@@ -7,14 +7,15 @@ import shlex
 from collections.abc import Collection, Mapping
 from functools import singledispatchmethod
 
-from imagefactory.importing.adding import add_apt, add_conda, add_pip, conda_words
-from imagefactory.importing.bases import base_of
-from imagefactory.importing.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
-from imagefactory.importing.environment import SYSTEM_FOLDERS, set_variables
+from imagefactory.importing.commands.packages import AskedOfPip
+from imagefactory.importing.drafting.adding import add_apt, add_conda, add_pip, conda_words
+from imagefactory.importing.drafting.bases import base_of
+from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
+from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS, set_variables
+from imagefactory.importing.drafting.runs import Runner
+from imagefactory.importing.drafting.script import stop
+from imagefactory.importing.drafting.trials import add_trial
 from imagefactory.importing.fits import fits, one_line, slug, source_path
-from imagefactory.importing.packages import AskedOfPip
-from imagefactory.importing.runs import Runner
-from imagefactory.importing.script import stop
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -33,7 +34,6 @@ from imagefactory.importing.steps import (
     User,
     Workdir,
 )
-from imagefactory.importing.trials import add_trial
 from imagefactory.model.fields import AbsolutePath, Command, RelativePath, SourceUrl
 
 Became = tuple[str, str]

@@ -6,11 +6,11 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from imagefactory.importing.draft import Draft, Layer, SourceDraft
+from imagefactory.importing.drafting.draft import Draft, Layer, SourceDraft
 from imagefactory.importing.fits import fits, one_line, slug
-from imagefactory.importing.inline import inline_files
 from imagefactory.importing.steps import Described
-from imagefactory.importing.yamltext import Lines, scalar
+from imagefactory.importing.writing.inline import inline_files
+from imagefactory.importing.writing.yamltext import Lines, scalar
 from imagefactory.model.fields import Licence, Line, Url, Version
 
 SCHEMA = "# yaml-language-server: $schema=../../docs/schema/recipe.json"

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from imagefactory.errors import BadFiles, BadInput, Problem
-from imagefactory.importing.neurocontainers import is_macro, read_neurocontainers
+from imagefactory.importing.readers.neurocontainers import is_macro, read_neurocontainers
 from imagefactory.importing.steps import Described
 from imagefactory.yamlfiles import read_leniently
 
@@ -19,15 +19,15 @@ def read_foreign(file: Path, *, dockerfile: bool = False) -> Described:
     content = _read(file)
     text = content.decode("utf-8", "replace").lstrip("\ufeff")
     if dockerfile or re.fullmatch(r"(?i)(.*\.)?dockerfile(\..*)?|containerfile", file.name):
-        from imagefactory.importing.dockerfile import read_dockerfile
+        from imagefactory.importing.readers.dockerfile import read_dockerfile
 
         return read_dockerfile(text, file)
     if text.lstrip()[:1] == "{" and '"instructions"' in text:
-        from imagefactory.importing.neurodocker_json import read_json
+        from imagefactory.importing.readers.neurodocker_json import read_json
 
         return read_json(text, file)
     if not re.search(r"^build\s*:", text, re.MULTILINE) and _WORDS.search(re.sub(r"\\\n", " ", text)):
-        from imagefactory.importing.neurodocker_words import read_words
+        from imagefactory.importing.readers.neurodocker_words import read_words
 
         return read_words(text, file)
     read = read_leniently(content, str(file))

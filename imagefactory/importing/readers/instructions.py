@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagefactory.importing.beside import Unavailable, files_beside, read_beside
 from imagefactory.importing.fits import file_of, source_name, unused
+from imagefactory.importing.readers.beside import Unavailable, files_beside, read_beside
 from imagefactory.importing.steps import (
     Base,
     Copy,

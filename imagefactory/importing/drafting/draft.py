@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from imagefactory.importing.drafting.script import Script
 from imagefactory.importing.fits import unused
-from imagefactory.importing.script import Script
 from imagefactory.model.recipe import pip_name
 
 DONE, PART, NOT = "translated", "in part", "not"

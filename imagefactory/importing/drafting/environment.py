@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from imagefactory.importing.draft import Draft
+from imagefactory.importing.commands.shell import expand
+from imagefactory.importing.drafting.draft import Draft
 from imagefactory.importing.fits import fits
-from imagefactory.importing.shell import expand
 from imagefactory.importing.steps import Environment
 from imagefactory.model.fields import AbsolutePath, EnvironmentName, EnvironmentValue
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from imagefactory.importing.draft import FileDraft
+from imagefactory.importing.drafting.draft import FileDraft
 
 ANOTHER_ARCHIVE = "it adds an archive of packages, and those of the base image are all there are"
 _PROGRAMS = frozenset(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from imagefactory.importing.commands.options import TO_FILE, options
 from imagefactory.importing.fits import file_of
-from imagefactory.importing.options import TO_FILE, options
 
 _CURL_TAKES = frozenset(
     (

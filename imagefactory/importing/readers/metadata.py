@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from imagefactory.importing.beside import Unavailable, read_beside
-from imagefactory.importing.filling import Filler
 from imagefactory.importing.fits import fits, one_line
+from imagefactory.importing.readers.beside import Unavailable, read_beside
+from imagefactory.importing.readers.filling import Filler
 from imagefactory.importing.steps import Described, GuiProgram
 from imagefactory.model.fields import Url
 from imagefactory.system.templates import Unfillable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from imagefactory.importing.draft import Draft, FileDraft
-from imagefactory.importing.yamltext import can_be_block
+from imagefactory.importing.drafting.draft import Draft, FileDraft
+from imagefactory.importing.writing.yamltext import can_be_block
 
 _MOST = 4 << 10
 _LOOKS_FILLED = re.compile(r"\$\{[a-z][a-z0-9_]*\}")

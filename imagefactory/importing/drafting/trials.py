@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from imagefactory.importing.draft import DONE, NOT, PART, Draft, FileDraft, TestDraft
+from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, FileDraft, TestDraft
+from imagefactory.importing.drafting.network import asks_network
 from imagefactory.importing.fits import fits, one_line, slug, unused
-from imagefactory.importing.network import asks_network
 from imagefactory.importing.steps import Trial
 from imagefactory.model.fields import Argument, Pattern, RelativePath
 

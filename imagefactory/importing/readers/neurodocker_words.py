@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BadFiles, Problem
-from imagefactory.importing.instructions import Instruction, described
+from imagefactory.importing.readers.instructions import Instruction, described
 from imagefactory.importing.steps import Described
 
 _ENDS = frozenset((">", ">>", "|", "&&", ";", "&", "2>", "||"))

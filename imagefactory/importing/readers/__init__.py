@@ -1,0 +1,1 @@
+"""Foreign recipes to steps: one module for each format, and what they share."""

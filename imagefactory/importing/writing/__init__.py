@@ -1,0 +1,1 @@
+"""A draft to the files of a recipe folder."""
