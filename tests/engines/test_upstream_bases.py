@@ -47,7 +47,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 @pytest.fixture(scope="module")
 def pushed(registry: Registry, first: Bench, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """References of the images."""
-    base = first.build / "debian-12" / "layout"
+    # Another test looks for processes that name the checkout.
+    base = tmp_path_factory.mktemp("pushed") / "base"
+    shutil.copytree(first.build / "debian-12" / "layout", base)
     digest = json.loads((base / "index.json").read_text())["manifests"][0]["digest"]
     references = {}
     for name, (text, options) in IMAGES.items():
