@@ -198,14 +198,16 @@ class LiveProgress:
         return Group(*rows)
 
     def _row(self, id: str, row: _Row) -> Table:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True, overflow="ellipsis")
         seconds = time.monotonic() - row.start
         what = f"{row.phase}: {row.step}" if row.step else row.phase
-        cells: list[RenderableType] = [row.spinner, Text(id, "bold"), Text(f"{what} {seconds:.0f} s")]
+        said, width = f"{what} {seconds:.0f} s", self._console.width
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        # A program's long line is cut before what it is about.
+        grid.add_column(no_wrap=True, min_width=min(len(id), width // 3))
+        grid.add_column(no_wrap=True, min_width=min(len(said), width // 2))
+        grid.add_column(no_wrap=True, overflow="ellipsis")
+        cells: list[RenderableType] = [row.spinner, Text(id, "bold"), Text(said)]
         if row.amount:
             done, total = row.amount
             cells += [ProgressBar(total=total or None, completed=done, width=30)]
