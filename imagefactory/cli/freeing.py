@@ -76,6 +76,8 @@ def _free(session: Session, items: Sequence[Item], yes: bool, as_json: bool) -> 
         show_items(items)
     if items and not yes:
         ask = ask_person()
+        if as_json and ask is None:  # what it would free, for a program to decide on
+            print_json(list(map(_values, items)))
         if ask is None:
             raise BadInput(f"nothing was removed: it would free {total}", hint="say so with --yes")
         if not ask(f"Free {total}?"):
@@ -89,10 +91,14 @@ def _free(session: Session, items: Sequence[Item], yes: bool, as_json: bool) -> 
         except FactoryError as error:  # such as an image that a container runs
             errors.append(error)
     if as_json:
-        print_json([{"id": i.name, "what": i.what, "why": i.why, "bytes": i.bytes} for i in done])
+        print_json(list(map(_values, done)))
     elif done:
         click.echo(f"freed {size(sum(item.bytes for item in done))}")
     fail(errors)
+
+
+def _values(item: Item) -> dict[str, object]:
+    return {"id": item.name, "what": item.what, "why": item.why, "bytes": item.bytes}
 
 
 ALL = (remove, clean)

@@ -37,8 +37,15 @@ def schema_of(kind: str) -> dict[str, Any]:
 
 def _with_values(schema: dict[str, Any]) -> dict[str, Any]:
     """Have editors take a text for good that holds a value: what it is then is checked by the factory."""
-    pattern = schema.get("pattern")
-    return {**schema, "pattern": rf"{pattern}|\$\{{[a-z]"} if isinstance(pattern, str) else schema
+    pattern, holds_value = schema.get("pattern"), {"type": "string", "pattern": r"\$\{[a-z]"}
+    if isinstance(pattern, str):
+        return {**schema, "pattern": f"{pattern}|{holds_value['pattern']}"}
+    if "oneOf" in schema:  # such a text may be any of them
+        return {**{k: v for k, v in schema.items() if k != "oneOf"}, "anyOf": schema["oneOf"]}
+    if isinstance(schema.get("enum"), list):
+        kept: dict[str, Any] = {k: schema[k] for k in ("default", "title", "description") if k in schema}
+        return {**kept, "anyOf": [{k: v for k, v in schema.items() if k not in kept}, holds_value]}
+    return schema
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def show_image(image: ImageDefinition, reports: Reports, stale: Stale, unlocked:
         "commands": ", ".join(_commands(image, reports)),
         "programs": ", ".join(f"{app.name} ({app.command})" for app in image.gui_apps),
         "needs": _needs(image.needs),
+        "waived": "\n".join(f"{each.test}: {each.path}: {each.reason}" for each in image.waivers),
         "maintainers": ", ".join(person.name for person in image.maintainers),
         "not locked": str(unlocked.get(image.id, "")),
     }

@@ -51,6 +51,7 @@ def details(image: ImageDefinition, reports: Reports, stale: Stale, unlocked: Un
         "tasks": list(image.tasks),
         "keywords": list(image.keywords),
         "edam": list(image.edam),
+        "maintainers": [person.model_dump() for person in image.maintainers],
         "base": image.base,
         "parts": list(image.parts),
         "values": dict(image.values),
@@ -59,6 +60,7 @@ def details(image: ImageDefinition, reports: Reports, stale: Stale, unlocked: Un
         "environment": dict(image.environment),
         "needs": image.needs.model_dump(mode="json"),
         "terms": image.terms.model_dump(mode="json"),
+        "waivers": [waiver.model_dump() for waiver in image.waivers],
         "test_data": {name: data.model_dump(mode="json") for name, data in image.test_data.items()},
         "targets": _targets(reports, set(), _reasons(image, stale)),
     }

@@ -129,8 +129,8 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
     default="recipe",
 )
 def schema(kind: str) -> None:
-    """Print the JSON Schema of recipe.yaml, base images' files, lock.yaml, fetched.yaml, site.yaml,
-    report.json or history.json.
+    """Print the JSON Schema of recipe.yaml, part.yaml, base images' files, lock.yaml, fetched.yaml,
+    site.yaml, report.json or history.json.
     """
     from imagefactory.cli.schema import schema_of
 

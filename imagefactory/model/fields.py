@@ -138,9 +138,17 @@ def _requirement(value: str) -> str:
 
 
 def _inside(value: str) -> str:
-    if value.startswith("/") or ".." in value.split("/"):
+    parts = value.split("/")
+    if value.startswith("/") or ".." in parts:
         raise ValueError("must be a relative path that stays inside its folder")
+    if "." in parts or "" in parts:
+        raise ValueError("must name a file or folder, without '.' and '//'")
+    if any(len(part.encode()) > _MAX_NAME for part in parts):
+        raise ValueError(f"no name in a path can be longer than {_MAX_NAME} bytes")
     return value
+
+
+_MAX_NAME = 255
 
 
 def _absolute(value: str) -> str:
@@ -165,6 +173,10 @@ def _unreserved(value: str) -> str:
 
 # BASE and those below are arguments of the build, which a variable of that name would override.
 _RESERVED = {"HOME", "PATH", "LD_PRELOAD", "IFS", "BASE", "BASE_DIGEST", "SOURCE_DATE_EPOCH"}
+_PLAIN_ADDRESS = (
+    "a web address (http or https) without spaces, quotes, '$' and '#', "
+    "such as https://example.org/app-1.0.tar.gz"
+)
 _HOST = r"https?://[A-Za-z0-9][A-Za-z0-9.:-]*"
 _IN_PATH = r"A-Za-z0-9._~:/?!&()*+,;=%-"
 _ADDRESS = rf"^{_HOST}(/[#{_IN_PATH}]*)?$"
@@ -197,7 +209,7 @@ Url = Annotated[
 SourceUrl = Annotated[
     Line,
     AfterValidator(_no_credentials),
-    Matching(_ADDRESS_OF_FILE, "a web address without '#', such as https://example.org/app-1.0.tar.gz"),
+    Matching(_ADDRESS_OF_FILE, _PLAIN_ADDRESS),
 ]
 GitUrl = Annotated[
     Line,

@@ -90,7 +90,15 @@ class Source(Strict):
         halves = sum(v is not None for v in (self.url, self.sha256, self.git, self.commit))
         if halves != 2 or archive == repository:
             raise ValueError("a source is either 'url' with 'sha256', or 'git' with 'commit'")
+        if self.url and self.url.endswith(("/.", "/..")):
+            raise ValueError(f"the address ends without the name of a file: {self.url}")
         return self
+
+
+def file_of(url: str) -> str:
+    """The name of the file that an address ends with; nothing where it ends otherwise."""
+    name = url.partition("?")[0].rpartition("/")[2]
+    return "" if name in (".", "..") or url.count("/") < 3 else name
 
 
 def channel_address(channel: str) -> str:
@@ -228,7 +236,13 @@ class TestData(Strict):
     @property
     def filename(self) -> str:
         """The last part of its address."""
-        return self.url.partition("?")[0].rstrip("/").rpartition("/")[2]
+        return file_of(self.url)
+
+    @model_validator(mode="after")
+    def _is_a_file(self) -> Self:
+        if not file_of(self.url):
+            raise ValueError(f"the address ends without the name of a file: {self.url}")
+        return self
 
 
 class SmokeTest(Strict):
@@ -386,6 +400,9 @@ class Without(Strict):
     commands: tuple[CommandOrPattern, ...] = ()
     tests: tuple[Identifier, ...] = ()
     test_data: tuple[Identifier, ...] = ()
+    files: tuple[RelativePath, ...] = ()
+    gui_apps: tuple[Command, ...] = ()
+    parts: tuple[Identifier, ...] = ()
 
 
 class VariantPip(Pip):

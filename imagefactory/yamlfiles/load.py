@@ -63,8 +63,9 @@ class Text:
         try:
             return kind.model_validate(self.document.data)
         except ValidationError as error:
-            found = [_problem(e, self.path, kind, self.document) for e in error.errors() if not _follows(e)]
-            raise BadFiles(found) from None
+            errors = error.errors()
+            telling = [each for each in errors if not _follows(each)] or errors
+            raise BadFiles([_problem(each, self.path, kind, self.document) for each in telling]) from None
 
     def problem(self, where: Path, message: str, *, key: bool = False) -> Problem:
         """A defect of the value (or, with ``key``, of the key) at ``where``."""
@@ -137,7 +138,7 @@ def _bytes_of(file: FilePath, shown: str, limit: int) -> bytes:
 
 def _follows(error: Mapping[str, Any]) -> bool:
     """Whether it only says that a list is short of the items that have errors of their own."""
-    return error["type"] == "too_short" and len(error["input"]) > 0
+    return error["type"] == "too_short" and isinstance(error["input"], tuple) and len(error["input"]) > 0
 
 
 def _problem(error: Mapping[str, Any], shown: str, kind: type[BaseModel], doc: Document) -> Problem:
@@ -172,9 +173,10 @@ def _complaint(error: Mapping[str, Any], where: Path, doc: Document) -> str:
         case "value_error":
             return str(limits["error"])
         case "too_short" | "string_too_short":
-            return "must not be empty"
-        case "string_too_long":
-            return f"longer than {limits['max_length']} characters"
+            least = limits["min_length"]
+            return "must not be empty" if least < 2 else f"shorter than {least} characters"
+        case "too_long" | "string_too_long":
+            return f"longer than {limits['max_length']} {'characters' if isinstance(given, str) else 'items'}"
         case "greater_than_equal":
             return f"must be {limits['ge']} or more, found {_found(given)}"
         case "less_than_equal":

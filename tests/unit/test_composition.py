@@ -93,6 +93,27 @@ def test_a_part_stands_under_what_the_recipe_says(with_part: Workspace) -> None:
     assert places["hello"].startswith("recipes/app/recipe.yaml:")
 
 
+def test_what_a_part_writes_is_its_own(workspace: Make) -> None:
+    made = workspace(
+        RECIPE
+        + "parts: [tools]\nfiles: {mine: mine, more: more}\n"
+        + "gui_apps: [{name: Hello, command: hello}]\n"
+        + "variants:\n  one: {}\n"
+        + "  two: {without: {parts: [tools], files: [more], gui_apps: [hello]}}\n"
+    )
+    more = "files: {note: '${level}'}\n"
+    tests = {"tool.sh": "tool\n"}
+    files_of_part(made, "tools", PART + more, install="true\n", tests=tests, files={"a": "a"})
+    images = load_images(made, ["app"])
+    (stage,) = one(images, "one").stages
+    assert {file.path: file.data for file in stage.files} == {"a": b"a", "note": b"2"}
+    assert [file.path for file in one(images, "one").folder.files] == ["mine", "more"]
+    assert one(images, "two").stages == ()
+    assert [file.path for file in one(images, "two").folder.files] == ["mine"]
+    assert (len(one(images, "one").gui_apps), len(one(images, "two").gui_apps)) == (1, 0)
+    assert one(images, "two").environment == {}
+
+
 def test_a_recipe_s_values_go_before_a_part_s(workspace: Make) -> None:
     made = workspace(
         RECIPE

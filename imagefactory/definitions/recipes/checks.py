@@ -23,6 +23,7 @@ from imagefactory.yamlfiles import Text, shorten
 
 Where = tuple[str | int, ...]
 TESTS_AT = "/tests/"
+_TAKEN_TAGS = ("latest", "stand-in")
 SYSTEM_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 
 _LISTS: tuple[Where, ...] = (
@@ -54,6 +55,9 @@ _LEFT_OUT: Mapping[str, tuple[tuple[Where, ...], Callable[[str], str]]] = {
     "commands": ((("commands",),), str),
     "tests": ((("tests",),), str),
     "test_data": ((("test_data",),), str),
+    "files": ((("files",),), str),
+    "gui_apps": ((("gui_apps",),), str),
+    "parts": ((("parts",),), str),
 }
 """Where a recipe says what a variant can leave out, and what that is called."""
 
@@ -112,8 +116,10 @@ def check_part(part: Text, name: str, tests: Sequence[str], *, has_script: bool)
         yield part.problem(
             (), "its install.sh runs in a stage of its own: 'build' says which folders to keep"
         )
-    if not has_script and part.at(("build",)) is not None:
-        yield part.problem(("build",), "a part without install.sh has no stage: remove 'build'", key=True)
+    for key in ("build", "files"):
+        if not has_script and part.at((key,)) is not None:
+            message = f"a part without install.sh has no stage: remove '{key}', or write install.sh"
+            yield part.problem((key,), message, key=True)
 
 
 def _layers(recipe: Text) -> Iterator[Where]:
@@ -127,6 +133,11 @@ def _layers(recipe: Text) -> Iterator[Where]:
 def _check_shared(text: Text, where: Where, tests: Sequence[str]) -> Iterator[Problem]:
     yield from _check_repeats(text, where)
     yield from _check_test_files(text, where, tests)
+    for test, _ in _items(text, (*where, "tests")):
+        read = [name for _, name in _items(text, (*test, "data"))]
+        for place, name in _items(text, (*test, "data")):
+            if name in read[: int(place[-1])]:
+                yield text.problem(place, f"'{shorten(str(name))}' is given twice")
     for place, command in _items(text, (*where, "commands")):
         if isinstance(command, str) and command and set(command) <= set("*?"):
             message = f"'{command}' is every program there is: say of which folder, such as /opt/app/bin/*"
@@ -196,7 +207,7 @@ def _named(recipe: Text, home: Where) -> Iterator[str]:
     """The names in a list of texts, a list of tests, or a mapping."""
     value = recipe.at(home)
     for item in value if isinstance(value, (tuple, dict)) else ():
-        name = item.get("name") if isinstance(item, dict) else item
+        name = item.get("command" if home[-1] == "gui_apps" else "name") if isinstance(item, dict) else item
         if isinstance(name, str):
             yield name
 
@@ -216,6 +227,10 @@ def check_images(recipe: Text, images: Iterable[ImageDefinition]) -> Iterator[Pr
         yield from _check_python(recipe, image)
         yield from _check_test_data(recipe, image)
         tag = tag_of(image.version)
+        if tag in _TAKEN_TAGS:
+            yield recipe.problem(
+                place, f"version: '{tag}' is a tag with a meaning of its own: choose another"
+            )
         same = [other.id for other in image.siblings if tag_of(other.version) == tag != ""]
         if same and same[0] > image.id:
             yield recipe.problem(place, clash(image, same[0]))
@@ -223,12 +238,16 @@ def check_images(recipe: Text, images: Iterable[ImageDefinition]) -> Iterator[Pr
 
 def check_written(recipe: Text, files: Sequence[str]) -> Iterator[Problem]:
     """A file that stands in the recipe is not in its folder too, nor in the way of one that is."""
-    for where in ((), *_variants(recipe)):
+    for where in _layers(recipe):
         for path in _named(recipe, (*where, "files")):
             around = {path, *(str(parent) for parent in PurePath(path).parents)}
             for file in files:
                 if file in around or path in map(str, PurePath(file).parents):
                     message = f"files: there is a file files/{shorten(file)} too"
+                    yield recipe.problem((*where, "files", path), message)
+            for other in {*_named(recipe, ("files",)), *_named(recipe, (*where, "files"))} - {path}:
+                if other in around:
+                    message = f"files: '{shorten(other)}' is a file already, and no folder"
                     yield recipe.problem((*where, "files", path), message)
 
 
@@ -266,8 +285,9 @@ def _check_python(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
 
 def _check_test_data(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
     """Tests name the data that they read, and all data are read."""
-    place, read = said_at(recipe, image, "tests"), set[str]()
+    read = set[str]()
     for test in image.tests:
+        place = _test_at(recipe, image, test.name)
         in_command = {word.split("/")[2] for word in test.command if re.match(r"/data/[^/]+/", word)}
         read |= {*test.data, *in_command}
         for name in sorted({*test.data, *in_command}):
@@ -281,6 +301,15 @@ def _check_test_data(recipe: Text, image: ImageDefinition) -> Iterator[Problem]:
                 yield recipe.problem(place, message)
     for name in image.test_data.keys() - read:
         yield recipe.problem(said_at(recipe, image, "test_data"), f"no test of {image.id} reads '{name}'")
+
+
+def _test_at(recipe: Text, image: ImageDefinition, name: str) -> Where:
+    """Where a test of an image is said; its part may say it elsewhere."""
+    for home in (("variants", image.variant, "tests"), ("tests",)):
+        for place, _ in _items(recipe, home):
+            if recipe.at((*place, "name")) == name:
+                return place
+    return ("tests",)
 
 
 def clash(image: ImageDefinition, other: str) -> str:

@@ -49,6 +49,8 @@ def misspelt(text: Text, known: Iterable[str]) -> Iterator[Problem]:
     """Names in ``${…}`` that are nearly those of values."""
     names = list(known)
     for where, said in _texts(text.document.data, ()):
+        if "files" in where or "command" in where:  # they have variables of their own
+            continue
         for found in _PLACE.finditer(said):
             close = difflib.get_close_matches(found[1], names, n=1, cutoff=0.75)
             if found[1] not in names and close:
@@ -56,9 +58,14 @@ def misspelt(text: Text, known: Iterable[str]) -> Iterator[Problem]:
 
 
 def taken(text: Text, *places: Where) -> Iterator[Problem]:
-    """Values that are called as those which every recipe has."""
+    """Values that are called as those which every recipe has, and those that name others."""
+    known = {**built_in(""), **values_in(text, *places)}
     for place in places:
-        for name in values_in(text, place):
+        for name, value in values_in(text, place).items():
+            named = [found for found in _PLACE.findall(value) if found in known]
+            if named:
+                message = f"values.{name}: a value can't be made of another: write out what {named[0]} is"
+                yield text.problem((*place, VALUES, name), message)
             if name in built_in(""):
                 message = f"every recipe has the value '{name}', the machine's: choose another name"
                 yield text.problem((*place, VALUES, name), message, key=True)

@@ -55,7 +55,8 @@ class PartFolder:
             return None
         build = self.part.build
         inputs, keep = (build.inputs, build.keep) if build else (BuildInputs(), ())
-        return PartStage(self.part.name, self.install, self.files, inputs, keep)
+        files = _with_written(self.files, self.part.files)
+        return PartStage(self.part.name, self.install, files, inputs, keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ def _image(
 ) -> ImageDefinition:
     recipe = reading.recipe
     layers = list(_layers(recipe, recipe.variants.get(name, Variant()), architecture))
-    parts = [reading.parts[part] for part in parts_named([recipe, *layers])]
+    left_out = {name for layer in layers for name in layer.without.parts}
+    parts = [reading.parts[part] for part in parts_named([recipe, *layers]) if part not in left_out]
     said = recipe
     for each in parts:
         said = _put_under(each.part, said)
@@ -173,8 +175,8 @@ def _put_over(ours: Recipe, theirs: Differences) -> Recipe:
 
 
 def _put_under(part: Part, ours: Recipe) -> Recipe:
-    """What a recipe says, and what a part says besides. The part's build stage remains its own."""
-    fields = [field for field in Shared.model_fields if field != "build"]
+    """What a recipe says, and what a part says besides. The part's stage remains its own, with its files."""
+    fields = [field for field in Shared.model_fields if field not in ("build", "files")]
     return ours.model_copy(update={f: _merged(part, ours, f, theirs_first=True) for f in fields})
 
 

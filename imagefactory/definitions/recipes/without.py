@@ -33,6 +33,8 @@ def leave_out(recipe: Recipe, without: Without) -> Recipe:
             "home_folders": _items(recipe.home_folders, without.home_folders),
             "commands": _items(recipe.commands, without.commands),
             "test_data": _keys(recipe.test_data, without.test_data),
+            "files": _keys(recipe.files, without.files),
+            "gui_apps": _items(recipe.gui_apps, without.gui_apps, lambda app: app.command),
             "tests": _items(recipe.tests, without.tests, lambda test: test.name),
         }
     )
