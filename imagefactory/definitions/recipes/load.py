@@ -22,6 +22,7 @@ from imagefactory.yamlfiles import Text, read
 
 IN_IMAGES = ("recipe.yaml", "install.sh", "lock.yaml", "files", "README.md")
 """What decides what is in a recipe's images: its tests do not."""
+_MUCH = 1 << 20  # bytes, more than a recipe can have
 OF_PARTS = ("part.yaml", "install.sh", "files")
 """The same of its parts."""
 
@@ -37,20 +38,12 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     problems: list[Problem] = []
     images: dict[str, ImageDefinition] = {}
     taken: dict[str, Problem] = {}
-    texts: dict[str, Text] = {}
-    for name in recipes:
-        file = workspace.recipes / name / "recipe.yaml"
-        try:
-            texts[name] = read(file, workspace.shown(file))
-        except BadFiles as error:
-            _read_folder(file.parent, workspace, Standing("", 0), problems)
-            problems.extend(error.problems)
+    names = list(recipes)
     bases = base_names(workspace)
     shelf = Shelf(workspace)
-    places = [_place(workspace, name, text) for name, text in texts.items()]
-    for (name, text), now in zip(texts.items(), standings(places), strict=True):
+    for name, now in zip(names, standings([_place(workspace, name) for name in names]), strict=True):
         try:
-            variants = _load_one(workspace, name, text, shelf, bases, now)
+            text, variants = _load_one(workspace, name, shelf, bases, now)
         except BadFiles as error:
             problems.extend(error.problems)
             continue
@@ -68,19 +61,36 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     return list(images.values())
 
 
-def _place(workspace: Workspace, name: str, text: Text) -> Place:
+def _place(workspace: Workspace, name: str) -> Place:
     names = [f"{name}/{each}" for each in IN_IMAGES]
-    for part in parts_asked_for(text):
+    for part in _parts(workspace.recipes / name / "recipe.yaml"):
         names += [f"{PARTS}/{part}/{each}" for each in OF_PARTS]
     return Place(workspace.recipes, tuple(names))
 
 
+def _parts(file: Path) -> list[str]:
+    """The parts that a recipe names. Few have any, and thousands of recipes are not read twice."""
+    try:
+        if not file.is_file():  # a pipe has no end
+            return []
+        with file.open("rb") as content:
+            some = b"parts" in content.read(_MUCH)
+        return parts_asked_for(read(file, "")) if some else []
+    except (BadFiles, OSError):  # which is told where it is read for good
+        return []
+
+
 def _load_one(
-    workspace: Workspace, name: str, text: Text, shelf: Shelf, bases: Sequence[str], now: Standing
-) -> list[ImageDefinition]:
+    workspace: Workspace, name: str, shelf: Shelf, bases: Sequence[str], now: Standing
+) -> tuple[Text, list[ImageDefinition]]:
     folder = workspace.recipes / name
-    problems = text.defects
+    problems: list[Problem] = []
     contents = _read_folder(folder, workspace, now, problems)
+    try:
+        text = read(folder / "recipe.yaml", workspace.shown(folder / "recipe.yaml"))
+    except BadFiles as error:
+        raise BadFiles([*problems, *error.problems]) from None
+    problems += text.defects
     there = part_names(workspace)
     asked = [part for part in parts_asked_for(text) if part in there]
     tests = [file.path for file in contents.tests]
@@ -117,7 +127,7 @@ def _load_one(
     problems += [*check_written(text, in_folder), *check_images(text, images)]
     if problems:
         raise BadFiles(list(dict.fromkeys(problems)))
-    return images
+    return text, images
 
 
 def _variants(text: Text) -> list[str]:
