@@ -136,7 +136,7 @@ def add_conda(draft: Draft, asked: AskedOfConda, only: str) -> list[str]:
         draft.conda_environment = environment
     if environment != "base" and asked.action in ("create", "env create", "install"):
         for old, new in list(draft.aliases.items()):
-            draft.aliases[f"{old}/envs/{asked.environment}"] = new
+            draft.move(f"{old}/envs/{asked.environment}", new)
     for channel in asked.channels:
         left += add_channel(draft, channel, only)
     for given in packages:

@@ -13,9 +13,9 @@ from imagefactory.importing.drafting.bases import base_of
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
 from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS, set_variables
 from imagefactory.importing.drafting.runs import Runner
-from imagefactory.importing.drafting.script import stop
+from imagefactory.importing.drafting.script import Line, Note, Stop, notes
 from imagefactory.importing.drafting.trials import add_trial
-from imagefactory.importing.fits import fits, one_line, slug, source_path
+from imagefactory.importing.fits import fits, slug, source_path
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -156,7 +156,7 @@ class Translator:
 
     @_one.register
     def _(self, step: Copy) -> Became:
-        lines, why = list[str](), list[str]()
+        lines, why = list[Line](), list[str]()
         target = step.target
         into = target.endswith("/") or len(step.sources) > 1 or target in (".", "/opt", "/tmp", "/usr/bin")  # noqa: S108
         folder = target.rstrip("/") or "/"
@@ -168,8 +168,8 @@ class Translator:
             if missing:
                 why.append(missing)
                 lines += [
-                    f"# Not translated: {one_line(f'copy {given} {target}: {missing}')}.",
-                    stop(step.place, missing),
+                    Note(f"Not translated: copy {given} {target}: {missing}."),
+                    Stop(step.place, missing),
                 ]
                 continue
             if place.startswith("/sources/"):
@@ -205,7 +205,7 @@ class Translator:
             return self._miniconda(step)
         if name in _NO_MATTER:
             return self._by(add_apt(self.draft, ["jq"] if name == "jq" else [], step.only), 1)
-        options = one_line(" ".join(f"{key}={value}" for key, value in step.options))
+        options = " ".join(f"{key}={value}" for key, value in step.options)
         part = next((part for part in (slug(name), name) if part in self.parts), "")
         if part:
             self.draft.parts[part] = None
@@ -213,8 +213,11 @@ class Translator:
             return PART, f"the part {part} stands for it: compare versions"
         advice = _ADVICE.get(name, "find its packages, or declare its archive as a source")
         why = f"the template {step.name}: {advice}"
-        lines = [f"# Not translated: the template {step.name} {options}".rstrip() + f": {advice}."]
-        lines.append(stop(step.place, f"the template {step.name} is to be replaced"))
+        shown = f"Not translated: the template {step.name} {options}".rstrip()
+        lines: list[Line] = [
+            Note(f"{shown}: {advice}."),
+            Stop(step.place, f"the template {step.name} is to be replaced"),
+        ]
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return NOT, why
 
@@ -278,10 +281,10 @@ class Translator:
         if step.about:
             self.draft.layer("").note("head", f"{step.kind} ({step.place}): {step.why}.")
             return PART if step.partly else NOT, step.why
-        shown = [f"#     {line}".rstrip() for line in step.text.splitlines()]
-        lines = [f"# Not translated: {one_line(step.why)}.", *shown]
+        shown = notes("\n".join(step.text.splitlines())) if step.text else []
+        lines: list[Line] = [Note(f"Not translated: {step.why}."), *shown]
         if step.stops:
-            lines.append(stop(step.place, step.why))
+            lines.append(Stop(step.place, step.why))
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return PART if step.partly else NOT, step.why
 

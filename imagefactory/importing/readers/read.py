@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from imagefactory.errors import BadFiles, BadInput, Problem
+from imagefactory.importing.inert import inert
 from imagefactory.importing.readers.neurocontainers import is_macro, read_neurocontainers
 from imagefactory.importing.steps import Described
 from imagefactory.yamlfiles import read_leniently
@@ -16,7 +18,15 @@ _WORDS = re.compile(r"^\s*(?:\S+\s+)*?generate\s+(docker|singularity|apptainer)\
 
 def read_foreign(file: Path, *, dockerfile: bool = False) -> Described:
     """Read a recipe of another tool. Raises BadInput, or BadFiles with the place of what is wrong."""
-    content = _read(file)
+    try:
+        return _described(file, _read(file), dockerfile)
+    except BadFiles as error:
+        shown = BadFiles([replace(each, message=inert(each.message)) for each in error.problems])
+        shown.hint = error.hint
+        raise shown from None
+
+
+def _described(file: Path, content: bytes, dockerfile: bool) -> Described:
     text = content.decode("utf-8", "replace").lstrip("\ufeff")
     if dockerfile or re.fullmatch(r"(?i)(.*\.)?dockerfile(\..*)?|containerfile", file.name):
         from imagefactory.importing.readers.dockerfile import read_dockerfile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagefactory.definitions.bases import base_names
@@ -15,7 +15,8 @@ from imagefactory.importing.drafting.bases import base_of
 from imagefactory.importing.drafting.draft import OUTCOMES, Draft, Remark, TestDraft
 from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS
 from imagefactory.importing.drafting.translate import Translator
-from imagefactory.importing.fits import fits, one_line, slug
+from imagefactory.importing.fits import fits, slug
+from imagefactory.importing.inert import inert
 from imagefactory.importing.steps import Base, Described
 from imagefactory.importing.writing.inline import inline_files
 from imagefactory.importing.writing.recipe import commands_of, recipe_text
@@ -68,7 +69,7 @@ def write_import(workspace: Workspace, described: Described, name: str, base: st
     try:
         load_images(workspace, [name])
     except BadFiles as error:
-        problems = error.problems
+        problems = [replace(each, message=inert(each.message)) for each in error.problems]
     return Imported(folder, name, chosen, described.format, draft.remarks, problems)
 
 
@@ -124,9 +125,9 @@ def _whole_machines(draft: Draft) -> None:
 
 def _files(described: Described, draft: Draft) -> Iterator[File]:
     heading = (
-        f"# From {one_line(described.file, 60)} ({described.format}).\n"
-        "# There is no network here: what was downloaded comes from the sources in recipe.yaml. What has no\n"
-        "# counterpart stands as a comment, with a stop where it counts.\n"
+        f"From {inert(described.file, 60)} ({described.format}).",
+        "There is no network here: what was downloaded comes from the sources in recipe.yaml. What has no",
+        "counterpart stands as a comment, with a stop where it counts.",
     )
     yield File("recipe.yaml", 0o644, recipe_text(described, draft).encode())
     yield File("install.sh", 0o644, draft.script.text(heading, draft.moved).encode())
