@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from imagefactory.definitions.recipes import load_images
 from imagefactory.system.workspace import Workspace
 from tests.unit.imports import Make, recipe_of
 
@@ -82,6 +83,24 @@ def test_bad_words(call: Call, root: Workspace, file: Path, words: list[str], me
     assert status == 2
     assert message in err
     assert list(root.recipes.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--name", "tool-box"], []])
+def test_names_of_images(call: Call, root: Workspace, file: Path, words: list[str]) -> None:
+    """An image has a recipe's name and a variant's: import leaves that name to it, as 'new' does."""
+    folder = root.recipes / "tool"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(
+        "name: tool\ntitle: Tool\nversion: '1'\nhomepage: https://example.org/\nlicence: MIT\n"
+        "maintainers: [{name: Someone}]\nbase: debian-12\ntests: [{name: t, command: [x]}]\n"
+        "variants: {default: {}, box: {}}\n"
+    )
+    (folder / "install.sh").write_text("true\n")
+    assert [image.id for image in load_images(root, ["tool"])] == ["tool", "tool-box"]
+    status, _, err = call(file, *words)
+    assert status == 2
+    assert "there is an image, recipe or base image called 'tool-box' already\n  → give another" in err
+    assert [each.name for each in root.recipes.iterdir()] == ["tool"]
 
 
 def test_bad_files(call: Call, root: Workspace, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,13 +51,15 @@ class Imported:
         return found
 
 
-def write_import(workspace: Workspace, described: Described, name: str, base: str) -> Imported:
-    """Write ``recipes/<name>/``; without a name or a base image, those that fit.
+def write_import(
+    workspace: Workspace, described: Described, name: str, base: str, taken: Collection[str] = ()
+) -> Imported:
+    """Write ``recipes/<name>/``; without a name or a base, those that fit. ``taken`` are names of images.
 
     Raises BadInput where that can't be made, or is there.
     """
     name = name or slug(described.name, "")
-    folder = _free(workspace, name)
+    folder = _free(workspace, name, taken)
     bases = base_names(workspace)
     chosen = _base(described, base, bases)
     draft = Draft(name, chosen, described.values)
@@ -73,7 +75,7 @@ def write_import(workspace: Workspace, described: Described, name: str, base: st
     return Imported(folder, name, chosen, described.format, draft.remarks, problems)
 
 
-def _free(workspace: Workspace, name: str) -> Path:
+def _free(workspace: Workspace, name: str, names: Collection[str]) -> Path:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > 63 or name == BUNDLES:
         raise BadInput(f"'{name}' cannot name a recipe", hint="give another one with --name, such as my-app")
     folder = workspace.recipes / name
@@ -81,6 +83,9 @@ def _free(workspace: Workspace, name: str) -> Path:
         if taken.exists() or taken.is_symlink():
             hint = "give another name with --name, or move the folder away"
             raise BadInput(f"{workspace.shown(taken)} exists already", hint=hint)
+    if name in names:
+        hint = "give another name with --name"
+        raise BadInput(f"there is an image, recipe or base image called '{name}' already", hint=hint)
     return folder
 
 
