@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+DOLLAR = "\ufdd0"
+"""Stands in a value for a dollar sign that begins no variable."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:

@@ -337,6 +337,16 @@ def test_environment(imported: Import) -> None:
     assert found.outcomes("environment") == [PART, DONE]
 
 
+def test_folders_with_spaces(imported: Import) -> None:
+    text = """\
+- workdir: "/opt/my tool/$VER"
+- workdir: "/opt/$(touch x)/a b"
+"""
+    found = imported(recipe_of(text))
+    assert 'mkdir -p "/opt/my tool/$VER"\ncd "/opt/my tool/$VER"\n' in found.script
+    assert "mkdir -p '/opt/$(touch x)/a b'\ncd '/opt/$(touch x)/a b'\n" in found.script
+
+
 def test_what_is_deployed_and_menus(imported: Import) -> None:
     png = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
     more = f"""\

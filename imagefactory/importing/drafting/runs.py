@@ -28,6 +28,7 @@ from imagefactory.importing.drafting.adding import add_apt, add_channel, add_con
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, SourceDraft
 from imagefactory.importing.drafting.network import ANOTHER_ARCHIVE, asks_network, is_cache
 from imagefactory.importing.drafting.script import Line, Note, Stop, notes
+from imagefactory.importing.drafting.words import word_of_shell
 from imagefactory.importing.fits import file_of, fits, name_of_source, slug, source_path
 from imagefactory.importing.steps import Run
 from imagefactory.model.fields import GitCommit, GitUrl, SourceUrl
@@ -247,8 +248,7 @@ class Runner:
                 self.installers |= {each.target, each.target.rpartition("/")[2]}
             elif path := self._source(each):
                 target = each.target or file_of(each.url)
-                word = f'"{target}"' if "$" in target else shlex.quote(target)
-                self.lines.append(f"cp {path} {word}")
+                self.lines.append(f"cp {path} {word_of_shell(target)}")
             else:
                 self._block(text, "the address of a download is not known")
                 break
@@ -325,7 +325,7 @@ class Runner:
         self.needs[name] = None
         self.why.append(f"the commit of {source.url} is to be found")
         target = clone.target
-        word = f'"{target}"' if "$" in target else shlex.quote(target)
+        word = word_of_shell(target)
         if target not in (".", "./"):
             self.lines.append(f"mkdir -p {word}")
         self.lines.append(f"cp -R /sources/{name}/. {word}")

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from imagefactory.importing.drafting.words import word
 from imagefactory.importing.inert import inert
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -93,11 +94,8 @@ class Script:
     def enter(self, folder: str, title: str = "", only: str = "") -> None:
         """Go on in another folder, which is made where it is not there."""
         self.in_folder = True
-        word = folder if re.fullmatch(r"[\w./${}+@-]+", folder) else shlex.quote(folder)
-        made: list[Line] = (
-            [] if folder == "/" else [f'mkdir -p "{word}"' if "$" in word else f"mkdir -p {word}"]
-        )
-        self.items.append(Block([*made, f'cd "{word}"' if "$" in word else f"cd {word}"], title, only))
+        made: list[Line] = [] if folder == "/" else [f"mkdir -p {word(folder)}"]
+        self.items.append(Block([*made, f"cd {word(folder)}"], title, only))
 
     def give(self, name: str, value: str, only: str = "", *, building: bool = False) -> None:
         """A variable; it is written only where the recipe's environment does not do."""
@@ -110,7 +108,7 @@ class Script:
         for item in _together(self.items):
             if isinstance(item, Setting):
                 if item.building or item.name in changing:
-                    body += _for_machine([f"export {item.name}={_word(item.value)}"], item.only)
+                    body += _for_machine([f"export {item.name}={word(item.value)}"], item.only)
             else:
                 body += _block(item)
         text = moved("\n".join(body))
@@ -179,11 +177,3 @@ def _indented(text: str, by: int) -> list[str]:
     if len(lines) > 1 and ("<<" in text or re.search(r"'[^']*\n[^']*'|\"[^\"]*\n[^\"]*\"", text)):
         return [" " * by + lines[0], *lines[1:]] if "<<" not in text else ["", *lines]
     return [" " * by + line if line else line for line in lines]
-
-
-def _word(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_./:=@%+,-]+", value):
-        return value
-    if "$" in value and not re.search(r"[`\"\\]|\$\(", value):
-        return f'"{value}"'
-    return shlex.quote(value)

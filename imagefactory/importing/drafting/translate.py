@@ -15,6 +15,7 @@ from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS, set_vari
 from imagefactory.importing.drafting.runs import Runner
 from imagefactory.importing.drafting.script import Line, Note, Stop, notes
 from imagefactory.importing.drafting.trials import add_trial
+from imagefactory.importing.drafting.words import word
 from imagefactory.importing.fits import fits, slug, source_path
 from imagefactory.importing.steps import (
     Base,
@@ -162,7 +163,7 @@ class Translator:
         folder = target.rstrip("/") or "/"
         made = folder if into else folder.rpartition("/")[0] or ("/" if target.startswith("/") else ".")
         if made not in ("/", "."):
-            lines.append(f"mkdir -p {_word(made)}")
+            lines.append(f"mkdir -p {word(made)}")
         for given in step.sources:
             place, missing = self._place(given)
             if missing:
@@ -177,9 +178,9 @@ class Translator:
                 lines.append(f"need {name}")
                 why.append(f"the source {name} needs its sha256")
             if step.kind.upper() == "ADD" and place.startswith("/recipe/") and _PACKED.search(place):
-                lines.append(f"mkdir -p {_word(target)} && tar -xf {place} -C {_word(target)}")
+                lines.append(f"mkdir -p {word(target)} && tar -xf {place} -C {word(target)}")
             else:
-                lines.append(f"cp -R {place} {_word(target)}")
+                lines.append(f"cp -R {place} {word(target)}")
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only, run=not target.startswith("/"))
         return (
             NOT if len(why) == len(step.sources) and "sha256" not in why[0] else PART if why else DONE
@@ -293,7 +294,3 @@ class Translator:
         if not left:
             return DONE, ""
         return (PART if len(left) < of else NOT), "; ".join(left)
-
-
-def _word(path: str) -> str:
-    return f'"{path}"' if "$" in path else shlex.quote(path)
