@@ -79,7 +79,8 @@ class Runner:
         if any(_is_code(line) for line in lines) and (self.step.shell == "bash" or _BASHISMS.search(text)):
             inner = "\n".join(map(str, lines))
             fail = 'fail() { echo "install.sh: $*" >&2; exit 1; }\n' if "\nfail " in f"\n{inner}" else ""
-            lines = [f"bash -e -c {shlex.quote(fail + inner)}"]
+            options = "".join(f" {shlex.quote(option)}" for option in self.step.options)
+            lines = [f"bash -e{options} -c {shlex.quote(fail + inner)}"]
         needs: list[Line] = [f"need {name}" for name in self.needs]
         self.draft.script.add(
             [*needs, *lines], f"{self.step.kind}, {self.step.place}", self.step.only, run=True

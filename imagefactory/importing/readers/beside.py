@@ -36,11 +36,13 @@ def files_beside(folder: Path, name: str) -> list[str]:
             raise Unavailable("it is outside the folder of the recipe")
         if not path.is_dir():
             return [name]
-        found = sorted(str(each.relative_to(folder)) for each in path.rglob("*") if each.is_file())
+        found = sorted(
+            str(each.relative_to(folder)) for each in path.rglob("*") if each.is_file() or each.is_symlink()
+        )
     except (OSError, ValueError):
         raise Unavailable("it is not there") from None
     found = [each for each in found if not each.startswith(".git/")]
-    if sum((folder / each).stat().st_size for each in found) > MAX_BYTES * 4:
+    if sum((folder / each).lstat().st_size for each in found) > MAX_BYTES * 4:
         raise Unavailable("its files are too large together: pack them, and declare a source")
     if len(found) > _MOST_FILES:
         raise Unavailable(f"it holds more than {_MOST_FILES} files: pack them, and declare a source")
