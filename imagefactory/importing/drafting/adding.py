@@ -127,6 +127,7 @@ def add_conda(draft: Draft, asked: AskedOfConda, only: str) -> list[str]:
     draft.conda_wanted = True
     left = [f"the environment in {file}: list its packages under inputs.conda" for file in asked.files]
     if any(each.conda for each in draft.layers.values()) and environment != draft.conda_environment:
+        draft.conda_left_out.add(environment)
         if packages:
             text = f"environment {environment}: {' '.join(packages)}"
             layer.note("conda", f"an image has one environment of conda; left out is the {text}")

@@ -125,6 +125,7 @@ class Draft:
     aliases: dict[str, str] = field(default_factory=dict)
     conda_wanted: bool = False
     conda_environment: str = "base"
+    conda_left_out: set[str] = field(default_factory=set)
     script: Script = field(default_factory=Script)
     remarks: list[Remark] = field(default_factory=list)
 
@@ -162,4 +163,7 @@ class Draft:
         """A text with the places where conda is here, for those where it was."""
         for old in sorted(self.aliases, key=len, reverse=True):
             text = re.sub(rf"{re.escape(old)}(?![\w.-])", self.aliases[old], text)
-        return text
+        return re.sub(r"/opt/conda/envs/([\w.-]+)", self._environment, text) if self.conda_wanted else text
+
+    def _environment(self, found: re.Match[str]) -> str:
+        return found[0] if found[1] in self.conda_left_out else "/opt/conda"

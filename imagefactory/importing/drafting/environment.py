@@ -86,6 +86,8 @@ def _add_path(draft: Draft, value: str, only: str) -> list[str]:
             draft.layer(only).note("path", f"not taken: {given}")
         elif seen:
             after.append(folder)
+            note = f"{folder} stood at the end of PATH: here it is before the system's folders"
+            draft.layer(only).note("path", note)
         else:
             before.append(folder)
     layer = draft.layer(only)

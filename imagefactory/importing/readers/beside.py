@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 MAX_BYTES = 16 << 20
 _MOST_FILES = 500
+_MOST_LEVELS = 3
 
 
 class Unavailable(Exception):
@@ -26,6 +28,23 @@ def read_beside(folder: Path, name: str) -> tuple[bytes, bool]:
         return real.read_bytes(), bool(real.stat().st_mode & 0o100)
     except (OSError, ValueError):
         raise Unavailable("it is not there") from None
+
+
+def macro_places(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Where a macro may stand: a folder that it must not leave, and its name there.
+
+    Those are the recipe's own folder, and all above it in the repository that it is in. Without one it is
+    only what a few folders above have in their ``macros``.
+    """
+    below = name.removeprefix("macros/")
+    yield from ((folder, name), (folder, f"macros/{below}"))
+    above = folder.resolve().parents
+    top = next((at for at, each in enumerate((folder.resolve(), *above)) if (each / ".git").exists()), None)
+    for each in above[: _MOST_LEVELS if top is None else top]:
+        if top is not None:
+            yield each, name
+        if (each / "macros").is_dir():
+            yield each / "macros", below
 
 
 def files_beside(folder: Path, name: str) -> list[str]:

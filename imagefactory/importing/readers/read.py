@@ -13,6 +13,10 @@ from imagefactory.importing.steps import Described
 from imagefactory.yamlfiles import read_leniently
 
 _MAX_BYTES = 8 << 20
+_READS = (
+    "import reads a build.yaml of neurocontainers, a specification of neurodocker in JSON, a text with its"
+    " command line, and a Dockerfile: give --dockerfile where that is called otherwise"
+)
 _WORDS = re.compile(r"^\s*(?:\S+\s+)*?generate\s+(docker|singularity|apptainer)\b", re.MULTILINE)
 
 
@@ -40,6 +44,14 @@ def _described(file: Path, content: bytes, dockerfile: bool) -> Described:
         from imagefactory.importing.readers.neurodocker_words import read_words
 
         return read_words(text, file)
+    try:
+        return _recipe(content, file)
+    except BadFiles as error:
+        error.hint = error.hint or _READS
+        raise
+
+
+def _recipe(content: bytes, file: Path) -> Described:
     read = read_leniently(content, str(file))
     if is_macro(read):
         message = "this is a macro, which recipes include: import a build.yaml that does"
