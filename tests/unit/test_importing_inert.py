@@ -61,6 +61,16 @@ def test_names_of_templates(imported: Import) -> None:
     assert (remark.kind, "\n" in remark.why) == ("template t touch /tmp/owned ", False)
 
 
+def test_halves_of_characters(imported: Import) -> None:
+    text = """{"instructions": [
+        {"name": "from_", "kwds": {"base_image": "debian:12"}}, {"name": "env", "kwds": {"A": "\\ud800"}},
+        {"name": "run", "kwds": {"command": "echo \\ud800"}},
+        {"name": "\\ud800", "kwds": {"a": "\\udfff"}}]}"""
+    found = imported(text, file="spec.json")
+    assert "\necho ?\n" in found.script
+    assert "fail 'instruction 4: the template \\ud800 is to be replaced'" in found.script
+
+
 def test_texts_of_a_build_yaml(imported: Import) -> None:
     text = r"""
 - template: {name: "a\ntouch /tmp/owned", version: "1\r2"}

@@ -32,7 +32,7 @@ def add_trial(draft: Draft, step: Trial) -> tuple[str, str]:
     command: tuple[str, ...] = (shell, "-ec", script)
     if not fits(Argument, script) or "${" in script:
         file = f"{name}.sh"
-        draft.test_files[file] = FileDraft(f"{script}\n".encode())
+        draft.test_files[file] = FileDraft(f"{script}\n".encode("utf-8", "replace"))
         command = (shell, "-e", f"/tests/{file}")
     output = tuple(each for text in step.expected if (each := re.escape(text).replace("\\ ", " ")))
     good = tuple(each for each in output if fits(Pattern, each) and "${" not in each)

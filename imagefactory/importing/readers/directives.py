@@ -257,7 +257,7 @@ class Expander:
             return
         self._files[name] = f"/recipe/files/{name.removeprefix('./')}"
         if "contents" in said:
-            content = self.filler.fill(said["contents"], local).encode()
+            content = self.filler.fill(said["contents"], local).encode("utf-8", "replace")
             yield Declared(kind=kind, place=place, name=name, content=content, executable=executable)
             return
         try:

@@ -134,18 +134,22 @@ def _files(described: Described, draft: Draft) -> Iterator[File]:
         "There is no network here: what was downloaded comes from the sources in recipe.yaml. What has no",
         "counterpart stands as a comment, with a stop where it counts.",
     )
-    yield File("recipe.yaml", 0o644, recipe_text(described, draft).encode())
-    yield File("install.sh", 0o644, draft.script.text(heading, draft.moved).encode())
+    yield File("recipe.yaml", 0o644, _bytes(recipe_text(described, draft)))
+    yield File("install.sh", 0o644, _bytes(draft.script.text(heading, draft.moved)))
     inline = inline_files(draft)
     for name, file in draft.files.items():
         if name not in inline:
             yield File(f"files/{name}", 0o755 if file.executable else 0o644, file.data)
     for name, file in draft.test_files.items():
-        yield File(f"tests/{name}", 0o644, draft.moved(file.data.decode(errors="replace")).encode())
+        yield File(f"tests/{name}", 0o644, _bytes(draft.moved(file.data.decode(errors="replace"))))
     if described.readme.strip():
         yield File("README.md", 0o644, _readable(described.readme).encode())
     if described.icon and described.gui:
         yield File(f"icons/{draft.name}.png", 0o644, described.icon)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")  # JSON can name halves of characters
 
 
 def _readable(text: str) -> str:
