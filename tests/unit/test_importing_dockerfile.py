@@ -187,6 +187,20 @@ def test_a_checksum_makes_a_whole_source(imported: Import) -> None:
     assert found.outcomes("ADD") == found.outcomes("file") == [DONE]
 
 
+def test_odd_names_of_files(imported: Import) -> None:
+    text = r"""FROM debian:12
+COPY "a b" c\$d /opt/
+ADD ["e f.tar", "/opt/x y"]
+RUN ["make", \
+    "all"]
+"""
+    found = imported(text, file="Dockerfile", beside={"a b": b"1", "c$d": b"2", "e f.tar": b"\0"})
+    assert "cp -R '/recipe/files/a b' /opt/\ncp -R '/recipe/files/c$d' /opt/\n" in found.script
+    assert "&& tar -xf '/recipe/files/e f.tar' -C " in found.script
+    assert found.script.endswith("\nmake all\n")
+    assert found.outcomes("COPY") == found.outcomes("ADD") == [DONE]
+
+
 @pytest.mark.parametrize(
     ("shell", "starts", "outcome"),
     [

@@ -55,7 +55,7 @@ class Copier:
         if place.startswith("/sources/") and not self.draft.sources[name].whole:
             self.lines.append(f"need {name}")
             self.why.append(f"the source {name} needs its sha256")
-        if self.step.kind.upper() == "ADD" and place.startswith("/recipe/") and _PACKED.search(place):
+        if self.step.kind.upper() == "ADD" and given in self.draft.files and _PACKED.search(given):
             self.lines.append(f"mkdir -p {target} && tar -xf {place} -C {target}")
         else:
             self.lines.append(f"cp -R {place} {target}")

@@ -208,7 +208,7 @@ class _Reader:
             yield Run(kind="RUN", place=place, lines=lines, shell=shell, options=options)
             return
         if rest.startswith("["):
-            words = _exec(rest)
+            words = _exec(flat(rest))
             rest = words[2] if len(words) == 3 and words[1] == "-c" else shlex.join(words)
         else:
             rest = for_shell(rest)
@@ -248,7 +248,7 @@ class _Reader:
         if len(words) < 2:
             yield Foreign(kind=line.keyword, place=place, text=line.rest, why="it names no file, or no place")
             return
-        sources = [name for word in words[:-1] for name in self._matching(word)]
+        sources = [name for word in words[:-1] for name in self._matching(word.replace(DOLLAR, "$"))]
         copy = Copy(
             kind=line.keyword,
             place=place,
