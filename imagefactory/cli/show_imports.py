@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -46,7 +47,13 @@ def as_values(workspace: Workspace, imported: Imported) -> dict[str, Any]:
 
 
 def _notable(imported: Imported) -> list[Remark]:
-    return [remark for remark in imported.remarks if remark.outcome != DONE]
+    return sorted((remark for remark in imported.remarks if remark.outcome != DONE), key=_where)
+
+
+def _where(remark: Remark) -> tuple[str, int]:
+    """The file and the line of a remark, as they are sorted."""
+    found = re.fullmatch(r"(.*?)(?:line|instruction) (\d+)", remark.place)
+    return (found[1], int(found[2])) if found else (remark.place, 0)
 
 
 def _word(remark: Remark) -> str:

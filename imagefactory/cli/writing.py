@@ -55,9 +55,11 @@ def import_(root: Path, file: Path, name: str, base: str, dockerfile: bool, as_j
     """
     from imagefactory.cli.show_imports import as_values, show_import
     from imagefactory.importing import read_foreign, write_import
+    from imagefactory.plan import known_names
 
     workspace = find_workspace(root)
-    imported = write_import(workspace, read_foreign(file, dockerfile=dockerfile), name, base)
+    described = read_foreign(file, dockerfile=dockerfile)
+    imported = write_import(workspace, described, name, base, known_names(workspace))
     if as_json:
         print_json(as_values(workspace, imported))
     else:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+DOLLAR = "\ufdd0"
+"""Stands in a value for a dollar sign that begins no variable."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -36,10 +39,11 @@ class Packages(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Step):
-    """Shell commands, in the order in which they run; ``shell`` is sh or bash."""
+    """Shell commands, in the order in which they run; ``shell`` is sh or bash, with its ``options``."""
 
     lines: tuple[str, ...]
     shell: str = "sh"
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +77,12 @@ class Start(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy(Step):
-    """Files beside the foreign recipe, or declared in it, to a place in the image."""
+    """Files beside the foreign recipe, or declared in it, to a place in the image; ``mode`` is chmod's."""
 
     sources: tuple[str, ...]
     target: str
+    mode: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

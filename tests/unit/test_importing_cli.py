@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from imagefactory.definitions.recipes import load_images
 from imagefactory.system.workspace import Workspace
 from tests.unit.imports import Make, recipe_of
 
@@ -60,6 +61,28 @@ def test_json(call: Call, file: Path) -> None:
     assert {remark["outcome"] for remark in found["remarks"]} == {"in part", "not"}
 
 
+def test_remarks_in_the_order_of_lines(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "build.yaml"
+    directives = "".join(f"- run: [npm install {number}]\n" for number in range(3))
+    file.write_text(f"draft: true\n{recipe_of(directives)}variants: {{a: b}}\n")
+    out = call(file)[1]
+    lines = [line.split(":")[0] for line in out.splitlines() if line.startswith("line ")]
+    assert lines == ["line 1", "line 11", "line 12", "line 13", "line 14"]
+    found = json.loads(call(file, "--json", "--name", "other")[1])
+    assert [remark["place"] for remark in found["remarks"]] == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("image", "FROM debian:12\nRUN make\n"), ("a.txt", "Some text.\n")]
+)
+def test_what_import_reads_is_said(call: Call, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    status, _, err = call(tmp_path / name)
+    assert status == 2
+    assert "→ import reads a build.yaml" in err
+    assert "give --dockerfile" in err
+
+
 def test_nothing_is_overwritten(call: Call, root: Workspace, file: Path) -> None:
     assert call(file)[0] == 0
     before = (root.recipes / "tool-box" / "recipe.yaml").read_bytes()
@@ -82,6 +105,24 @@ def test_bad_words(call: Call, root: Workspace, file: Path, words: list[str], me
     assert status == 2
     assert message in err
     assert list(root.recipes.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--name", "tool-box"], []])
+def test_names_of_images(call: Call, root: Workspace, file: Path, words: list[str]) -> None:
+    """An image has a recipe's name and a variant's: import leaves that name to it, as 'new' does."""
+    folder = root.recipes / "tool"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(
+        "name: tool\ntitle: Tool\nversion: '1'\nhomepage: https://example.org/\nlicence: MIT\n"
+        "maintainers: [{name: Someone}]\nbase: debian-12\ntests: [{name: t, command: [x]}]\n"
+        "variants: {default: {}, box: {}}\n"
+    )
+    (folder / "install.sh").write_text("true\n")
+    assert [image.id for image in load_images(root, ["tool"])] == ["tool", "tool-box"]
+    status, _, err = call(file, *words)
+    assert status == 2
+    assert "there is an image, recipe or base image called 'tool-box' already\n  → give another" in err
+    assert [each.name for each in root.recipes.iterdir()] == ["tool"]
 
 
 def test_bad_files(call: Call, root: Workspace, tmp_path: Path) -> None:

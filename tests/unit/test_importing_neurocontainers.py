@@ -10,6 +10,7 @@ import pytest
 
 from imagefactory.errors import BadFiles
 from imagefactory.importing import DONE, NOT, PART, read_foreign
+from imagefactory.importing.steps import Foreign, Packages
 from tests.unit.imports import Brought, Make, bring, recipe_of
 
 Import = Callable[..., Brought]
@@ -337,6 +338,16 @@ def test_environment(imported: Import) -> None:
     assert found.outcomes("environment") == [PART, DONE]
 
 
+def test_folders_with_spaces(imported: Import) -> None:
+    text = """\
+- workdir: "/opt/my tool/$VER"
+- workdir: "/opt/$(touch x)/a b"
+"""
+    found = imported(recipe_of(text))
+    assert 'mkdir -p "/opt/my tool/$VER"\ncd "/opt/my tool/$VER"\n' in found.script
+    assert "mkdir -p '/opt/$(touch x)/a b'\ncd '/opt/$(touch x)/a b'\n" in found.script
+
+
 def test_what_is_deployed_and_menus(imported: Import) -> None:
     png = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
     more = f"""\
@@ -452,6 +463,117 @@ def test_what_is_no_recipe(tmp_path: Path, text: str, place: str) -> None:
     with pytest.raises(BadFiles) as error:
         read_foreign(file)
     assert place in str(error.value)
+
+
+def test_names_that_are_not_declared(imported: Import) -> None:
+    text = """\
+- run: ["curl -O {{ context.url }}"]
+- group: [{run: ["{{ local.what }}"]}]
+- run: ["{{ context.other | default('x') }}"]
+"""
+    found = imported(recipe_of(text))
+    assert [each.why for each in found.imported.remarks if each.kind == "run"] == [
+        "context has no 'url'",
+        "local has no 'what'",
+        "",
+    ]
+
+
+def test_files_beside_are_copied(imported: Import, tmp_path: Path) -> None:
+    text = """\
+- copy: data-{{ context.version }}.txt /opt/
+- copy: [folder, none, /opt/x]
+- copy: ../secret /opt/
+"""
+    (tmp_path / "secret").write_text("s")
+    beside = {"data-1.5.txt": b"1\n", "folder/a": b"2\n"}
+    found = imported(recipe_of(text), beside=beside)
+    assert {file.path for file in found.image.folder.files} == {"data-1.5.txt", "folder/a"}
+    assert "cp -R /recipe/files/data-1.5.txt /opt/\n" in found.script
+    assert "cp -R /recipe/files/folder/. /opt/x\n# Not translated: copy none /opt/x: there is" in found.script
+    assert found.outcomes("copy") == [DONE, PART, NOT]
+
+
+def test_macros_of_the_repository_and_of_no_folder_above(imported: Import, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    for folder, name in ((tmp_path, "outside"), (top, "inside")):
+        (folder / "macros").mkdir(parents=True)
+        (folder / "macros" / f"{name}.yaml").write_text(f"directives: [{{install: {name}}}]\n")
+    (top / ".git").mkdir()
+    (top / "recipes").mkdir()
+    (top / "macros" / "broken.yaml").write_text("directives:\n  - [\n")
+    (top / "macros" / "empty.yaml").write_text("name: x\n")
+    (top / "macros" / "itself.yaml").write_text("directives: [{include: macros/itself.yaml}]\n")
+    names = ("outside", "inside", "broken", "empty", "itself")
+    text = recipe_of("".join(f"- include: macros/{name}.yaml\n" for name in names))
+    file = top / "recipes" / "app" / "build.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    steps = read_foreign(file).steps
+    assert [step.names for step in steps if isinstance(step, Packages)] == [("inside",)]
+    why = [step.why for step in steps if isinstance(step, Foreign)]
+    assert why[0].startswith("the macro macros/outside.yaml is not there")
+    assert why[1].startswith("the macro macros/broken.yaml:3:1: not valid YAML")
+    assert why[2:] == [
+        "the macro macros/empty.yaml has no list of 'directives'",
+        "macros include each other more than 5 deep",
+    ]
+
+
+def test_macros_without_a_repository_are_near(tmp_path: Path) -> None:
+    (tmp_path / "macros").mkdir()
+    (tmp_path / "macros" / "a.yaml").write_text("directives: [{install: found}]\n")
+    (tmp_path / "b.yaml").write_text("directives: [{install: not-below-macros}]\n")
+    text = recipe_of("- include: macros/a.yaml\n- include: b.yaml\n- include: macros/../b.yaml\n")
+    for folder, count in (("1/2/3", 1), ("1/2/3/4", 0)):
+        file = tmp_path / folder / "build.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+        found = [step for step in read_foreign(file).steps if isinstance(step, Packages)]
+        assert len(found) == count
+
+
+def test_templates_of_tests_and_readmes(imported: Import) -> None:
+    more = """\
+readme: |
+  Version {{ context.version }} of {{ context.nothing }}, and {{ "
+"""
+    full = b"""\
+tests:
+  - name: "Of {{ context.version }}"
+    command: "tool {{ context.version }}"
+    expected_output_contains: "{{ context.version }}"
+  - {name: Broken, command: "tool {{ context.nothing }}"}
+  - {name: Shell, command: "x=abc; echo ${#x}"}
+"""
+    found = imported(recipe_of("- run: [make]", more), beside={"fulltest.yaml": full})
+    tests = {test.name: test for test in found.image.tests}
+    assert tests["of-1-5"].command == ("sh", "-ec", "tool 1.5")
+    assert tests["of-1-5"].output == (r"1\.5",)
+    assert found.outcomes("full test") == [DONE, NOT, DONE]
+    assert "context has no 'nothing'" in found.recipe
+    assert found.image.folder.readme == 'Version 1.5 of {{ context.nothing }}, and {{ "\n'
+    assert found.outcomes("readme") == [PART]
+
+
+@pytest.mark.parametrize(
+    "text", ["- environment: {A: '{{ context.nothing }}'}", "- environment: [A=b]", "- install: ['{{ x }}']"]
+)
+def test_what_an_installation_lacks_stops_it(imported: Import, text: str) -> None:
+    assert "\nfail 'line 10: " in imported(recipe_of(text)).script
+
+
+def test_folders_of_path(imported: Import) -> None:
+    text = """\
+- run: [conda create -n foo numpy, conda create -n bar scipy]
+- environment:
+    PATH: /opt/conda/envs/foo/bin:/opt/conda/envs/bar/bin:$PATH:/opt/last
+    HERE: /opt/conda/envs/foo/share
+"""
+    found = imported(recipe_of(text))
+    assert found.image.path == ("/opt/conda/envs/bar/bin", "/opt/last", "/opt/conda/bin")
+    assert found.image.environment == {"HERE": "/opt/conda/share"}
+    assert "# /opt/last stood at the end of PATH: here it is before the system's folders" in found.recipe
 
 
 def test_templates_do_no_more_than_fill_in(imported: Import) -> None:

@@ -7,6 +7,8 @@ import pytest
 from imagefactory.importing.commands.fetches import Clone, Fetch, clone_of, fetches
 from imagefactory.importing.commands.packages import apt_of, conda_of, pip_of
 from imagefactory.importing.commands.shell import Unreadable, expand, programs, statements
+from imagefactory.importing.drafting.words import word, word_of_shell
+from imagefactory.importing.steps import DOLLAR
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,30 @@ def test_expand() -> None:
 )
 def test_fetches(words: str, found: list[Fetch] | None) -> None:
     assert fetches(words.split()) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/opt/tool", "/opt/tool"),
+        ("/opt/my tool", "'/opt/my tool'"),
+        ("/opt/my tool/$VER", '"/opt/my tool/$VER"'),
+        ("/opt/it's/${VER}", '"/opt/it\'s/${VER}"'),
+        ("/opt/$(touch x)/a b", "'/opt/$(touch x)/a b'"),
+        ("/opt/$(touch x)/$A", '"/opt/\\$(touch x)/$A"'),
+        ('/opt/`touch x`/"$A"\\', '"/opt/\\`touch x\\`/\\"$A\\"\\\\"'),
+        ("/opt/${A:-b c}", '"/opt/${A:-b c}"'),
+        ("/opt/${A:-$(touch x)}/$B", '"/opt/\\${A:-\\$(touch x)}/$B"'),
+        (f"/opt/{DOLLAR}A/$B", '"/opt/\\$A/$B"'),
+        (f"{DOLLAR}A", "'$A'"),
+    ],
+)
+def test_variables_are_all_that_a_word_fills_in(text: str, expected: str) -> None:
+    assert word(text) == expected
+
+
+def test_words_of_commands() -> None:
+    assert word_of_shell("${name%.gz}.tar $(touch x)") == '"${name%.gz}.tar \\$(touch x)"'
 
 
 def words(text: str) -> list[str]:

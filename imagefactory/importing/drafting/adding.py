@@ -127,6 +127,7 @@ def add_conda(draft: Draft, asked: AskedOfConda, only: str) -> list[str]:
     draft.conda_wanted = True
     left = [f"the environment in {file}: list its packages under inputs.conda" for file in asked.files]
     if any(each.conda for each in draft.layers.values()) and environment != draft.conda_environment:
+        draft.conda_left_out.add(environment)
         if packages:
             text = f"environment {environment}: {' '.join(packages)}"
             layer.note("conda", f"an image has one environment of conda; left out is the {text}")
@@ -136,7 +137,7 @@ def add_conda(draft: Draft, asked: AskedOfConda, only: str) -> list[str]:
         draft.conda_environment = environment
     if environment != "base" and asked.action in ("create", "env create", "install"):
         for old, new in list(draft.aliases.items()):
-            draft.aliases[f"{old}/envs/{asked.environment}"] = new
+            draft.move(f"{old}/envs/{asked.environment}", new)
     for channel in asked.channels:
         left += add_channel(draft, channel, only)
     for given in packages:

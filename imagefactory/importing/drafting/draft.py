@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from imagefactory.importing.drafting.script import Script
 from imagefactory.importing.fits import unused
+from imagefactory.importing.inert import inert
 from imagefactory.model.recipe import pip_name
 
 DONE, PART, NOT = "translated", "in part", "not"
@@ -22,6 +23,10 @@ class Remark:
     place: str
     outcome: str
     why: str = ""
+
+    def __post_init__(self) -> None:
+        for name, most in (("kind", 80), ("place", 200), ("why", 1000)):
+            object.__setattr__(self, name, inert(getattr(self, name), most))
 
 
 @dataclass(slots=True)
@@ -120,6 +125,7 @@ class Draft:
     aliases: dict[str, str] = field(default_factory=dict)
     conda_wanted: bool = False
     conda_environment: str = "base"
+    conda_left_out: set[str] = field(default_factory=set)
     script: Script = field(default_factory=Script)
     remarks: list[Remark] = field(default_factory=list)
 
@@ -148,8 +154,16 @@ class Draft:
         """A text with the recipe's values in their places."""
         return re.sub(r"\$\{([a-z][a-z0-9_]*)\}", lambda found: self.values.get(found[1], found[0]), text)
 
+    def move(self, old: str, new: str) -> None:
+        """What stood in one folder stands in another one here. Nothing is moved but plain, whole paths."""
+        if re.fullmatch(r"/[\w./${}+@~-]*\w[\w./${}+@~-]*", old, re.ASCII) and old != new:
+            self.aliases[old] = new
+
     def moved(self, text: str) -> str:
         """A text with the places where conda is here, for those where it was."""
         for old in sorted(self.aliases, key=len, reverse=True):
             text = re.sub(rf"{re.escape(old)}(?![\w.-])", self.aliases[old], text)
-        return text
+        return re.sub(r"/opt/conda/envs/([\w.-]+)", self._environment, text) if self.conda_wanted else text
+
+    def _environment(self, found: re.Match[str]) -> str:
+        return found[0] if found[1] in self.conda_left_out else "/opt/conda"

@@ -7,7 +7,7 @@ import re
 from imagefactory.importing.commands.shell import expand
 from imagefactory.importing.drafting.draft import Draft
 from imagefactory.importing.fits import fits
-from imagefactory.importing.steps import Environment
+from imagefactory.importing.steps import DOLLAR, Environment
 from imagefactory.model.fields import AbsolutePath, EnvironmentName, EnvironmentValue
 
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -56,12 +56,17 @@ def _set(draft: Draft, step: Environment, name: str, value: str) -> str:
         return "what it is made of is not known"
     if not fits(EnvironmentName, name):
         return "no recipe may set it" if re.fullmatch(r"[A-Za-z_]\w*", name) else "no name of a variable"
-    if not fits(EnvironmentValue, draft.resolved(plain)):
+    said = plain.replace(DOLLAR, "$")
+    if not fits(EnvironmentValue, draft.resolved(said)):
         return "its value can't be taken"
     draft.known[name] = plain
-    draft.script.give(name, plain, step.only, building=step.building)
+    meant = next((each for each in ("HOME", *draft.values) if f"{DOLLAR}{{{each}}}" in plain), "")
+    draft.script.give(name, plain, step.only, building=step.building or bool(meant))
+    if meant and not step.building:
+        why = "the user's home" if meant == "HOME" else "a value"
+        return f"a literal ${{{meant}}} can't be said here, where it is {why}; install.sh alone has it"
     if not step.building:
-        draft.layer(step.only).environment[name] = plain
+        draft.layer(step.only).environment[name] = said
     return ""
 
 
@@ -81,6 +86,8 @@ def _add_path(draft: Draft, value: str, only: str) -> list[str]:
             draft.layer(only).note("path", f"not taken: {given}")
         elif seen:
             after.append(folder)
+            note = f"{folder} stood at the end of PATH: here it is before the system's folders"
+            draft.layer(only).note("path", note)
         else:
             before.append(folder)
     layer = draft.layer(only)

@@ -27,8 +27,9 @@ from imagefactory.importing.commands.shell import (
 from imagefactory.importing.drafting.adding import add_apt, add_channel, add_conda, add_pip
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, SourceDraft
 from imagefactory.importing.drafting.network import ANOTHER_ARCHIVE, asks_network, is_cache
-from imagefactory.importing.drafting.script import stop
-from imagefactory.importing.fits import file_of, fits, name_of_source, one_line, slug, source_path
+from imagefactory.importing.drafting.script import Line, Note, Stop, notes
+from imagefactory.importing.drafting.words import word_of_shell
+from imagefactory.importing.fits import file_of, fits, name_of_source, slug, source_path
 from imagefactory.importing.steps import Run
 from imagefactory.model.fields import GitCommit, GitUrl, SourceUrl
 
@@ -47,7 +48,7 @@ class Runner:
 
     draft: Draft
     step: Run
-    lines: list[str] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     needs: dict[str, None] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
     installers: set[str] = field(default_factory=set)
@@ -76,10 +77,11 @@ class Runner:
             return
         text = "\n".join(self.step.lines)
         if any(_is_code(line) for line in lines) and (self.step.shell == "bash" or _BASHISMS.search(text)):
-            inner = "\n".join(lines)
+            inner = "\n".join(map(str, lines))
             fail = 'fail() { echo "install.sh: $*" >&2; exit 1; }\n' if "\nfail " in f"\n{inner}" else ""
-            lines = [f"bash -e -c {shlex.quote(fail + inner)}"]
-        needs = [f"need {name}" for name in self.needs]
+            options = "".join(f" {shlex.quote(option)}" for option in self.step.options)
+            lines = [f"bash -e{options} -c {shlex.quote(fail + inner)}"]
+        needs: list[Line] = [f"need {name}" for name in self.needs]
         self.draft.script.add(
             [*needs, *lines], f"{self.step.kind}, {self.step.place}", self.step.only, run=True
         )
@@ -87,7 +89,7 @@ class Runner:
     def _statement(self, statement: Statement) -> None:
         text = statement.text
         if text.startswith("#"):
-            self.lines += text.split("\n")
+            self.lines += [Note(line.removeprefix("#").strip()) for line in text.split("\n")]
             return
         before, self_why = self.blocked, len(self.why)
         self._one(statement)
@@ -136,12 +138,7 @@ class Runner:
     def _block(self, text: str, why: str) -> None:
         self.blocked += 1
         self.why.append(why)
-        shown = [f"#     {line}" for line in text.split("\n")]
-        self.lines += [
-            f"# Not translated: {one_line(why)}.",
-            *shown,
-            stop(self.step.place, why),
-        ]
+        self.lines += [Note(f"Not translated: {why}."), *notes(text), Stop(self.step.place, why)]
 
     def _opaque(self, text: str) -> None:
         if re.search(r"\bconda\b.*\bhook\b|/conda\.sh\b", text):
@@ -188,7 +185,7 @@ class Runner:
         if asked.action in ("install", "reinstall", "build-dep", "satisfy"):
             self.why += add_apt(self.draft, asked.names, self.step.only)
             if asked.files:
-                self.lines.append(f"# Was: {one_line(text)}")
+                self.lines.append(Note(f"Was: {text}"))
                 self._keep(f"dpkg --install {' '.join(asked.files)}")
                 self.why.append("packages from files: apt does not bring what those need")
             if asked.action != "install":
@@ -252,8 +249,7 @@ class Runner:
                 self.installers |= {each.target, each.target.rpartition("/")[2]}
             elif path := self._source(each):
                 target = each.target or file_of(each.url)
-                word = f'"{target}"' if "$" in target else shlex.quote(target)
-                self.lines.append(f"cp {path} {word}")
+                self.lines.append(f"cp {path} {word_of_shell(target)}")
             else:
                 self._block(text, "the address of a download is not known")
                 break
@@ -330,7 +326,7 @@ class Runner:
         self.needs[name] = None
         self.why.append(f"the commit of {source.url} is to be found")
         target = clone.target
-        word = f'"{target}"' if "$" in target else shlex.quote(target)
+        word = word_of_shell(target)
         if target not in (".", "./"):
             self.lines.append(f"mkdir -p {word}")
         self.lines.append(f"cp -R /sources/{name}/. {word}")
@@ -353,7 +349,7 @@ class Runner:
     def move_conda(self, prefix: str) -> None:
         """What stood at a prefix of conda's stands in /opt/conda here."""
         for form in {prefix.rstrip("/"), self.draft.resolved(prefix).rstrip("/")} - {"/opt/conda", ""}:
-            self.draft.aliases[form] = "/opt/conda"
+            self.draft.move(form, "/opt/conda")
 
     def _cleaning(self, words: Sequence[str], text: str) -> bool:
         given = [word for word in words[1:] if not word.startswith("-")]
@@ -374,5 +370,5 @@ def _plain(words: Sequence[str]) -> list[str]:
     return list(words[at:])
 
 
-def _is_code(line: str) -> bool:
-    return not line.startswith("#")
+def _is_code(line: Line) -> bool:
+    return not isinstance(line, Note)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from imagefactory.importing.fits import one_line
+from imagefactory.importing.drafting.words import word
+from imagefactory.importing.inert import inert
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _CHANGES = re.compile(r"(cd|export|set|unset|umask|source|\.)(\s|$)|[A-Za-z_]\w*=\S*$")
@@ -25,17 +26,42 @@ need() {
 """
 
 
-def stop(place: str, why: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A comment: one line, whatever its text holds."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"# {inert(self.text)}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
     """A command that ends the installation with a message."""
-    message = one_line(f"{place}: {why}".replace("'", ""))
-    return f"fail {shlex.quote(message)}"
+
+    place: str
+    why: str
+
+    def __str__(self) -> str:
+        message = " ".join(inert(f"{self.place}: {self.why}".replace("'", "")).split())
+        return f"fail {shlex.quote(message)}"
+
+
+Line = str | Note | Stop
+"""A line of install.sh. A command stands as it is; comments and messages hold texts of others: no ``str``."""
+
+
+def notes(text: str) -> list[Line]:
+    """A text of several lines as comments, further to the right."""
+    return [Note(f"    {line}") for line in text.split("\n")]
 
 
 @dataclass(slots=True)
 class Block:
     """Commands that ran together."""
 
-    lines: list[str]
+    lines: list[Line]
     title: str = ""
     only: str = ""
     apart: bool = False
@@ -58,32 +84,31 @@ class Script:
     items: list[Block | Setting] = field(default_factory=list)
     in_folder: bool = False
 
-    def add(self, lines: list[str], title: str = "", only: str = "", *, run: bool = False) -> None:
+    def add(self, lines: list[Line], title: str = "", only: str = "", *, run: bool = False) -> None:
         """Commands. Those that ``run`` are in a shell of their own where they change what follows."""
-        if run and not self.in_folder and any(not line.startswith("#") for line in lines):
+        if run and not self.in_folder and any(not isinstance(line, Note) for line in lines):
             self.enter("/")
-        apart = run and any(_CHANGES.match(line) for line in lines)
+        apart = run and any(isinstance(line, str) and _CHANGES.match(line) for line in lines)
         self.items.append(Block(lines, title, only, apart))
 
     def enter(self, folder: str, title: str = "", only: str = "") -> None:
         """Go on in another folder, which is made where it is not there."""
         self.in_folder = True
-        word = folder if re.fullmatch(r"[\w./${}+@-]+", folder) else shlex.quote(folder)
-        made = [] if folder == "/" else [f'mkdir -p "{word}"' if "$" in word else f"mkdir -p {word}"]
-        self.items.append(Block([*made, f'cd "{word}"' if "$" in word else f"cd {word}"], title, only))
+        made: list[Line] = [] if folder == "/" else [f"mkdir -p {word(folder)}"]
+        self.items.append(Block([*made, f"cd {word(folder)}"], title, only))
 
     def give(self, name: str, value: str, only: str = "", *, building: bool = False) -> None:
         """A variable; it is written only where the recipe's environment does not do."""
         self.items.append(Setting(name, value, only, building))
 
-    def text(self, heading: str, moved: Callable[[str], str]) -> str:
-        """The whole script. ``moved`` puts folders where they are here."""
+    def text(self, heading: Iterable[str], moved: Callable[[str], str]) -> str:
+        """The whole script, with a comment before it. ``moved`` puts folders where they are here."""
         changing = self._changing()
         body: list[str] = []
         for item in _together(self.items):
             if isinstance(item, Setting):
                 if item.building or item.name in changing:
-                    body += _for_machine([f"export {item.name}={_word(item.value)}"], item.only)
+                    body += _for_machine([f"export {item.name}={word(item.value)}"], item.only)
             else:
                 body += _block(item)
         text = moved("\n".join(body))
@@ -91,7 +116,8 @@ class Script:
             _NEED if re.search(r"^\s*need ", text, re.MULTILINE) else ""
         )
         empty = "# The packages in recipe.yaml are all that there is to install.\n" if not body else ""
-        return f"#!/bin/sh\n{heading}set -e\n\n{functions}{empty}{text}\n".replace("\n\n\n", "\n\n")
+        above = "".join(f"{Note(line)}\n" for line in heading)
+        return f"#!/bin/sh\n{above}set -e\n\n{functions}{empty}{text}\n".replace("\n\n\n", "\n\n")
 
     def _changing(self) -> set[str]:
         said: dict[str, set[str]] = {}
@@ -101,14 +127,18 @@ class Script:
         return {name for name, values in said.items() if len(values) > 1}
 
 
-_NO_EFFECT = re.compile(r"(echo [^>|&`]*|(export )?[A-Za-z_]\w*=\S*|cd [^;&|]*|#.*)")
+_NO_EFFECT = re.compile(r"(echo [^>|&`]*|(export )?[A-Za-z_]\w*=\S*|cd [^;&|]*)")
+
+
+def _has_no_effect(line: Line) -> bool:
+    return isinstance(line, Note) or (isinstance(line, str) and bool(_NO_EFFECT.fullmatch(line)))
 
 
 def _together(items: list[Block | Setting]) -> list[Block | Setting]:
     """Without what has no effect; and what both kinds of machine do alike, once."""
     found: list[Block | Setting] = []
     for item in items:
-        if isinstance(item, Block) and item.apart and all(_NO_EFFECT.fullmatch(line) for line in item.lines):
+        if isinstance(item, Block) and item.apart and all(map(_has_no_effect, item.lines)):
             continue
         last = found[-1] if found else None
         if isinstance(item, Block) and isinstance(last, Block) and _same(item, last):
@@ -125,10 +155,10 @@ def _same(one: Block, other: Block) -> bool:
 
 
 def _block(block: Block) -> list[str]:
-    lines = [line for each in block.lines for line in _indented(each, 4 if block.apart else 0)]
+    lines = [line for each in block.lines for line in _indented(str(each), 4 if block.apart else 0)]
     if block.apart:
         lines = ["(", *lines, ")"]
-    title = [f"# {one_line(block.title)}"] if block.title else []
+    title = [str(Note(block.title))] if block.title else []
     return ["", *title, *_for_machine(lines, block.only)] if title else _for_machine(lines, block.only)
 
 
@@ -147,11 +177,3 @@ def _indented(text: str, by: int) -> list[str]:
     if len(lines) > 1 and ("<<" in text or re.search(r"'[^']*\n[^']*'|\"[^\"]*\n[^\"]*\"", text)):
         return [" " * by + lines[0], *lines[1:]] if "<<" not in text else ["", *lines]
     return [" " * by + line if line else line for line in lines]
-
-
-def _word(value: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_./:=@%+,-]+", value):
-        return value
-    if "$" in value and not re.search(r"[`\"\\]|\$\(", value):
-        return f'"{value}"'
-    return shlex.quote(value)

@@ -10,12 +10,13 @@ from functools import singledispatchmethod
 from imagefactory.importing.commands.packages import AskedOfPip
 from imagefactory.importing.drafting.adding import add_apt, add_conda, add_pip, conda_words
 from imagefactory.importing.drafting.bases import base_of
+from imagefactory.importing.drafting.copies import Copier
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
 from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS, set_variables
 from imagefactory.importing.drafting.runs import Runner
-from imagefactory.importing.drafting.script import stop
+from imagefactory.importing.drafting.script import Line, Note, Stop, notes
 from imagefactory.importing.drafting.trials import add_trial
-from imagefactory.importing.fits import fits, one_line, slug, source_path
+from imagefactory.importing.fits import fits, slug
 from imagefactory.importing.steps import (
     Base,
     Copy,
@@ -52,8 +53,6 @@ _ADVICE: Mapping[str, str] = {
     "convert3d": "Convert3D is in Debian, and its releases are archives",
     "bids_validator": "the validator is on npm, and as bids-validator-deno among Python packages",
 }
-_PACKED = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$")
-"""What Docker unpacks where it adds it."""
 _NO_MATTER = ("_header", "_default", "jq")
 
 
@@ -156,47 +155,7 @@ class Translator:
 
     @_one.register
     def _(self, step: Copy) -> Became:
-        lines, why = list[str](), list[str]()
-        target = step.target
-        into = target.endswith("/") or len(step.sources) > 1 or target in (".", "/opt", "/tmp", "/usr/bin")  # noqa: S108
-        folder = target.rstrip("/") or "/"
-        made = folder if into else folder.rpartition("/")[0] or ("/" if target.startswith("/") else ".")
-        if made not in ("/", "."):
-            lines.append(f"mkdir -p {_word(made)}")
-        for given in step.sources:
-            place, missing = self._place(given)
-            if missing:
-                why.append(missing)
-                lines += [
-                    f"# Not translated: {one_line(f'copy {given} {target}: {missing}')}.",
-                    stop(step.place, missing),
-                ]
-                continue
-            if place.startswith("/sources/"):
-                name = place.split("/")[2]
-                lines.append(f"need {name}")
-                why.append(f"the source {name} needs its sha256")
-            if step.kind.upper() == "ADD" and place.startswith("/recipe/") and _PACKED.search(place):
-                lines.append(f"mkdir -p {_word(target)} && tar -xf {place} -C {_word(target)}")
-            else:
-                lines.append(f"cp -R {place} {_word(target)}")
-        self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only, run=not target.startswith("/"))
-        return (
-            NOT if len(why) == len(step.sources) and "sha256" not in why[0] else PART if why else DONE
-        ), "; ".join(why)
-
-    def _place(self, given: str) -> tuple[str, str]:
-        name = given.removeprefix("./").rstrip("/")
-        if name in (".", "") and self.draft.files:
-            return "/recipe/files/.", ""
-        if name in self.draft.files:
-            return shlex.quote(f"/recipe/files/{name}"), ""
-        if any(file.startswith(f"{name}/") for file in self.draft.files):
-            return shlex.quote(f"/recipe/files/{name}/."), ""
-        declared = next((s for s in self.described.steps if isinstance(s, Declared) and s.name == name), None)
-        if declared and declared.url and declared.source in self.draft.sources:
-            return source_path(declared.source, self.draft.resolved(declared.url)), ""
-        return "", self.draft.missing.get(name, f"there is no file {given} beside it")
+        return Copier(self.draft, self.described.steps, step).translate()
 
     @_one.register
     def _(self, step: Template) -> Became:
@@ -205,7 +164,7 @@ class Translator:
             return self._miniconda(step)
         if name in _NO_MATTER:
             return self._by(add_apt(self.draft, ["jq"] if name == "jq" else [], step.only), 1)
-        options = one_line(" ".join(f"{key}={value}" for key, value in step.options))
+        options = " ".join(f"{key}={value}" for key, value in step.options)
         part = next((part for part in (slug(name), name) if part in self.parts), "")
         if part:
             self.draft.parts[part] = None
@@ -213,8 +172,11 @@ class Translator:
             return PART, f"the part {part} stands for it: compare versions"
         advice = _ADVICE.get(name, "find its packages, or declare its archive as a source")
         why = f"the template {step.name}: {advice}"
-        lines = [f"# Not translated: the template {step.name} {options}".rstrip() + f": {advice}."]
-        lines.append(stop(step.place, f"the template {step.name} is to be replaced"))
+        shown = f"Not translated: the template {step.name} {options}".rstrip()
+        lines: list[Line] = [
+            Note(f"{shown}: {advice}."),
+            Stop(step.place, f"the template {step.name} is to be replaced"),
+        ]
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return NOT, why
 
@@ -278,10 +240,10 @@ class Translator:
         if step.about:
             self.draft.layer("").note("head", f"{step.kind} ({step.place}): {step.why}.")
             return PART if step.partly else NOT, step.why
-        shown = [f"#     {line}".rstrip() for line in step.text.splitlines()]
-        lines = [f"# Not translated: {one_line(step.why)}.", *shown]
+        shown = notes("\n".join(step.text.splitlines())) if step.text else []
+        lines: list[Line] = [Note(f"Not translated: {step.why}."), *shown]
         if step.stops:
-            lines.append(stop(step.place, step.why))
+            lines.append(Stop(step.place, step.why))
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return PART if step.partly else NOT, step.why
 
@@ -290,7 +252,3 @@ class Translator:
         if not left:
             return DONE, ""
         return (PART if len(left) < of else NOT), "; ".join(left)
-
-
-def _word(path: str) -> str:
-    return f'"{path}"' if "$" in path else shlex.quote(path)

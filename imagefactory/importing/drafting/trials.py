@@ -6,7 +6,7 @@ import re
 
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, FileDraft, TestDraft
 from imagefactory.importing.drafting.network import asks_network
-from imagefactory.importing.fits import fits, one_line, slug, unused
+from imagefactory.importing.fits import fits, slug, unused
 from imagefactory.importing.steps import Trial
 from imagefactory.model.fields import Argument, Pattern, RelativePath
 
@@ -19,12 +19,12 @@ def add_trial(draft: Draft, step: Trial) -> tuple[str, str]:
     name = unused(slug(step.name, "test"), {*draft.tests, *_TAKEN})
     if not script or step.why_not:
         why = step.why_not or "it has no script"
-        draft.test_notes.append(f"Not translated: {one_line(step.name)} ({step.place}): {why}.")
+        draft.test_notes.append(f"Not translated: {step.name} ({step.place}): {why}.")
         draft.test_notes += [f"    {line}" for line in script.splitlines()]
         return NOT, why
     if why := asks_network((), script, draft.files):
         draft.test_notes.append(
-            f"Not translated: {one_line(step.name)} ({step.place}): {why.replace('install.sh', 'a test')}."
+            f"Not translated: {step.name} ({step.place}): {why.replace('install.sh', 'a test')}."
         )
         draft.test_notes += [f"    {line}" for line in script.splitlines()]
         return NOT, why.replace("install.sh", "a test")
@@ -32,7 +32,7 @@ def add_trial(draft: Draft, step: Trial) -> tuple[str, str]:
     command: tuple[str, ...] = (shell, "-ec", script)
     if not fits(Argument, script) or "${" in script:
         file = f"{name}.sh"
-        draft.test_files[file] = FileDraft(f"{script}\n".encode())
+        draft.test_files[file] = FileDraft(f"{script}\n".encode("utf-8", "replace"))
         command = (shell, "-e", f"/tests/{file}")
     output = tuple(each for text in step.expected if (each := re.escape(text).replace("\\ ", " ")))
     good = tuple(each for each in output if fits(Pattern, each) and "${" not in each)

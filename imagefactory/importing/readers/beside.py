@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 MAX_BYTES = 16 << 20
 _MOST_FILES = 500
+_MOST_LEVELS = 3
 
 
 class Unavailable(Exception):
@@ -28,6 +30,23 @@ def read_beside(folder: Path, name: str) -> tuple[bytes, bool]:
         raise Unavailable("it is not there") from None
 
 
+def macro_places(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Where a macro may stand: a folder that it must not leave, and its name there.
+
+    Those are the recipe's own folder, and all above it in the repository that it is in. Without one it is
+    only what a few folders above have in their ``macros``.
+    """
+    below = name.removeprefix("macros/")
+    yield from ((folder, name), (folder, f"macros/{below}"))
+    above = folder.resolve().parents
+    top = next((at for at, each in enumerate((folder.resolve(), *above)) if (each / ".git").exists()), None)
+    for each in above[: _MOST_LEVELS if top is None else top]:
+        if top is not None:
+            yield each, name
+        if (each / "macros").is_dir():
+            yield each / "macros", below
+
+
 def files_beside(folder: Path, name: str) -> list[str]:
     """The files that a name means: itself, or all below a folder. Raises Unavailable."""
     path = folder / name
@@ -36,11 +55,13 @@ def files_beside(folder: Path, name: str) -> list[str]:
             raise Unavailable("it is outside the folder of the recipe")
         if not path.is_dir():
             return [name]
-        found = sorted(str(each.relative_to(folder)) for each in path.rglob("*") if each.is_file())
+        found = sorted(
+            str(each.relative_to(folder)) for each in path.rglob("*") if each.is_file() or each.is_symlink()
+        )
     except (OSError, ValueError):
         raise Unavailable("it is not there") from None
     found = [each for each in found if not each.startswith(".git/")]
-    if sum((folder / each).stat().st_size for each in found) > MAX_BYTES * 4:
+    if sum((folder / each).lstat().st_size for each in found) > MAX_BYTES * 4:
         raise Unavailable("its files are too large together: pack them, and declare a source")
     if len(found) > _MOST_FILES:
         raise Unavailable(f"it holds more than {_MOST_FILES} files: pack them, and declare a source")

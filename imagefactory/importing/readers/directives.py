@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BadFiles
 from imagefactory.importing.fits import fits, name_of_source, source_path, unused
-from imagefactory.importing.readers.beside import Unavailable, read_beside
+from imagefactory.importing.readers.beside import Unavailable, macro_places, read_beside
 from imagefactory.importing.readers.filling import Filler
+from imagefactory.importing.readers.instructions import copied
 from imagefactory.importing.readers.tests_of import test_of
 from imagefactory.importing.steps import (
     Base,
@@ -48,6 +50,8 @@ _KINDS = (
     ),
     *("file", "variables", "test", "deploy", "boutique", "boutiques"),
 )
+_STOPS = ("run", "copy", "template", "environment", "install", "workdir")
+"""What an installation lacks where it can't be filled in."""
 Where = tuple[str | int, ...]
 
 
@@ -122,7 +126,7 @@ class Expander:
         try:
             yield from list(handle(said, local, self._place(where)))
         except Unfillable as error:
-            yield self._foreign(kind, where, said, str(error), stops=kind in ("run", "copy", "template"))
+            yield self._foreign(kind, where, said, str(error), stops=kind in _STOPS)
 
     def _group(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Step]:
         inner = dict(local)
@@ -137,13 +141,10 @@ class Expander:
                 yield self._foreign("variables", where, {name: value}, str(error))
 
     def _include(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Step]:
-        name = self._try(directive["include"], local)
-        found = self._find_macro(name) if name and self._depth < _MOST_INCLUDES else None
-        if found is None:
-            why = (
-                f"the macro {name or 'that it names'} is not there: import from a checkout of neurocontainers"
-            )
-            yield self._foreign("include", where, directive, why, stops=True)
+        try:
+            found = self._find_macro(self.filler.fill(directive["include"], local))
+        except Unfillable as error:
+            yield self._foreign("include", where, directive, str(error), stops=True)
             return
         inner, outer = dict(local), self.text
         yield from self._variables(directive.get("with"), inner, (*where, "with"))
@@ -155,16 +156,24 @@ class Expander:
             self.text = outer
             self._depth -= 1
 
-    def _find_macro(self, name: str) -> Text | None:
-        names = (name, f"macros/{name}")
-        for folder in (self.folder, *self.folder.resolve().parents):
-            for each in names:
-                try:
-                    content, _ = read_beside(folder, each)
-                    return read_leniently(content, each)
-                except (Unavailable, BadFiles):
-                    continue
-        return None
+    def _find_macro(self, name: str) -> Text:
+        """A macro by its name. Raises Unfillable where there is none, or where it can't be read."""
+        if self._depth >= _MOST_INCLUDES:
+            raise Unfillable(f"macros include each other more than {_MOST_INCLUDES} deep")
+        for folder, each in macro_places(self.folder, name):
+            try:
+                content, _ = read_beside(folder, each)
+            except Unavailable:
+                continue
+            shown = name if folder == self.folder or folder.name != "macros" else f"macros/{each}"
+            try:
+                found = read_leniently(content, shown)
+            except BadFiles as error:
+                raise Unfillable(f"the macro {error.problems[0]}") from None
+            if not isinstance(found.document.data.get("directives"), tuple):
+                raise Unfillable(f"the macro {shown} has no list of 'directives'")
+            return found
+        raise Unfillable(f"the macro {name} is not there: import from a checkout of neurocontainers")
 
     def _install(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
         filled = [self.filler.fill(each, local, named=True) for each in _list(said)]
@@ -189,7 +198,8 @@ class Expander:
 
     def _environment(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
         if not isinstance(said, dict):
-            yield Foreign(kind="environment", place=place, text=str(said or ""), why="it holds no variables")
+            why = "it holds no variables"
+            yield Foreign(kind="environment", place=place, text=_shown(said or ""), why=why, stops=bool(said))
             return
         pairs = tuple(
             (self.filler.fill(key, local), self.filler.fill(value, local, named=True))
@@ -206,11 +216,26 @@ class Expander:
         yield Template(kind=f"template {name}", place=place, name=name, options=filled)
 
     def _copy(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
-        given = said.split() if isinstance(said, str) else _list(said)
-        words = [self.filler.fill(each, local, named=True) for each in given]
-        if len(words) < 2:
+        plain, named = (
+            [self.filler.fill(each, local, named=named) for each in _list(said)] for named in (False, True)
+        )
+        if isinstance(said, str):
+            plain, named = plain[0].split(), named[0].split()
+        if len(plain) < 2:
             raise Unfillable("a copy needs a file and a place")
-        yield Copy(kind="copy", place=place, sources=tuple(words[:-1]), target=words[-1])
+        words = [*plain[:-1], named[-1]]
+        copy = Copy(kind="copy", place=place, sources=tuple(words[:-1]), target=words[-1])
+        beside = tuple(name for name in copy.sources if self._is_beside(name))
+        files = copied(replace(copy, sources=beside), self.folder, self._sources)
+        yield from (step for step in files if isinstance(step, Declared))
+        yield copy
+
+    def _is_beside(self, name: str) -> bool:
+        """Whether a file is taken from beside the recipe: it is there, and none is declared by its name."""
+        try:
+            return name not in self._files and "://" not in name and (self.folder / name).exists()
+        except OSError:
+            return False
 
     def _file(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
         if not isinstance(said, dict) or not said.get("name"):
@@ -232,7 +257,7 @@ class Expander:
             return
         self._files[name] = f"/recipe/files/{name.removeprefix('./')}"
         if "contents" in said:
-            content = self.filler.fill(said["contents"], local).encode()
+            content = self.filler.fill(said["contents"], local).encode("utf-8", "replace")
             yield Declared(kind=kind, place=place, name=name, content=content, executable=executable)
             return
         try:

@@ -14,9 +14,20 @@ from pathlib import Path
 
 from imagefactory.errors import BadFiles, Problem
 from imagefactory.importing.commands.shell import expand
+from imagefactory.importing.fits import fits
+from imagefactory.importing.readers.dockerfile_words import (
+    continued,
+    escape_of,
+    flat,
+    for_shell,
+    word_of,
+    words_of,
+)
 from imagefactory.importing.readers.instructions import copied
 from imagefactory.importing.steps import (
+    DOLLAR,
     Base,
+    Copy,
     Described,
     Environment,
     Foreign,
@@ -27,12 +38,15 @@ from imagefactory.importing.steps import (
     User,
     Workdir,
 )
+from imagefactory.model.fields import Sha256
 
 _KEYWORDS = (
     *("FROM", "RUN", "ENV", "ARG", "COPY", "ADD", "WORKDIR", "USER", "LABEL", "ENTRYPOINT", "CMD", "EXPOSE"),
     *("VOLUME", "SHELL", "STOPSIGNAL", "HEALTHCHECK", "ONBUILD", "MAINTAINER"),
 )
+_FIRST = re.compile(r"([^\s\\]*)(?:\s|\\\n)*(.*)", re.DOTALL)
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)([A-Za-z_]\w*)\1")
+_FLAGS = ("chmod", "chown", "checksum", "link")
 _WHY_NOT = {
     "EXPOSE": "ports are opened by whoever runs it",
     "VOLUME": "an image of ours has no volumes: folders are mounted by whoever runs it",
@@ -56,7 +70,7 @@ def read_dockerfile(text: str, file: Path) -> Described:
     starts = [at for at, line in enumerate(lines) if line.keyword == "FROM"]
     if not starts:
         raise BadFiles([Problem(str(file), 1, 1, "there is no FROM: is this a Dockerfile?")])
-    reader = _Reader(file.absolute().parent)
+    reader = _Reader(file.absolute().parent, escape_of(text.split("\n")))
     steps = [step for line in lines[: starts[0]] for step in reader.steps(line)]
     if len(starts) > 1:
         other = lines[starts[0] : starts[-1]]
@@ -82,7 +96,7 @@ def read_dockerfile(text: str, file: Path) -> Described:
 def _lines(text: str, file: Path) -> Iterator[_Line]:
     """The instructions: comments gone, continued lines joined, documents read."""
     raw = text.replace("\r\n", "\n").split("\n")
-    escape = "`" if re.match(r"#\s*escape\s*=\s*`", raw[0], re.IGNORECASE) else "\\"
+    escape = escape_of(raw)
     at = 0
     while at < len(raw):
         number, parts = at + 1, list[str]()
@@ -91,13 +105,14 @@ def _lines(text: str, file: Path) -> Iterator[_Line]:
             at += 1
             if re.match(r"\s*#", line) or (parts and not line.strip()):
                 continue
-            parts.append(line)
-            if not line.rstrip().endswith(escape):
+            more = continued(line, escape)
+            parts.append(line if more is None else more)
+            if more is None:
                 break
         joined = "\n".join(parts).strip()
         if not joined:
             continue
-        keyword, _, rest = joined.partition(" ") if " " in joined.split("\n")[0] else (joined, "", "")
+        keyword, rest = _FIRST.fullmatch(joined).groups()  # type: ignore[union-attr]  # it fits any text
         if keyword.upper() not in _KEYWORDS:
             message = f"no instruction of a Dockerfile begins with '{keyword[:40]}'"
             raise BadFiles([Problem(str(file), number, 1, message)])
@@ -121,23 +136,25 @@ def _document(raw: list[str], at: int, end: str) -> tuple[int, str]:
 
 
 class _Reader:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, escape: str) -> None:
         self.folder = folder
+        self.escape = escape
         self.labels: dict[str, str] = {}
         self.known: dict[str, str] = {}
         self.shell = "sh"
+        self.options: tuple[str, ...] = ()
         self.started = False
         self._sources: set[str] = set()
 
     def steps(self, line: _Line) -> Iterator[Step]:
-        kind, place, rest = line.keyword, f"line {line.number}", _flat(line.rest)
+        kind, place, rest = line.keyword, f"line {line.number}", flat(line.rest)
         if kind == "FROM":
             words = [word for word in rest.split() if not word.startswith("--")]
             yield Base(kind=kind, place=place, image=expand(words[0], self.known) if words else "scratch")
         elif kind == "RUN":
             yield from self._run(line, place)
         elif kind == "ENV":
-            pairs = tuple(_pairs(rest))
+            pairs = tuple(_pairs(rest, self.escape))
             self.known |= {name: expand(value, self.known) for name, value in pairs}
             yield Environment(kind=kind, place=place, pairs=pairs)
         elif kind == "ARG":
@@ -145,12 +162,17 @@ class _Reader:
         elif kind in ("COPY", "ADD"):
             yield from self._copy(line, place)
         elif kind == "WORKDIR":
-            yield Workdir(kind=kind, place=place, path=expand(rest.strip("\"'"), self.known))
+            yield Workdir(kind=kind, place=place, path=expand(word_of(rest, self.escape), self.known))
         elif kind == "USER":
             yield User(kind=kind, place=place, name=expand(rest, self.known).partition(":")[0])
         elif kind in ("LABEL", "MAINTAINER"):
             self.labels |= (
-                {name: expand(value, self.known) for name, value in _pairs(rest)} if kind == "LABEL" else {}
+                {
+                    name: expand(value, self.known).replace(DOLLAR, "$")
+                    for name, value in _pairs(rest, self.escape)
+                }
+                if kind == "LABEL"
+                else {}
             )
             yield Nothing(kind=kind, place=place, why="labels follow from the recipe")
         elif kind == "CMD" and self.started:
@@ -159,29 +181,44 @@ class _Reader:
             self.started = True
             yield Start(kind=kind, place=place, words=tuple(_exec(rest)))
         elif kind == "SHELL":
-            self.shell = "bash" if "bash" in rest else "sh"
-            yield Nothing(kind=kind, place=place, why="what runs in bash says so")
+            yield self._choose(_exec(rest), place)
         else:
             yield Foreign(kind=kind, place=place, text=line.rest, why=_WHY_NOT[kind], about=True)
+
+    def _choose(self, words: list[str], place: str) -> Step:
+        """The shell of the commands that follow, with its options; -e is on in any case."""
+        name = words[0].rpartition("/")[2] if words else ""
+        self.shell = "bash" if any(word.rpartition("/")[2] == "bash" for word in words) else "sh"
+        given = [*words[1:-1], *(re.sub(r"^-(\w*)c$", r"-\1", word) for word in words[1:][-1:])]
+        options = tuple(word for word in given if word not in ("-", "-e"))
+        self.options = options if name == "bash" else ()
+        if name == "bash" or (name in ("sh", "dash", "ash") and not options):
+            return Nothing(kind="SHELL", place=place, why="what runs in bash says so")
+        why = f"the commands that follow run in {self.shell} without options, not in this shell"
+        shown = shlex.join(words)
+        return Foreign(kind="SHELL", place=place, text=shown, why=f"{why}: {shown}", partly=True)
 
     def _run(self, line: _Line, place: str) -> Iterator[Step]:
         rest = re.sub(r"^(--\S+\s+(\\\n\s*)?)+", "", line.rest)
         if line.documents and _HEREDOC.match(rest):
             head = _HEREDOC.sub("", rest).strip()
-            shell = "bash" if "bash" in head or "bash" in line.documents[0].split("\n")[0] else self.shell
+            bash = "bash" in head or "bash" in line.documents[0].split("\n")[0]
+            shell, options = ("bash", ()) if bash else (self.shell, self.options)
             lines = tuple(doc for doc in line.documents)
-            yield Run(kind="RUN", place=place, lines=lines, shell=shell)
+            yield Run(kind="RUN", place=place, lines=lines, shell=shell, options=options)
             return
         if rest.startswith("["):
-            words = _exec(rest)
+            words = _exec(flat(rest))
             rest = words[2] if len(words) == 3 and words[1] == "-c" else shlex.join(words)
+        else:
+            rest = for_shell(rest)
         for document in line.documents:
             end = next(_HEREDOC.finditer(rest))[2]
             rest = f"{rest}\n{document}\n{end}"
-        yield Run(kind="RUN", place=place, lines=(rest,), shell=self.shell)
+        yield Run(kind="RUN", place=place, lines=(rest,), shell=self.shell, options=self.options)
 
     def _argument(self, rest: str, place: str) -> Iterator[Step]:
-        pairs = [pair for pair in _pairs(rest) if pair[1]]
+        pairs = [pair for pair in _pairs(rest, self.escape) if pair[1]]
         for name, value in pairs:
             self.known[name] = expand(value, self.known)
         if pairs:
@@ -193,21 +230,41 @@ class _Reader:
             yield Foreign(kind="ARG", place=place, text=rest, why=why, partly=True)
 
     def _copy(self, line: _Line, place: str) -> Iterator[Step]:
-        rest = _flat(line.rest)
-        flags = [word for word in rest.split() if word.startswith("--")]
-        if line.documents or any(flag.startswith("--from") for flag in flags):
+        rest = flat(line.rest)
+        found = re.match(r"((?:--\S+\s+)*)(.*)", rest, re.DOTALL)
+        assert found is not None
+        rest = found[2]
+        flags = dict(flag.removeprefix("--").partition("=")[::2] for flag in found[1].split())
+        if line.documents or "from" in flags:
             why = "it copies from another stage" if not line.documents else "its files are written in it"
             yield Foreign(kind=line.keyword, place=place, text=line.rest, why=why, stops=True)
             return
-        given = " ".join(word for word in rest.split() if not word.startswith("--"))
-        words = [
-            expand(word, self.known) for word in (_exec(rest) if given.startswith("[") else given.split())
-        ]
+        if others := [flag for flag in flags if flag not in _FLAGS]:
+            why = f"it has --{others[0]}, which is not translated"
+            yield Foreign(kind=line.keyword, place=place, text=line.rest, why=why, stops=True)
+            return
+        given = _exec(rest) if rest.startswith("[") else self._words(rest)
+        words = [expand(word, self.known) for word in given]
         if len(words) < 2:
             yield Foreign(kind=line.keyword, place=place, text=line.rest, why="it names no file, or no place")
             return
-        sources = [name for word in words[:-1] for name in self._matching(word)]
-        yield from copied(line.keyword, place, sources, words[-1], self.folder, self._sources)
+        sources = [name for word in words[:-1] for name in self._matching(word.replace(DOLLAR, "$"))]
+        copy = Copy(
+            kind=line.keyword,
+            place=place,
+            sources=tuple(sources),
+            target=words[-1],
+            mode=expand(flags.get("chmod", ""), self.known),
+            owner=flags.get("chown", ""),
+        )
+        pin = expand(flags.get("checksum", ""), self.known).removeprefix("sha256:").lower()
+        yield from copied(copy, self.folder, self._sources, pin if fits(Sha256, pin) else "")
+
+    def _words(self, rest: str) -> list[str]:
+        try:
+            return words_of(rest, self.escape)
+        except ValueError:
+            return rest.split()
 
     def _matching(self, word: str) -> list[str]:
         """A pattern's files; a word that is none is itself."""
@@ -217,18 +274,14 @@ class _Reader:
         return found or [word]
 
 
-def _flat(text: str) -> str:
-    return re.sub(r"[\\`]\n\s*", " ", text).strip()
-
-
-def _pairs(rest: str) -> Iterator[tuple[str, str]]:
+def _pairs(rest: str, escape: str) -> Iterator[tuple[str, str]]:
     """``A=b C="d e"``, or the older ``A b``."""
     if not re.match(r"[^\s=]+=", rest):
         name, _, value = rest.partition(" ")
-        yield name, value.strip()
+        yield name, word_of(value.strip(), escape)
         return
     try:
-        words = shlex.split(rest)
+        words = words_of(rest, escape)
     except ValueError:
         words = rest.split()
     for word in words:

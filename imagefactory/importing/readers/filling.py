@@ -12,6 +12,8 @@ from imagefactory.model.fields import ValueName
 from imagefactory.system.templates import Unfillable, fill_foreign
 
 _SIMPLE = re.compile(r"\{\{\s*context\.([A-Za-z_]\w*)\s*\}\}")
+_ONE = re.compile(r"\{\{.*?\}\}")
+_RAW = re.compile(r"\{%-?\s*(end)?raw\s*-?%\}")
 _BUILT_IN = ("architecture", "machine", "name", "arch")
 
 
@@ -23,6 +25,17 @@ class _Names:
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
+
+
+class _Context(_Names):
+    pass
+
+
+class _Local(_Names):
+    pass
+
+
+_LACKS = re.compile(r"'[\w.]*\._(Context|Local) object' has no attribute")
 
 
 @dataclass(slots=True)
@@ -56,13 +69,33 @@ class Filler:
         if not any(sign in text for sign in ("{{", "{%", "{#")):
             return str(text)
         values = {
-            "context": _Names(self.context),
-            "local": _Names(local),
+            "context": _Context(self.context),
+            "local": _Local(local),
             "arch": self.machine,
             "parallel_jobs": "$(nproc)",
             "get_file": self.get_file,
         }
-        return fill_foreign(text, values)
+        try:
+            return fill_foreign(text, values)
+        except Unfillable as error:
+            said = _LACKS.sub(lambda found: f"{found[1].lower()} has no", str(error))
+            raise Unfillable(said) from None
+
+    def fill_in_part(self, text: Any) -> tuple[str, str]:
+        """A text with those templates filled in that can be, and why others could not."""
+        try:
+            return self.fill(text, {}), ""
+        except Unfillable as error:
+            why = str(error)
+        if not isinstance(text, str):
+            return "", why
+        return _ONE.sub(self._or_as_it_is, _RAW.sub("", text)), why
+
+    def _or_as_it_is(self, found: re.Match[str]) -> str:
+        try:
+            return self.fill(found[0], {})
+        except Unfillable:
+            return found[0]
 
     def _name(self, found: re.Match[str]) -> str:
         name = found[1]

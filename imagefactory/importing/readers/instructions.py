@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,26 +118,34 @@ class _Reader:
         if not sources or not target:
             yield Foreign(kind=kind, place=place, text=str(given), why="it names no file, or no place")
             return
-        yield from copied(kind, place, sources, target, self.folder, self._sources)
+        copy = Copy(kind=kind, place=place, sources=tuple(sources), target=target)
+        yield from copied(copy, self.folder, self._sources)
 
 
-def copied(
-    kind: str, place: str, sources: list[str], target: str, folder: Path, taken: set[str]
-) -> Iterator[Step]:
+def copied(copy: Copy, folder: Path, taken: set[str], sha256: str = "") -> Iterator[Step]:
     """Files of a folder, each declared, and the step that copies them; an address is a source."""
-    for each in sources:
+    place = copy.place
+    for each in copy.sources:
         if "://" in each:
             name = unused(source_name(file_of(each)), taken)
             taken.add(name)
-            yield Declared(kind="file", place=place, name=each, url=each, source=name)
+            yield Declared(kind="file", place=place, name=each, url=each, source=name, sha256=sha256)
             continue
         try:
             for name in files_beside(folder, each.rstrip("/")):
-                data, runs = read_beside(folder, name)
-                yield Declared(kind="file", place=place, name=_clean(name), content=data, executable=runs)
+                yield _declared(folder, name, place)
         except Unavailable as error:
             yield Declared(kind="file", place=place, name=_clean(each), why_not=str(error))
-    yield Copy(kind=kind, place=place, sources=tuple(map(_clean, sources)), target=target)
+    yield replace(copy, sources=tuple(map(_clean, copy.sources)))
+
+
+def _declared(folder: Path, name: str, place: str) -> Declared:
+    try:
+        data, runs = read_beside(folder, name)
+    except Unavailable as error:
+        link = "a link, and " if (folder / name).is_symlink() else ""
+        return Declared(kind="file", place=place, name=_clean(name), why_not=f"{link}{error}")
+    return Declared(kind="file", place=place, name=_clean(name), content=data, executable=runs)
 
 
 def _clean(name: str) -> str:

@@ -29,6 +29,7 @@ class Metadata:
         self.folder = folder
         self.filler = filler
         self.data: dict[str, Any] = text.document.data
+        self.left: dict[str, str] = {}
 
     def described(
         self, machines: tuple[Literal["amd64", "arm64"], ...], values: Mapping[str, str]
@@ -65,14 +66,20 @@ class Metadata:
         except Unfillable:
             return _RAW.sub("", value) if isinstance(value, str) else ""
 
+    def _of_readme(self, key: str, value: Any) -> str:
+        text, why = self.filler.fill_in_part(value)
+        if why:
+            self.left.setdefault(key, why)
+        return text.strip()
+
     def _readme(self, about: dict[str, Any]) -> str:
-        if text := self._fill(self.data.get("readme")).strip():
+        if text := self._of_readme("readme", self.data.get("readme")):
             return text
         if about:
             titles = {"example": "Example", "documentation": "Documentation", "citation": "Citation"}
-            parts = [self._fill(about.get("description")).strip()]
+            parts = [self._of_readme("structured_readme", about.get("description"))]
             for key, title in titles.items():
-                if said := self._fill(about.get(key)).strip():
+                if said := self._of_readme("structured_readme", about.get(key)):
                     parts.append(f"## {title}\n\n{said if key == 'documentation' else _fenced(said)}")
             return "\n\n".join(part for part in parts if part)
         if address := self._fill(self.data.get("readme_url")):

@@ -57,8 +57,11 @@ def read_neurocontainers(text: Text, folder: Path) -> Described:
     lists = {machine: list(expander.steps()) for machine, expander in expanders.items()}
     used = {name for expander in expanders.values() for name in expander.filler.used}
     values = {name: shared[name] for name in shared if name in used}
-    described = Metadata(text, folder, expanders[machines[0]].filler).described(machines, values)
-    steps = [*_merged(lists), *tests_beside(text, folder), *_rest(text, data)]
+    filler = expanders[machines[0]].filler
+    metadata = Metadata(text, folder, filler)
+    described = metadata.described(machines, values)
+    tests = tests_beside(text, folder, lambda said: _filled(filler, said))
+    steps = [*_merged(lists), *tests, *_of_readme(text, metadata.left), *_rest(text, data)]
     described.steps = tuple(steps)
     return described
 
@@ -104,6 +107,19 @@ def _only(step: Step, machine: str) -> Step:
     import dataclasses
 
     return dataclasses.replace(step, only=machine)
+
+
+def _filled(filler: Filler, said: Any) -> str:
+    """A text of a test: shells have uses of their own for what else begins a template."""
+    if isinstance(said, str) and "{{" in said:
+        return filler.fill(said, {})
+    return "" if said is None else str(said)
+
+
+def _of_readme(text: Text, left: dict[str, str]) -> Iterator[Step]:
+    for key, error in left.items():
+        why = f"README.md has templates as they were: {error}"
+        yield Foreign(kind=key, place=_place(text, key), text="", why=why, partly=True, about=True)
 
 
 def _rest(text: Text, data: dict[str, Any]) -> Iterator[Step]:

@@ -17,11 +17,15 @@ _BESIDE = ("test.yaml", "fulltest.yaml")
 _FILES = re.compile(r"\$\{(output_dir|[a-z0-9_]+)\}")
 
 
-def test_of(said: Any, place: str, fill: Callable[[Any], str]) -> Step:
+Fill = Callable[[Any], str]
+"""Fills the templates of a text in; raises Unfillable."""
+
+
+def test_of(said: Any, place: str, fill: Fill) -> Step:
     """One test as ``build.yaml`` has it: a script, or one that their builder brings."""
     if not isinstance(said, dict):
         return Foreign(kind="test", place=place, text=str(said), why="it is no test")
-    name = fill(said.get("name")) or "test"
+    name = _or_as_it_is(fill, said.get("name")) or "test"
     if said.get("builtin"):
         return Nothing(kind="test", place=place, why="the contract test 'commands' finds what is deployed")
     why_not = ""
@@ -36,20 +40,27 @@ def test_of(said: Any, place: str, fill: Callable[[Any], str]) -> Step:
     return Trial(kind="test", place=place, name=name, script=script, why_not=why_not)
 
 
-def tests_beside(text: Text, folder: Path) -> Iterator[Step]:
+def _or_as_it_is(fill: Fill, text: Any) -> str:
+    try:
+        return fill(text)
+    except Unfillable:
+        return str(text)
+
+
+def tests_beside(text: Text, folder: Path, fill: Fill) -> Iterator[Step]:
     """The tests below ``tests`` in the recipe, and those in files beside it."""
-    yield from _tests(text, "")
+    yield from _tests(text, "", fill)
     for file in _BESIDE:
         try:
             content, _ = read_beside(folder, file)
-            yield from _tests(read_leniently(content, file), f"{file} ")
+            yield from _tests(read_leniently(content, file), f"{file} ", fill)
         except Unavailable:
             continue
         except BadFiles as error:
             yield Foreign(kind=file, place=file, text="", why=str(error.problems[0]))
 
 
-def _tests(text: Text, prefix: str) -> Iterator[Step]:
+def _tests(text: Text, prefix: str, fill: Fill) -> Iterator[Step]:
     data = text.document.data
     tests = data.get("tests") if isinstance(data, dict) else None
     known = {name: value for name, value in data.items() if isinstance(value, str)}
@@ -58,23 +69,29 @@ def _tests(text: Text, prefix: str) -> Iterator[Step]:
         known |= {name: value for name, value in data_of.items() if isinstance(value, str)}
     known["output_dir"] = "."
 
-    def fill(value: Any) -> str:
-        return "" if value is None else str(value)
-
     for index, said in enumerate(tests if isinstance(tests, tuple) else ()):
         place = f"{prefix}line {text.document.place(('tests', index))[0]}"
         if isinstance(said, dict) and "command" in said and "script" not in said:
-            yield _full_test(said, place, known)
+            yield _full_test(said, place, known, fill)
         else:
             yield test_of(said, place, fill)
 
 
-def _full_test(said: dict[str, Any], place: str, known: dict[str, str]) -> Step:
+def _full_test(said: dict[str, Any], place: str, known: dict[str, str], fill: Fill) -> Step:
     """One of ``fulltest.yaml``: a command, what it prints, and the files that it writes."""
-    kind, name = "full test", str(said.get("name") or "test")
+    kind, name = "full test", _or_as_it_is(fill, said.get("name")) or "test"
 
     def filled(text: object) -> str:
-        return _FILES.sub(lambda found: known.get(found[1], found[0]), str(text))
+        return _FILES.sub(lambda found: known.get(found[1], found[0]), fill(text))
+
+    try:
+        return _filled_test(said, place, name, filled)
+    except Unfillable as error:
+        script = str(said["command"])
+        return Trial(kind=kind, place=place, name=name, script=script, full=True, why_not=str(error))
+
+
+def _filled_test(said: dict[str, Any], place: str, name: str, filled: Fill) -> Step:
 
     expected = said.get("expected_output_contains")
     texts = expected if isinstance(expected, tuple) else () if expected is None else (expected,)
@@ -90,7 +107,7 @@ def _full_test(said: dict[str, Any], place: str, known: dict[str, str]) -> Step:
     elif others:
         why_not = f"it expects {', '.join(others)}"
     return Trial(
-        kind=kind,
+        kind="full test",
         place=place,
         name=name,
         script=filled(said["command"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 
@@ -78,7 +77,7 @@ def _line(text: str) -> str:
 
 
 def _licence(out: Lines, described: Described) -> None:
-    out.comments(f"Its licence: {url}" for url in described.licence_urls if url.isprintable())
+    out.comments(f"Its licence: {url}" for url in described.licence_urls)
     names = [
         name if fits(Licence, name) else f"LicenseRef-{slug(name, 'other', 60)}"
         for name in described.licences
@@ -166,11 +165,11 @@ def _sources(draft: Draft, sources: dict[str, SourceDraft]) -> Lines:
             ref = f" {shlex.quote(source.ref)}" if source.ref else ""
             lines.comment(f"TODO{machine}: the commit{f' ({hints})' if hints else ''}, which this prints:")
             lines.comment(f"    git ls-remote {shlex.quote(address)}{ref}")
-            lines.lines += [f"# {name}:", f"#   git: {source.url}", "#   commit: …"]
+            lines.inactive([f"{name}:", f"  git: {source.url}", "  commit: …"])
         else:
             lines.comment(f"TODO{machine}: the sha256{f' ({hints})' if hints else ''}, which this prints:")
             lines.comment(f"    curl -fL {shlex.quote(address)} | sha256sum")
-            lines.lines += [f"# {name}:", f"#   url: {source.url}", "#   sha256: …"]
+            lines.inactive([f"{name}:", f"  url: {source.url}", "  sha256: …"])
     return lines
 
 
@@ -228,9 +227,7 @@ def _gui(out: Lines, described: Described, draft: Draft) -> None:
                 inner.lines.append(f"icon: {draft.name}.png")
             apps.item(inner)
         else:
-            apps.comment(
-                f"TODO: {one_line(app.name)} was started by: {one_line(app.command)}; write a command for it"
-            )
+            apps.comment(f"TODO: {app.name} was started by: {app.command}; write a command for it")
     if any(not line.lstrip().startswith("#") for line in apps.lines):
         if described.icon:
             out.comment("The icon is as large as it was; menus expect 256 pixels.")
@@ -252,7 +249,7 @@ def _machines(out: Lines, draft: Draft) -> None:
 
 
 def _tests(out: Lines, draft: Draft) -> None:
-    out.comments(re.sub(r"[^\S ]", " ", note) for note in draft.test_notes)
+    out.comments(draft.test_notes)
     out.lines.append("tests:")
     for name, test in draft.tests.items():
         inner = Lines()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imagefactory.definitions.bases import base_names
@@ -15,7 +15,8 @@ from imagefactory.importing.drafting.bases import base_of
 from imagefactory.importing.drafting.draft import OUTCOMES, Draft, Remark, TestDraft
 from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS
 from imagefactory.importing.drafting.translate import Translator
-from imagefactory.importing.fits import fits, one_line, slug
+from imagefactory.importing.fits import fits, slug
+from imagefactory.importing.inert import inert
 from imagefactory.importing.steps import Base, Described
 from imagefactory.importing.writing.inline import inline_files
 from imagefactory.importing.writing.recipe import commands_of, recipe_text
@@ -50,13 +51,15 @@ class Imported:
         return found
 
 
-def write_import(workspace: Workspace, described: Described, name: str, base: str) -> Imported:
-    """Write ``recipes/<name>/``; without a name or a base image, those that fit.
+def write_import(
+    workspace: Workspace, described: Described, name: str, base: str, taken: Collection[str] = ()
+) -> Imported:
+    """Write ``recipes/<name>/``; without a name or a base, those that fit. ``taken`` are names of images.
 
     Raises BadInput where that can't be made, or is there.
     """
     name = name or slug(described.name, "")
-    folder = _free(workspace, name)
+    folder = _free(workspace, name, taken)
     bases = base_names(workspace)
     chosen = _base(described, base, bases)
     draft = Draft(name, chosen, described.values)
@@ -68,11 +71,11 @@ def write_import(workspace: Workspace, described: Described, name: str, base: st
     try:
         load_images(workspace, [name])
     except BadFiles as error:
-        problems = error.problems
+        problems = [replace(each, message=inert(each.message)) for each in error.problems]
     return Imported(folder, name, chosen, described.format, draft.remarks, problems)
 
 
-def _free(workspace: Workspace, name: str) -> Path:
+def _free(workspace: Workspace, name: str, names: Collection[str]) -> Path:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > 63 or name == BUNDLES:
         raise BadInput(f"'{name}' cannot name a recipe", hint="give another one with --name, such as my-app")
     folder = workspace.recipes / name
@@ -80,6 +83,9 @@ def _free(workspace: Workspace, name: str) -> Path:
         if taken.exists() or taken.is_symlink():
             hint = "give another name with --name, or move the folder away"
             raise BadInput(f"{workspace.shown(taken)} exists already", hint=hint)
+    if name in names:
+        hint = "give another name with --name"
+        raise BadInput(f"there is an image, recipe or base image called '{name}' already", hint=hint)
     return folder
 
 
@@ -124,22 +130,26 @@ def _whole_machines(draft: Draft) -> None:
 
 def _files(described: Described, draft: Draft) -> Iterator[File]:
     heading = (
-        f"# From {one_line(described.file, 60)} ({described.format}).\n"
-        "# There is no network here: what was downloaded comes from the sources in recipe.yaml. What has no\n"
-        "# counterpart stands as a comment, with a stop where it counts.\n"
+        f"From {inert(described.file, 60)} ({described.format}).",
+        "There is no network here: what was downloaded comes from the sources in recipe.yaml. What has no",
+        "counterpart stands as a comment, with a stop where it counts.",
     )
-    yield File("recipe.yaml", 0o644, recipe_text(described, draft).encode())
-    yield File("install.sh", 0o644, draft.script.text(heading, draft.moved).encode())
+    yield File("recipe.yaml", 0o644, _bytes(recipe_text(described, draft)))
+    yield File("install.sh", 0o644, _bytes(draft.script.text(heading, draft.moved)))
     inline = inline_files(draft)
     for name, file in draft.files.items():
         if name not in inline:
             yield File(f"files/{name}", 0o755 if file.executable else 0o644, file.data)
     for name, file in draft.test_files.items():
-        yield File(f"tests/{name}", 0o644, draft.moved(file.data.decode(errors="replace")).encode())
+        yield File(f"tests/{name}", 0o644, _bytes(draft.moved(file.data.decode(errors="replace"))))
     if described.readme.strip():
         yield File("README.md", 0o644, _readable(described.readme).encode())
     if described.icon and described.gui:
         yield File(f"icons/{draft.name}.png", 0o644, described.icon)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")  # JSON can name halves of characters
 
 
 def _readable(text: str) -> str:

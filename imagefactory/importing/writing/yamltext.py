@@ -7,6 +7,8 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 
+from imagefactory.importing.inert import inert
+
 _PLAIN = re.compile(
     r"--?[A-Za-z][A-Za-z0-9_-]*|[A-Za-z/][A-Za-z0-9 ._/+@*-]*(?<! )|https?://[A-Za-z0-9._~:/?&()+,;=%$-]+(?<!:)"
 )
@@ -35,11 +37,15 @@ class Lines:
 
     def comment(self, text: str) -> None:
         """One comment, in as many lines as it needs; one that is indented stays a line."""
-        text = "".join(c if c.isprintable() else " " for c in text)
+        text = inert(text, 10_000)
         lines = [text]
         if not text.startswith(" "):
             lines = textwrap.wrap(text, _WIDTH - 2, break_long_words=False, break_on_hyphens=False) or [""]
         self.lines += [f"# {line}".rstrip() for line in lines]
+
+    def inactive(self, lines: Iterable[str]) -> None:
+        """Lines of YAML as comments, each by itself."""
+        self.lines += [f"# {inert(line, 10_000)}".rstrip() for line in lines]
 
     def comments(self, texts: Iterable[str]) -> None:
         """Several."""
@@ -48,15 +54,13 @@ class Lines:
 
     def pair(self, key: str, value: str | bool | int, note: str = "") -> None:
         """``key: value``, with a comment behind it."""
-        self.lines.append(f"{_key(key)}: {scalar(value)}" + (f"  # {note}" if note else ""))
+        self.lines.append(f"{_key(key)}: {scalar(value)}{_behind(note)}")
 
     def sequence(self, key: str, values: Mapping[str, str] | Iterable[str]) -> None:
         """A list, each item in a line of its own, with its comment."""
         items = values if isinstance(values, Mapping) else dict.fromkeys(values, "")
         self.lines.append(f"{_key(key)}:")
-        self.lines += [
-            f"  - {scalar(item)}" + (f"  # {note}" if note else "") for item, note in items.items()
-        ]
+        self.lines += [f"  - {scalar(item)}{_behind(note)}" for item, note in items.items()]
 
     def flow(self, key: str, values: Iterable[str]) -> None:
         """A short list in one line."""
@@ -100,6 +104,10 @@ class Lines:
     def text(self) -> str:
         """All of it."""
         return "\n".join(self.lines).rstrip("\n") + "\n"
+
+
+def _behind(note: str) -> str:
+    return f"  # {inert(note)}" if note else ""
 
 
 def _key(key: str) -> str:
