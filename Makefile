@@ -66,7 +66,7 @@ unit-pythons: .venv/.ready ## the same under every Python from 3.11 to 3.14 that
 	@ci/unit-pythons $(ARGS)
 
 # They wait for engines more than they compute. The tests of one file stay together.
-workers := --numprocesses=4 --dist=loadfile
+workers := --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: setup test-tools ## run the factory's own tests; they use the real engines

@@ -28,6 +28,43 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Whoever makes the base image of all tests begins; the others have unit tests to run meanwhile. Then come
+# files that take minutes, the longest first, so that none is left for one worker alone at the end.
+_FIRST = "test_build_first.py"
+_LONG = (
+    "test_locks.py",
+    "test_rehearsal.py",
+    "test_language.py",
+    "test_sif.py",
+    "test_bases.py",
+    "test_upstream_bases.py",
+    "test_faults.py",
+    "test_offline.py",
+    "test_changes.py",
+    "test_unpinned.py",
+    "test_definition.py",
+    "test_contract.py",
+    "test_places.py",
+    "test_wrappers.py",
+    "test_reproducible.py",
+    "test_day.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order whole files by how long they take, and leave the tests within each as they are."""
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        name = item.path.name
+        if name == _FIRST:
+            return 0, 0
+        if item.path.parent.name == "unit":
+            return 1, 0
+        return (2, _LONG.index(name)) if name in _LONG else (3, 0)
+
+    items.sort(key=place)
+
+
 def copy_base_image(root: Path) -> None:
     """Give a checkout one base image, and no lock: what that says changes with the archives."""
     (root / "base_images").mkdir(parents=True)
