@@ -34,8 +34,10 @@ def run_tests(kind: Kind, job: Job, artifact: Artifact) -> list[TestReport]:
 
 def have_data(kind: Kind, job: Job) -> None:
     """Have the store hold what the tests read that will be run. Raises BuildFailed, or a kind of it."""
-    if isinstance(kind, Tested) and isinstance(job.target.spec, ImageSpec):
-        fetch_data(job.target.spec.image, job.means, full=job.full)
+    spec = job.target.spec
+    # Of stand-ins nothing is tested that would read them.
+    if isinstance(kind, Tested) and isinstance(spec, ImageSpec) and not spec.lock.stand_ins:
+        fetch_data(spec.image, job.means, full=job.full)
 
 
 def tests_of(job: Job) -> tuple[Mount, ...]:
@@ -45,6 +47,8 @@ def tests_of(job: Job) -> tuple[Mount, ...]:
     spec = job.target.spec
     assert isinstance(spec, ImageSpec)
     tests = Mount(write_files(job.scratch / "tests", spec.image.folder.tests), TESTS_AT)
+    if spec.lock.stand_ins:
+        return (tests,)
     return (tests, *lay_out(spec.image, job.scratch / "data", job.means.store, full=job.full))
 
 

@@ -238,6 +238,8 @@ def test_a_script_that_wants_the_network_is_told_that_it_has_none(log: Log) -> N
         (NAMES[BASE], "load the base image"),
         ("[context imagefactory/debian-12@sha256:1] oci-layout://x", "load the base image"),
         ("[stage-1 5/7] RUN useradd --uid 1000 user", "add the user"),
+        ("[stage-1 6/7] RUN --network=none     sh /commands.sh", "list the commands"),
+        ("[part-tools 4/4] RUN --network=none . /x && sh /recipe/install.sh", "part-tools: install.sh"),
         ("[stage-1 6/7] COPY --from=build /opt/app /opt/app", "COPY --from=build /opt/app /opt/app"),
         ("[build  3/12] WORKDIR /build", "build: WORKDIR /build"),
         (NAMES[ASK], "ask the distribution"),

@@ -245,7 +245,8 @@ def step_name(raw: str) -> str:
     """A short name for one of BuildKit's steps, such as ``[build 2/5] RUN --mount=… make``."""
     match = re.match(r"\[(?:(\S+) )?\s*\d+/\d+\] (.*)", raw, re.DOTALL)
     stage, words = (match[1] or "", match[2]) if match else ("", raw)
-    prefix = f"{stage}: " if stage in ("build", "pip", "conda") else ""
+    of_part = stage.startswith("part-")
+    prefix = f"{stage}: " if of_part or stage in ("build", "pip", "conda") else ""
     words = " ".join(words.replace("\\\n", " ").split())
     if words.startswith("RUN"):
         step = re.search(r"source=steps/(\w+)-(\w+)\.sh", words)
@@ -256,6 +257,8 @@ def step_name(raw: str) -> str:
             return f"{prefix}install.sh"
         if "sh ./ask.sh" in words:
             return ONLINE
+        if "sh /commands.sh" in words:
+            return f"{prefix}list the commands"
         if "userdel " in words:
             return f"{prefix}make room for the user"
         if "useradd " in words:
