@@ -27,7 +27,7 @@ def show_import(workspace: Workspace, imported: Imported) -> None:
     totals = {outcome: sum(counts[outcome] for counts in imported.counts().values()) for outcome in OUTCOMES}
     grid.add_row("all", *(str(totals[outcome]) for outcome in OUTCOMES), style="bold")
     screen.print(grid)
-    screen.print(Text(f"wrote {workspace.shown(imported.folder)}/; now see to its TODOs, then run"))
+    screen.print(Text(f"wrote {workspace.shown(imported.folder)}/; look for FILL IN there, then run"))
     screen.print(Text(pasteable(f"  imagefactory build {imported.name}")), soft_wrap=True)
 
 

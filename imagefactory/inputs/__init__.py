@@ -3,6 +3,7 @@ blobs that upstream base images consist of.
 """
 
 from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap, mmdebstrap_version
+from imagefactory.inputs.index import client_default
 from imagefactory.inputs.kinds import KINDS
 from imagefactory.inputs.mirrors import fetch_any
 from imagefactory.inputs.protocol import AskBase, Means, Origin, Staged, Wanted
@@ -18,6 +19,7 @@ __all__ = [
     "Origin",
     "Staged",
     "Wanted",
+    "client_default",
     "default_sources",
     "fetch_any",
     "lock_base",

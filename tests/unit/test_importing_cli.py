@@ -46,7 +46,7 @@ def test_the_table(call: Call, root: Workspace, file: Path, imagefactory: Call) 
         ["all", "2", "1", "1"],
     ]
     assert lines[-2:] == [
-        "wrote recipes/tool-box/; now see to its TODOs, then run",
+        "wrote recipes/tool-box/; look for FILL IN there, then run",
         f"  imagefactory --root {root.root} build tool-box",
     ] or lines[-1].endswith(" build tool-box")
     assert imagefactory("--root", root.root, "check", "tool-box")[0] == 0

@@ -11,6 +11,7 @@ import pytest
 from imagefactory.errors import BadFiles
 from imagefactory.importing import DONE, NOT, PART, read_foreign
 from imagefactory.importing.steps import Foreign, Packages
+from imagefactory.inputs import client_default
 from tests.unit.imports import Brought, Make, bring, recipe_of
 
 Import = Callable[..., Brought]
@@ -58,7 +59,7 @@ def test_what_is_not_said_is_to_be_filled_in(imported: Import) -> None:
     found = imported("name: x\nbuild: {directives: []}\n")
     assert found.image.version == "0"
     assert found.image.terms.policy == "private"
-    assert found.recipe.count("# TODO") == 5
+    assert found.recipe.count("# FILL IN:") == 5
     assert found.image.tests[0].command == ("true",)
     assert found.recipe.startswith(
         "# yaml-language-server: $schema=../../docs/schema/recipe.json\n# Imported "
@@ -109,6 +110,18 @@ def test_packages(imported: Import) -> None:
     assert pip.indexes["pytorch"].packages == ("torch",)
     assert "dpkg --install ./f.deb" in found.script
     assert found.outcomes("run") == [PART]
+
+
+def test_the_usual_index_needs_no_name(imported: Import) -> None:
+    usual = client_default()
+    scheme, _, rest = usual.partition("://")
+    for address, named in ((usual, 0), (f"{usual}/", 0), (f"{scheme}://test.{rest}", 1)):
+        found = imported(
+            recipe_of(f"- run: [pip install idna --index-url {address}]"), name=f"i{len(address)}"
+        )
+        pip = found.image.inputs.pip
+        assert pip is not None
+        assert (pip.packages, len(pip.indexes)) == (("idna",), named)
 
 
 def test_packages_of_another_distribution(imported: Import) -> None:
@@ -255,9 +268,7 @@ files:
     assert "unzip /sources/data/data.zip" in found.script
     assert "sh /recipe/files/hello" in found.script
     assert "no file is called no" in found.script
-    assert "# TODO: files/gone: ../gone: it is outside the folder of the recipe" in found.recipe or (
-        "# TODO: files/gone: ../gone: it is not there" in found.recipe
-    )
+    assert "# FILL IN: files/gone: ../gone: it is not there" in found.recipe
     assert found.outcomes("copy") == [DONE, DONE, NOT]
     assert found.outcomes("file") == [DONE, DONE, DONE, NOT, PART, DONE]
     assert found.image.inputs.sources["pinned"].url == "https://example.org/1.5/download"
@@ -365,7 +376,7 @@ icon: data:image/png;base64,{base64.b64encode(png).decode()}
     (app,) = found.image.gui_apps
     assert (app.name, app.command, app.icon) == ("The tool", "tool", "app.png")
     assert found.image.folder.icons[0].data == png
-    assert "# TODO: Words was started by: tool --gui" in found.recipe
+    assert "# FILL IN: Words was started by: tool --gui" in found.recipe
     assert found.outcomes("deploy") == [PART]
     assert found.image.tests[0].command == ("sh", "-ec", "command -v tool")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from imagefactory.importing.commands.packages import AskedOfConda, AskedOfPip
 from imagefactory.importing.drafting.draft import Draft, Index, SourceDraft
 from imagefactory.importing.fits import fits, host_of, slug, unused
+from imagefactory.inputs import client_default
 from imagefactory.model.fields import (
     AptPackage,
     CondaChannel,
@@ -83,7 +84,8 @@ def _add_repository(draft: Draft, given: str, only: str) -> None:
 
 
 def _is_usual(address: str) -> bool:
-    return host_of(address).endswith("pypi.org")
+    """Whether it is where pip looks where nobody names an index: then a recipe names none either."""
+    return host_of(address) == host_of(client_default())
 
 
 def _add_index(draft: Draft, address: str, names: Sequence[str], only: str, *, besides: bool) -> list[str]:

@@ -21,7 +21,9 @@ def recipe_text(described: Described, draft: Draft) -> str:
     out = Lines()
     out.lines.append(SCHEMA)
     made_of = f"Imported from {one_line(described.file, 60)} ({described.format})."
-    left = "What has no counterpart here stands as a comment at its place, and TODO marks what to fill in;"
+    left = (
+        "What has no counterpart here stands as a comment at its place; FILL IN marks what a person must say;"
+    )
     out.comment(f"{made_of} {left} then run imagefactory check and build.")
     out.comments(draft.layer("").notes.get("head", ()))
     _about(out, described, draft)
@@ -52,19 +54,19 @@ def _about(out: Lines, described: Described, draft: Draft) -> None:
         out.pair("version", "${version}" if "version" in draft.values else described.version)
     else:
         said = f", which was {one_line(described.version, _LONG)!r}" if described.version else ""
-        out.comment(f"TODO: the application's version{said}")
+        out.comment(f"FILL IN: the application's version{said}")
         out.pair("version", "0")
     if fits(Url, described.homepage) and "${" not in described.homepage:
         out.pair("homepage", described.homepage)
     else:
-        out.comment("TODO: the application's own page")
+        out.comment("FILL IN: the application's own page")
         out.pair("homepage", "https://example.org/")
     _licence(out, described)
     if citation := [line for text in described.citation if (line := _line(text))]:
         out.sequence("citation", dict.fromkeys(citation, ""))
     if topics := dict.fromkeys(line for text in described.topics if (line := _line(text))):
         out.flow("topics", topics)
-    out.comment("TODO: who answers for this recipe")
+    out.comment("FILL IN: who answers for this recipe")
     out.lines += ["maintainers:", "  - name: Unknown maintainer"]
     out.comments(draft.layer("").notes.get("base", ()))
     out.pair("base", draft.base)
@@ -87,7 +89,7 @@ def _licence(out: Lines, described: Described) -> None:
         out.pair("licence", expression)
         return
     out.comment(
-        "TODO: no licence is stated, and nobody may pass on what has none: find it, then remove 'terms'"
+        "FILL IN: no licence is stated, and nobody may pass on what has none: find it, then remove 'terms'"
     )
     out.pair("licence", "LicenseRef-no-licence-stated")
     out.lines += ["terms:", "  policy: private"]
@@ -135,7 +137,7 @@ def _conda(draft: Draft, layer: Layer) -> Lines:
     common = layer is draft.layer("")
     packages = dict.fromkeys(layer.conda.values(), "")
     if common and draft.conda_wanted and "python" not in layer.conda:
-        packages = {"python": "TODO: its version, which conda chose", **packages}
+        packages = {"python": "FILL IN: its version, which conda chose", **packages}
     if not packages:
         return conda
     channels = layer.channels or draft.layer("").channels
@@ -163,11 +165,11 @@ def _sources(draft: Draft, sources: dict[str, SourceDraft]) -> Lines:
             ]
         elif source.git:
             ref = f" {shlex.quote(source.ref)}" if source.ref else ""
-            lines.comment(f"TODO{machine}: the commit{f' ({hints})' if hints else ''}, which this prints:")
+            lines.comment(f"FILL IN{machine}: the commit{f' ({hints})' if hints else ''}, which this prints:")
             lines.comment(f"    git ls-remote {shlex.quote(address)}{ref}")
             lines.inactive([f"{name}:", f"  git: {source.url}", "  commit: …"])
         else:
-            lines.comment(f"TODO{machine}: the sha256{f' ({hints})' if hints else ''}, which this prints:")
+            lines.comment(f"FILL IN{machine}: the sha256{f' ({hints})' if hints else ''}, which this prints:")
             lines.comment(f"    curl -fL {shlex.quote(address)} | sha256sum")
             lines.inactive([f"{name}:", f"  url: {source.url}", "  sha256: …"])
     return lines
@@ -175,7 +177,7 @@ def _sources(draft: Draft, sources: dict[str, SourceDraft]) -> Lines:
 
 def _files(out: Lines, draft: Draft) -> None:
     for name, why in draft.missing.items():
-        out.comment(f"TODO: files/{name}: {why}")
+        out.comment(f"FILL IN: files/{name}: {why}")
     if inline := inline_files(draft):
         out.lines.append("files:")
         for name, text in inline.items():
@@ -227,7 +229,7 @@ def _gui(out: Lines, described: Described, draft: Draft) -> None:
                 inner.lines.append(f"icon: {draft.name}.png")
             apps.item(inner)
         else:
-            apps.comment(f"TODO: {app.name} was started by: {app.command}; write a command for it")
+            apps.comment(f"FILL IN: {app.name} was started by: {app.command}; write a command for it")
     if any(not line.lstrip().startswith("#") for line in apps.lines):
         if described.icon:
             out.comment("The icon is as large as it was; menus expect 256 pixels.")

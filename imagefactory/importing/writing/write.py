@@ -111,7 +111,7 @@ def _finish(described: Described, draft: Draft) -> None:
     _whole_machines(draft)
     if not any(not test.full for test in draft.tests.values()):
         named = [each for each in commands_of(draft, layer) if not set(each) & set("*?")]
-        note = "TODO: a test of what it does, with an answer that is known"
+        note = "FILL IN: a test of what it does, with an answer that is known"
         words = ("sh", "-ec", f"command -v {draft.resolved(named[0])}") if named else ("true",)
         draft.tests["starts"] = TestDraft(words, note=note)
 
