@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -10,40 +10,41 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagefactory.errors import FactoryError
-from imagefactory.system.workspace import find_workspace
+from imagefactory.system.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+Names = Callable[[Workspace], Iterable[str]]
+
+
+def _names_in(ctx: click.Context, incomplete: str, names_of: Names) -> list[CompletionItem]:
+    """What a word may become, of the names that the checkout has; nothing where there is none."""
     from click.shell_completion import CompletionItem
 
-    from imagefactory.plan import known_names
-
     try:
-        names = known_names(find_workspace(ctx.find_root().params.get("root") or Path()))
+        names = names_of(find_workspace(ctx.find_root().params.get("root") or Path()))
     except FactoryError:
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-full = click.option("--full", is_flag=True, help="Run the recipe's full tests too, which may take hours.")
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from imagefactory.plan import known_names
 
-full_data = click.option("--full", is_flag=True, help="With what the recipe's full tests read.")
+    return _names_in(ctx, incomplete, known_names)
 
 
 def complete_bases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The base images of the checkout."""
-    from click.shell_completion import CompletionItem
-
     from imagefactory.definitions.bases import base_names
 
-    try:
-        names = base_names(find_workspace(ctx.find_root().params.get("root") or Path()))
-    except FactoryError:
-        return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return _names_in(ctx, incomplete, base_names)
+
+
+full = click.option("--full", is_flag=True, help="Run the recipe's full tests too, which may take hours.")
+full_data = click.option("--full", is_flag=True, help="With what the recipe's full tests read.")
 
 
 class Kind(click.ParamType):  # type: ignore[type-arg]  # generic in some releases

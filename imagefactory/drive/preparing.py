@@ -45,13 +45,13 @@ def fetch_images(session: Session, selection: Selection) -> list[Result]:
         spec = session.resolver.image(image).spec
         if image.id not in broken and spec:
             result, lock = ensure_fetched(session, image.id, spec, spec.lock)
-            results += [result, *data_result(session, image)]
+            results += [result, *_data_result(session, image)]
             if lock != spec.lock:
                 session.resolver.forget(image.id)
     return results
 
 
-def data_result(session: Session, image: ImageDefinition) -> list[Result]:
+def _data_result(session: Session, image: ImageDefinition) -> list[Result]:
     """The files that its tests read, where it has any."""
     return [ensure_data(session, image)] if data_of(image, full=session.full) else []
 
