@@ -108,6 +108,30 @@ class Web:
             _check_status(answer, what, url)
             return answer
 
+    @contextmanager
+    def opened(
+        self,
+        url: str,
+        what: str,
+        method: str = "GET",
+        headers: Mapping[str, str] = MappingProxyType({}),
+        body: bytes = b"",
+        *,
+        elsewhere: bool = False,
+    ) -> Iterator[requests.Response]:
+        """An answer to be read with ``pieces_of``, while the block runs, as the server gives it: also that
+        something is not there. Raises as ``download`` does. With ``elsewhere`` another host may give it.
+        """
+        with (
+            _explained(what, url),
+            self.session.request(
+                method, url, headers=dict(headers), data=body or None, stream=True, **self.options(url)
+            ) as answer,
+        ):
+            if answer.status_code in (401, 403, 407) or answer.status_code in _PASSING:
+                _check_status(answer, what, url)
+            yield answer
+
     def challenge(self, url: str, what: str) -> str:
         """How a server that does not let us in wants us to log in, in its own words (RFC 9110, 11.6.1); empty
         where it lets us in. Raises as ``download`` does.
@@ -143,7 +167,7 @@ class Web:
                 start = 0
             on_bytes(start)
             with _writing(draft, "ab" if start else "wb") as out:
-                for piece in _pieces(answer):
+                for piece in pieces_of(answer):
                     self._stop.check()
                     digest.update(piece)
                     out.write(piece)
@@ -151,12 +175,18 @@ class Web:
         return digest
 
 
+def public_certificates() -> Path:
+    """The certificates that are trusted where a site names none: a file in PEM format."""
+    return Path(requests.certs.where())
+
+
 def _digest(file: Path) -> Any:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256")
 
 
-def _pieces(answer: requests.Response) -> Iterator[bytes]:
+def pieces_of(answer: requests.Response) -> Iterator[bytes]:
+    """What a server sends, as it comes."""
     while piece := answer.raw.read1(_PIECE, decode_content=False):  # as much as there is, without waiting
         yield piece
 
