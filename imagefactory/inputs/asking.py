@@ -20,11 +20,11 @@ Failure = Callable[[Sequence[str], str, Means], BuildFailed]
 """What a resolver's last lines mean, for what was asked, where no upstream was at fault."""
 
 
-def ask(job: Job, means: Means, failure: Failure, most: int) -> bytes:
+def answer_of(job: Job, means: Means, failure: Failure, most: int) -> bytes:
     """What a job answers, at most that many bytes.
 
-    Raises NetworkFault where an upstream could not be reached, whatever the job made of that; else what ``failure``
-    makes of its words, or another kind of BuildFailed.
+    Raises NetworkFault where an upstream could not be reached, whatever the job made of that; else what
+    ``failure`` makes of its words, or another kind of BuildFailed.
     """
 
     def once() -> bytes:
@@ -44,7 +44,7 @@ def ask(job: Job, means: Means, failure: Failure, most: int) -> bytes:
 
 
 def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes]) -> None:
-    """Run a job once. Raises as ``ask`` does."""
+    """Run a job once. Raises as ``answer_of`` does."""
     lines: deque[str] = deque(maxlen=_KEPT)
 
     def hear(line: str) -> None:
@@ -61,7 +61,8 @@ def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes]) ->
         raise fault
     if any(_FULL in line.lower() for line in lines):
         raise DiskFull(
-            f"{job.what}: more than {job.limits.disk >> 30} GiB, or half of this machine's memory, would be needed",
+            f"{job.what}: its files would take more than {job.limits.disk >> 30} GiB, or half of the memory",
+            hint="files of a sandbox are in memory: use a machine with more of it",
             tail=tuple(lines)[-8:],
             log=means.log.path,
         )

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, Gone, Unsolvable
-from imagefactory.inputs.asking import ask
+from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.inputs.unpinned import BEGIN
@@ -214,7 +214,7 @@ def _ask(question: Mapping[str, object], relay: Relay, what: str, means: Means) 
     rattler = find_spec("rattler")
     assert rattler
     assert rattler.origin
-    inputs = {
+    inputs: dict[str, bytes | Path] = {
         "question.json": json.dumps(question).encode(),
         "solver.py": (files_in(__package__) / "conda_solver.py").read_bytes(),
         "rattler": Path(rattler.origin).parent,
@@ -223,7 +223,7 @@ def _ask(question: Mapping[str, object], relay: Relay, what: str, means: Means) 
     # It starts no client for the web without certificates, though it needs none here.
     environment = {"PYTHON": str(host_python()), "SSL_CERT_FILE": "/in/certificates"}
     job = Job(what, _SCRIPT, inputs, environment, _LIMITS, relay)
-    return ask(job, means, _failure, _MAX_ANSWER)
+    return answer_of(job, means, _failure, _MAX_ANSWER)
 
 
 def _read(answer: bytes, what: str, channels: Container[str], stand_ins: Container[str]) -> list[CondaFile]:

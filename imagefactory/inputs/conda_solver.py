@@ -1,4 +1,5 @@
-"""Asks rattler which conda packages fit together. A program of its own, for a sandbox, where rattler is beside it.
+"""Asks rattler which conda packages fit together. A program of its own, for a sandbox, with rattler beside
+it.
 
     python solver.py QUESTION
 
@@ -18,13 +19,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # which Python leaves out with -I
 
-import rattler  # noqa: E402
+import rattler
 
 
 async def _solve(question: dict[str, Any]) -> list[dict[str, Any]]:
     channels = [rattler.Channel(url) for _, url in question["channels"]]
     platforms = [rattler.Subdir(question["platform"]), rattler.Subdir("noarch")]
-    gateway = rattler.Gateway(cache_dir="/work/cache")
+    gateway = rattler.Gateway(cache_dir=Path("/work/cache"))
     locked: list[rattler.RepoDataRecord] = []
     if question["locked"]:
         batches = await gateway.query(channels, platforms, question["locked"], recursive=False)
@@ -66,7 +67,8 @@ def main(question: str) -> None:
         records = asyncio.run(_solve(json.loads(Path(question).read_text())))
     except Exception as error:  # whatever rattler raises is for the caller to read
         sys.exit(f"{type(error).__name__}: {error}")
-    print(json.dumps(records), flush=True)
+    sys.stdout.write(json.dumps(records))
+    sys.stdout.flush()
     os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
 
 

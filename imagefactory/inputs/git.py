@@ -1,7 +1,7 @@
 """The tree of one commit as a tar archive whose bytes depend on the tree alone.
 
-git runs in a sandbox: a repository from outside may say much that it acts on (.gitattributes, filters, submodules,
-hooks, and as a folder its whole configuration), and nothing of that is needed.
+git runs in a sandbox: a repository from outside may say much that it acts on (.gitattributes, filters,
+submodules, hooks, and as a folder its whole configuration), and nothing of that is needed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ git cat-file -e "$COMMIT^{commit}" 2>/dev/null || {
     echo "(no such commit) $COMMIT"
     exit 1
 }
-git ls-tree -r -z --full-tree "$COMMIT" | tr '\\0\\n' '\\n?' | sed -n "s/^160000 [^\t]*\t/(submodule) /p" >/work/modules
-if [ -s /work/modules ]; then
+git ls-tree -r -z --full-tree "$COMMIT" | tr '\\0\\n' '\\n?' | sed -n "s/^160000 [^\t]*\t/(submodule) /p"
+>/work/modules if [ -s /work/modules ]; then
     head -n 1 /work/modules
     exit 1
 fi
@@ -136,7 +136,7 @@ def _failure(lines: Sequence[str], url: str, place: str, what: str) -> BuildFail
 
 
 def _write_tar(tree: IO[bytes], what: str, target: Path) -> None:
-    """git's own headers differ between its versions; and who wrote them in the sandbox is not known."""
+    """The headers of git differ between its versions; and who wrote them in the sandbox is not known."""
     try:
         with (
             tarfile.open(fileobj=tree, mode="r:") as packed,
@@ -157,7 +157,7 @@ def _write_tar(tree: IO[bytes], what: str, target: Path) -> None:
 
 
 def _check(member: tarfile.TarInfo, what: str) -> None:
-    """git refuses such names and kinds itself; this holds where it was made not to."""
+    """It refuses such names and kinds itself; this holds where it was made not to."""
     parts = member.name.split("/")
     fine = member.type in _KINDS and len(member.name) <= _MAX_NAME and not {"", "..", ".git"} & set(parts)
     if not fine or _CONTROL.search(member.name):

@@ -63,8 +63,8 @@ def file_address(
 def files_of(name: str, home: str, what: str, means: Means) -> dict[str, DistributionPackage]:
     """The files of a project by name, as the index at ``home`` has them today.
 
-    Left out is what lies at no address of HTTP(S), or has a name that is none of a file. Raises Gone, or another
-    kind of BuildFailed.
+    Left out is what lies at no address of HTTP(S), or has a name that is none of a file. Raises Gone, or
+    another kind of BuildFailed.
     """
     from pypi_simple import ACCEPT_ANY, ProjectPage
 
@@ -102,7 +102,9 @@ class IndexRoute:
 
     @contextlib.contextmanager
     def reply(self, asked: Asked) -> Iterator[Reply]:
-        """A page, ``simple/<name>/``, or a file, ``files/<name>/<file>``. Raises Gone, or a kind of BuildFailed."""
+        """A page, ``simple/<name>/``, or a file, ``files/<name>/<file>``. Raises Gone, or a kind of
+        BuildFailed.
+        """
         kind, _, rest = urllib.parse.unquote(asked.path).partition("/")
         name, _, filename = rest.partition("/")
         if kind == _PAGES and name and not filename and re.fullmatch(r"[A-Za-z0-9._-]+", name):

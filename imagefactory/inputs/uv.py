@@ -22,7 +22,7 @@ from packaging.utils import parse_wheel_filename
 from uv import find_uv_bin
 
 from imagefactory.errors import BuildFailed, Unsolvable
-from imagefactory.inputs.asking import ask
+from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.index import IndexRoute, default_index, index_of
 from imagefactory.inputs.protocol import Means
 from imagefactory.inputs.unpinned import python_project
@@ -69,8 +69,8 @@ _MAX_ANSWER = 64 << 20
 def resolve(request: Request, what: str, means: Means) -> list[Found]:
     """Every file, by name. Raises BuildFailed, or a kind of it.
 
-    uv runs setup.py and other code of packages that only have source distributions, so it does it in a sandbox
-    with nothing of its own there, and with these indexes alone.
+    uv runs setup.py and other code of packages that only have source distributions, so it does it in a
+    sandbox with nothing of its own there, and with these indexes alone.
     """
     relay = Relay()
     routes = {"": IndexRoute(default_index(means), what, means)}
@@ -104,7 +104,7 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
         _LIMITS,
         relay,
     )
-    answer = ask(job, means, _failure, _MAX_ANSWER)
+    answer = answer_of(job, means, _failure, _MAX_ANSWER)
     return _files_in(answer, routes, request, what)
 
 

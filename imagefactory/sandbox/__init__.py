@@ -1,4 +1,6 @@
-"""Where programs run that read, or run, what comes from outside: they see what a job names, and nothing else."""
+"""Where programs run that read, or run, what comes from outside: they see what a job names, and nothing
+else.
+"""
 
 from imagefactory.sandbox.job import Job, Limits, run_job
 from imagefactory.sandbox.relay import Asked, Relay, Reply, Route, route_to

@@ -2,10 +2,11 @@
 
     python -I -S inside.py SPEC WORD...
 
-SPEC is JSON. ``answer`` is a file descriptor, which becomes 3. ``control`` is one end of a socket pair, through
-which the other side gets a socket that listens on ``port`` here: nothing else leads out. ``user`` is the uid and
-gid to become; ``map`` the first of ``count`` ids of the machine that are those from 0 on in a user namespace.
-``root`` says that a whole /proc is wanted. ``files``, ``processes`` are bounds: bytes of one file, and a number.
+SPEC is JSON. ``answer`` is a file descriptor, which becomes 3. ``control`` is one end of a socket pair,
+through which the other side gets a socket that listens on ``port`` here: nothing else leads out. ``user``
+is the uid and gid to become; ``map`` the first of ``count`` ids of the machine that are those from 0 on in
+a user namespace. ``root`` says that a whole /proc is wanted. ``files``, ``processes`` are bounds: bytes of
+one file, and a number.
 
 It runs with nothing but Python's standard library, which a sandbox always has.
 """
@@ -16,6 +17,7 @@ import os
 import resource
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 ANSWER = 3
@@ -30,8 +32,9 @@ _MASKED = ("acpi", "bus", "irq", "scsi", "sys", "sysrq-trigger")
 def main(spec: dict[str, Any], argv: list[str]) -> None:
     """Never returns."""
     for name in ("tmp", "home"):
-        os.mkdir(f"/work/{name}")
-        os.chmod(f"/work/{name}", 0o1777)
+        folder = Path("/work", name)
+        folder.mkdir()
+        folder.chmod(0o1777)  # for whoever it becomes
     if spec.get("control") is not None:
         _listen(spec["control"], spec["port"])
     if spec["answer"] is not None:
@@ -58,7 +61,7 @@ def main(spec: dict[str, Any], argv: list[str]) -> None:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
         libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    os.execvp(argv[0], argv)
+    os.execvp(argv[0], argv)  # noqa: S606
 
 
 def _listen(control: int, port: int) -> None:
@@ -77,8 +80,7 @@ def _become_root(libc: ctypes.CDLL, first: int, count: int) -> None:
     if child:
         os.read(asks, 1)
         for kind in ("uid", "gid"):
-            with open(f"/proc/{child}/{kind}_map", "w") as ids:
-                ids.write(f"0 {first} {count}\n")
+            Path(f"/proc/{child}/{kind}_map").write_text(f"0 {first} {count}\n")
         os.write(tells, b".")
         _end_as(child)
     if libc.unshare(_NEWUSER | _NEWNS | _NEWPID):

@@ -38,9 +38,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Job:
-    """``script`` is for a POSIX shell, which ends where a command fails. It runs in an empty folder, ``/work``;
-    ``inputs`` stand in ``/in``, read-only: bytes of files, or files and folders of this machine by their path.
-    What it writes to file descriptor 3 is its answer.
+    """``script`` is for a POSIX shell, which ends where a command fails. It runs in an empty folder,
+    ``/work``; ``inputs`` stand in ``/in``, read-only: bytes of files, or files and folders of this machine
+    by their path. What it writes to file descriptor 3 is its answer.
 
     ``what`` is what messages call it. With ``ids`` it is root of a user namespace that has so many.
     """
@@ -59,9 +59,9 @@ def run_job(
 ) -> int:
     """Run a job to its end, hand each line that it says to ``on_line``, and return its status.
 
-    ``answer`` is a file, open for writing, that takes what the job writes to its file descriptor 3; it may be of
-    any content. Raises EngineError where there is no sandbox, BuildFailed where the job took too long, and
-    Interrupted on a stop.
+    ``answer`` is a file, open for writing, that takes what the job writes to its file descriptor 3; it may
+    be of any content. Raises EngineError where there is no sandbox, BuildFailed where the job took too
+    long, and Interrupted on a stop.
     """
     sandbox_version()
     with _inputs(job, scratch) as folder, contextlib.ExitStack() as stack:
@@ -107,7 +107,7 @@ def _words(job: Job, folder: Path) -> list[str]:
     environment = {
         "PATH": _PATH,
         "HOME": f"{WORK}/home",
-        "TMPDIR": f"{WORK}/tmp",
+        "TMPDIR": f"{WORK}/tmp",  # noqa: S108
         "LANG": "C.UTF-8",
         "NO_COLOR": "1",
         **job.environment,
@@ -130,6 +130,7 @@ def _inputs(job: Job, scratch: Path) -> Iterator[Path]:
         ours = {"script": job.script.encode(), "inside.py": (files(__package__) / "inside.py").read_bytes()}
         for name, data in {**job.inputs, **ours}.items():
             place = folder / name
+            place.parent.mkdir(exist_ok=True)
             if isinstance(data, bytes):
                 place.write_bytes(data)
                 place.chmod(0o644)

@@ -37,7 +37,9 @@ _SAYS_TOO = ("Last-Modified",)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a job asks for: ``path`` follows the route's own address, as the job wrote it, without a ``/`` first."""
+    """What a job asks for: ``path`` follows the route's own address, as the job wrote it, without a ``/``
+    first.
+    """
 
     method: str
     path: str
@@ -65,7 +67,9 @@ class Route(Protocol):
 
 @dataclass(frozen=True)
 class Passing:
-    """Everything below one address of HTTP(S), as it is. ``elsewhere``: an answer may come from another host."""
+    """Everything below one address of HTTP(S), as it is. ``elsewhere``: an answer may come from another
+    host.
+    """
 
     web: Web
     address: str
@@ -148,7 +152,9 @@ class Relay:
             thread.join(_PATIENCE)
 
     def find(self, target: str) -> tuple[Route, str, str] | None:
-        """The route of a request's target, what follows its address, and the query; None where there is none."""
+        """The route of a request's target, what follows its address, and the query; None where there is
+        none.
+        """
         path, _, query = target.partition("?")
         match = re.fullmatch(r"/(\d{1,4})(?:/(.*))?", path)
         if not match or len(target) > _MAX_ADDRESS or int(match[1]) >= len(self._routes):

@@ -51,9 +51,9 @@ def view(
 ) -> list[str]:
     """The words that start a sandbox, up to the program that runs in it.
 
-    It sees the system's programs and our Python, ``inputs`` at ``/in`` with ``read_only`` in it, and one folder to
-    write to, of ``disk`` bytes. It is an ordinary user, or where ``ids`` is not 0, root of a user namespace with
-    that many ids.
+    It sees the system's programs and our Python, ``inputs`` at ``/in`` with ``read_only`` in it, and one
+    folder to write to, of ``disk`` bytes. It is an ordinary user, or where ``ids`` is not 0, root of a user
+    namespace with that many ids.
     """
     words = [*_who(ids), "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     words += [
@@ -92,7 +92,7 @@ def _system() -> Iterator[str]:
     for name in _SYSTEM:
         place = Path("/", name)
         if place.is_symlink():
-            yield from ("--symlink", os.readlink(place), str(place))
+            yield from ("--symlink", str(place.readlink()), str(place))
         elif place.is_dir():
             yield from ("--ro-bind", str(place), str(place))
     for setting in _SETTINGS:

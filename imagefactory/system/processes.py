@@ -114,9 +114,9 @@ def stream(
     """Run a long command, hand each line that it writes to ``on_line``, and return its status.
 
     ``newline`` ends a line; without one, a carriage return ends it as well. A line that is longer than
-    MAX_LINE characters comes in parts. It inherits the file descriptors ``pass_fds``. The process and its children end
-    with this one, however this one ends. Raises EngineError when the program is missing and Interrupted when
-    ``stop`` was asked for.
+    MAX_LINE characters comes in parts. It inherits the file descriptors ``pass_fds``. The process and its
+    children end with this one, however this one ends. Raises EngineError when the program is missing and
+    Interrupted when ``stop`` was asked for.
     """
     if which(argv[0]) is None:
         raise _missing(argv[0])

@@ -177,7 +177,9 @@ class Web:
 
 def public_certificates() -> Path:
     """The certificates that are trusted where a site names none: a file in PEM format."""
-    return Path(requests.certs.where())
+    from requests import certs
+
+    return Path(certs.where())  # type: ignore[attr-defined]
 
 
 def _digest(file: Path) -> Any:
