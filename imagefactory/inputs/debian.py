@@ -193,7 +193,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     means.log.step(f"resolve {base.release}")
     found = relayed(base.release, f"base image {base.name}", means)
     hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" /work/uris'
-    keys, options = _keyrings(base)
+    keys, options = keyrings(base)
     words = [
         "--format=null",
         f"--customize-hook={hook}",
@@ -209,7 +209,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     return Lock(request=request, image=StageLock(apt=tuple(files)))
 
 
-def _keyrings(base: BaseImage) -> tuple[dict[str, bytes | Path], list[str]]:
+def keyrings(base: BaseImage) -> tuple[dict[str, bytes | Path], list[str]]:
     """The keys that apt trusts, this machine's and those of the distribution, as inputs of a job and as
     options of mmdebstrap.
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import get_args
 
+from pydantic import ValidationError
+
 from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.inputs.debian import default_sources
 from imagefactory.inputs.protocol import Means
@@ -73,5 +75,8 @@ def read_system(answer: Mapping[str, bytes], what: str) -> System:
     default_sources(Release(distribution, suite))  # apt's packages come from there
     lines = (line.split(" ") for line in files.get("packages", "").splitlines())
     held = {line[1]: line[2] for line in lines if len(line) == 3 and line[0] == "installed"}
-    packages = (HeldPackage(name=name, version=version) for name, version in sorted(held.items()))
+    try:
+        packages = [HeldPackage(name=name, version=version) for name, version in sorted(held.items())]
+    except ValidationError:
+        raise BuildFailed(f"{what}: what it says of its packages cannot be read", hint=_HINT) from None
     return System(distribution=distribution, suite=suite, packages=tuple(packages))

@@ -135,7 +135,7 @@ def _files_in(answer: bytes, routes: Mapping[str, IndexRoute], request: Request,
         for package in content.get("packages", ()):
             _leave_out_unreadable(package)
         lock = Pylock.from_dict(content)
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+    except (PylockValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BuildFailed(
             f"{what}: uv's answer cannot be read: {error}",
             hint="where one package is named, ask for another version of it under 'constraints'",

@@ -3,10 +3,11 @@ else.
 """
 
 from imagefactory.sandbox.job import Job, Limits, run_job
-from imagefactory.sandbox.relay import Asked, Relay, Reply, Route, route_to
+from imagefactory.sandbox.relay import ADDRESS, Asked, Relay, Reply, Route, route_to
 from imagefactory.sandbox.view import MANY, host_python, sandbox_version
 
 __all__ = [
+    "ADDRESS",
     "MANY",
     "Asked",
     "Job",
