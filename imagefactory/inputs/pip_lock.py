@@ -86,7 +86,7 @@ def _builders(
     for file in image:
         if not file.filename.endswith(".whl"):
             _have(file, indexes, what, means)
-            wanted |= set(build_requires(means.store.path(file.sha256), file.filename))
+            wanted |= set(build_requires(means.store.path(file.sha256), file.filename, what))
     return sorted(wanted)
 
 

@@ -23,7 +23,8 @@ from uv import find_uv_bin
 
 from imagefactory.errors import BuildFailed, Unsolvable
 from imagefactory.inputs.asking import answer_of
-from imagefactory.inputs.index import IndexRoute, default_index, index_of
+from imagefactory.inputs.index import default_index, index_of
+from imagefactory.inputs.index_route import IndexRoute
 from imagefactory.inputs.protocol import Means
 from imagefactory.inputs.unpinned import python_project
 from imagefactory.inputs.wheels import Target

@@ -3,7 +3,7 @@ else.
 """
 
 from imagefactory.sandbox.job import Job, Limits, run_job
-from imagefactory.sandbox.relay import ADDRESS, Asked, Relay, Reply, Route, route_to
+from imagefactory.sandbox.relay import ADDRESS, Asked, Passing, Relay, Reply, Route, route_to
 from imagefactory.sandbox.view import MANY, host_python, sandbox_version
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Asked",
     "Job",
     "Limits",
+    "Passing",
     "Relay",
     "Reply",
     "Route",

@@ -67,14 +67,14 @@ class Route(Protocol):
 
 @dataclass(frozen=True)
 class Passing:
-    """Everything below one address of HTTP(S), as it is. ``elsewhere``: an answer may come from another
-    host.
+    """Everything below one address of HTTP(S), as it is. ``named_by`` is the address of who named it, if it is
+    none of the site's: see ``Web.opened``.
     """
 
     web: Web
     address: str
     what: str
-    elsewhere: bool = False
+    named_by: str = ""
 
     @contextlib.contextmanager
     def reply(self, asked: Asked) -> Iterator[Reply]:
@@ -82,7 +82,7 @@ class Passing:
         place = f"{self.address.rstrip('/')}/{asked.path}" if asked.path else self.address
         url = place + (f"?{asked.query}" if asked.query else "")
         with self.web.opened(
-            url, self.what, asked.method, asked.headers, asked.body, elsewhere=self.elsewhere
+            url, self.what, asked.method, asked.headers, asked.body, named_by=self.named_by
         ) as answer:
             headers = {name: answer.headers[name] for name in (*_SAYS, *_SAYS_TOO) if name in answer.headers}
             length = answer.headers.get("Content-Length", "")
@@ -108,11 +108,11 @@ class Folder:
             yield Reply(200, {}, iter(lambda: content.read(_PIECE), b""), file.stat().st_size)
 
 
-def route_to(address: str, web: Web, what: str, *, elsewhere: bool = False) -> Route:
+def route_to(address: str, web: Web, what: str) -> Route:
     """The route to an address of HTTP(S), or to a folder by ``file:///``."""
     if address.startswith("file:"):
         return Folder(Path(urllib.request.url2pathname(urllib.parse.urlsplit(address).path)), what)
-    return Passing(web, address, what, elsewhere)
+    return Passing(web, address, what)
 
 
 class Relay:

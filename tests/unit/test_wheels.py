@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BuildFailed, Unsolvable
-from imagefactory.inputs.index import IndexRoute, index_of
+from imagefactory.inputs.index import index_of
+from imagefactory.inputs.index_route import IndexRoute
 from imagefactory.inputs.uv import Found, Request, _failure, _files_in, _preferences, _project
 from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, build_requires
 from imagefactory.model.recipe import PipIndex
