@@ -233,7 +233,8 @@ class Web:
         Nothing that says who we are goes to another server. Without ``elsewhere`` we do not either: what is
         not checked against a lock has to come from who was asked.
         """
-        here, headers = url, dict(headers)
+        # What an address holds would take the place of what a header says.
+        here, headers = _anonymous(url) if "Authorization" in headers else url, dict(headers)
         for _ in range(MAX_REDIRECTS + 1):
             with (
                 _explained(what, here),
@@ -327,8 +328,7 @@ def _most(expected: Expected) -> int:
 
 def _announced(answer: requests.Response) -> int:
     """How many bytes a server says that it sends; 0 where it does not say."""
-    said = str(answer.headers.get("Content-Length", "")).strip()
-    return int(said) if re.fullmatch(r"[0-9]{1,30}", said) else 0
+    return int(answer.headers.get("Content-Length") or 0)  # checked when it came
 
 
 def _begins(answer: requests.Response, start: int) -> bool:
@@ -517,10 +517,9 @@ def _shown(url: str) -> str:
 
 def _reason(error: Exception) -> str:
     """The innermost words of an exception, which say most."""
-    text = str(error)
     cause: Any = error
-    while getattr(cause, "args", ()) and isinstance(cause.args[0], Exception):
-        cause = cause.args[0]
+    while inner := [each for each in getattr(cause, "args", ()) if isinstance(each, Exception)]:
+        cause = inner[-1]
     reason = getattr(cause, "reason", None) or cause
     text = str(getattr(reason, "strerror", None) or reason)
     return redact(re.sub(r"^\[Errno -?\d+\] ", "", text.rpartition(": ")[2] or text))[:_MAX_REASON]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import time
 from typing import Any
 
@@ -12,7 +13,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 SLOWEST = 1024  # bytes per second, as long as PACE_SECONDS; only the time counts that we wait for them
 PACE_SECONDS = 60.0
-HEAD_BYTES = 256 << 10  # of all that is no content: headers, and what stands between two pieces of content
+HEAD_BYTES = 128 << 10  # of all that is no content: headers, and what stands between two pieces of content
+
+_NUMBER = re.compile(r"\s*[0-9]{1,18}\s*")
 
 
 class TooSlow(Exception):
@@ -69,6 +72,9 @@ class _Answer(http.client.HTTPResponse):
     def begin(self) -> None:
         self._flow.allow(HEAD_BYTES)  # also of answers that only say that more will come, one after another
         super().begin()
+        # Found wrong later, it would leave the connection open.
+        if any(not _NUMBER.fullmatch(length) for length in self.headers.get_all("Content-Length", ())):
+            raise http.client.HTTPException("the length that it announces is no number")
 
     def read(self, amt: int | None = None) -> bytes:
         self._flow.allow(HEAD_BYTES + (amt or 0))

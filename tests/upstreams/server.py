@@ -154,7 +154,8 @@ class Upstream:
     """Serves ``folder`` while it is open.
 
     ``requests`` lists what was asked for, such as ``GET /a.bin`` or ``GET /a.bin bytes=100-``, with the query
-    where there is one. A bare repository ``NAME.git`` is served by git's own server for HTTP, or with
+    where there is one; ``logins`` who asked, as each request says it. A bare repository ``NAME.git`` is
+    served by git's own server for HTTP, or with
     ``smart_git=False`` as plain files (run ``git update-server-info`` there). With ``tls`` it speaks HTTPS,
     and ``names`` are further host names in the certificate.
     """
@@ -169,6 +170,7 @@ class Upstream:
     ) -> None:
         self.folder = Path(folder).resolve()
         self.requests: list[str] = []
+        self.logins: list[str] = []
         self._git = _git_backend() if smart_git else None
         self._lock = threading.Lock()
         self._faults: dict[str, list[_Fault]] = {}
@@ -205,6 +207,14 @@ class Upstream:
     def redirect(self, path: str, target: str, times: int | None = None) -> None:
         """Send elsewhere: to another path or another address."""
         self._add("redirect", path, times, target)
+
+    def raw(
+        self, path: str, begin: bytes, again: bytes = b"", pause: float = 0.0, times: int | None = None
+    ) -> None:
+        """Send exactly that, whatever it is, then ``again`` over and over, a ``pause`` before each, until the
+        client has enough of it.
+        """
+        self._add("raw", path, times, (begin, again, pause))
 
     def require(self, path_prefix: str, user: str, password: str) -> None:
         """Ask for a user name and a password for all paths that begin so."""
@@ -356,6 +366,11 @@ class _UpstreamHandler(_Quiet):
         seen = " ".join(filter(None, (self.command, self.path, self.headers.get("Range"))))
         with self.upstream._lock:
             self.upstream.requests.append(seen)
+            self.upstream.logins.append(self.headers.get("Authorization", ""))
+        raw = self.upstream._take("raw", path)
+        if raw is not None:
+            self._send_raw(*raw)
+            return
         answer = self.upstream._answer(path, self, body)
         self.send_response(answer.status)
         for name, value in answer.headers.items():
@@ -367,6 +382,12 @@ class _UpstreamHandler(_Quiet):
             self._send(answer, path)
 
     do_GET = do_HEAD = do_POST = _serve  # noqa: N815
+
+    def _send_raw(self, begin: bytes, again: bytes, pause: float) -> None:
+        self.close_connection = True
+        self.wfile.write(begin)
+        while again and not self.server.stopping.wait(pause):
+            self.wfile.write(again)
 
     def _send(self, answer: _Answer, path: str) -> None:
         speed = self.upstream._take("slow", path)
