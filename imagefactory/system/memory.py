@@ -173,7 +173,7 @@ class ControlGroup:
 
 @dataclass(frozen=True, slots=True)
 class Prlimit:
-    """A limit on the data of each process. (Its addresses say little: Go reserves far more than it uses.)"""
+    """A limit on the data of each process. (Of addresses Go reserves far more than it uses.)"""
 
     name: ClassVar[str] = "prlimit"
     how: ClassVar[str] = "bounded for each process by itself (prlimit)"
