@@ -17,11 +17,10 @@ def shell(name: str, script: str, **more: object) -> dict[str, object]:
 ALLOCATE = "perl -e '$x = \"x\" x 300_000_000; print length $x'"
 TWO_GIB = "exec perl -e '$n = 2 << 30; $x = \"x\" x $n; print length $x'"
 # Ten processes, each with a tenth of 2 GiB: it fails where one of them does.
-BROOD = r"""exec perl -e '
-for (1..10) { unless (fork) { $n = (2 << 30) / 10; $x = "x" x $n; sleep 2; exit 0 } }
-$bad = 0;
-while (wait != -1) { $bad ||= $? }
-exit($bad ? 7 : 0)'"""
+BROOD = (
+    'exec perl -e \'for (1..10) { unless (fork) { $n = (2 << 30) / 10; $x = "x" x $n; sleep 2; exit 0 } } '
+    "$bad = 0; while (wait != -1) { $bad ||= $? } exit($bad ? 7 : 0)'"
+)
 NEARLY = "exec perl -e '$n = 480 << 20; $x = \"x\" x $n; print length $x'"
 LIMIT = "512 MiB"
 TOO_MUCH = "needed more memory than its limit of 512 MiB"

@@ -15,8 +15,9 @@ from imagefactory.system.cgroups import hierarchies
 from imagefactory.system.memory import VARIABLE, way, ways
 from imagefactory.system.processes import Stop
 from imagefactory.targets.sif.subject import SifSubject
-from imagefactory.testing.subject import MIB, SOMEBODY, Call, Outcome
+from imagefactory.testing.subject import MIB, Call, Outcome
 from tests.engines.bench import NAP, Bench, running, wait_for
+from tests.engines.cluster import as_cluster_user
 from tests.engines.test_bounds import BROOD, NEARLY, TOO_MUCH, TWO_GIB
 
 TOGETHER = "bounded for all processes together"
@@ -150,16 +151,39 @@ def test_a_way_that_is_none_is_refused(module_bench: Bench, image: str) -> None:
     assert f"{VARIABLE} is 'hope', which is no way of bounding memory" in ended.errors[0]
 
 
+AS_SOMEBODY = """
+import sys
+from pathlib import Path
+from imagefactory.system.memory import way
+from imagefactory.system.processes import Stop
+from imagefactory.targets.sif.subject import SifSubject
+from imagefactory.testing.subject import Call
+
+print(way().how)
+subject = SifSubject(Path(sys.argv[1]), (), Path(sys.argv[2]), Stop(), nvidia=False)
+for script in sys.argv[3:]:
+    ended = subject.run(Call(command=("sh", "-c", script)))
+    print(f"{ended.status} {ended.stopped}".strip())
+"""
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_an_ordinary_user_without_groups_bounds_each_process() -> None:
+def test_an_ordinary_user_without_groups_bounds_each_process(module_bench: Bench, image: str) -> None:
     way.cache_clear()
     if way().name == "systemd":
         pytest.skip("ordinary users may have scopes of systemd's here")
-    uid, gid = SOMEBODY
-    become = ("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--")
-    words = "from imagefactory.system.memory import way; print(way().how)"
-    done = subprocess.run([*become, sys.executable, "-c", words], capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == (f"{EACH}\n", "")
+    (file,) = (module_bench.build / image).glob("*.sif")
+    with as_cluster_user() as user:
+        become = ("setpriv", f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups", "--")
+        words = (user.given(file), str(user.home), TWO_GIB, NEARLY, BROOD)
+        done = subprocess.run(
+            [*become, sys.executable, "-c", AS_SOMEBODY, *words],
+            env={"HOME": str(user.home), "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.stdout.splitlines() == [EACH, f"1 {TOO_MUCH}", "0", "0"], done.stderr
 
 
 def test_a_killed_run_leaves_no_group_after_the_next(bench: Bench) -> None:
