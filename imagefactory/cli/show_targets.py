@@ -220,6 +220,7 @@ def show_base(base: BaseDefinition, reports: Reports) -> None:
 def _facts(report: Report) -> dict[str, str]:
     """What was made, in words."""
     file = f"build/{report.id}/{report.file}" if report.file else ""
+    loose = report.memory if report.memory and not report.memory.together else None
     return {
         line(report.kind).title: report.reference or file or "not kept, for it failed its tests",
         "digest": report.digest,
@@ -227,6 +228,7 @@ def _facts(report: Report) -> dict[str, str]:
         "size": size(report.bytes),
         "built": report.built,
         "engines": ", ".join(f"{name} {version}" for name, version in report.engines.items()),
+        "tests' memory": loose.how if loose else "",
     }
 
 

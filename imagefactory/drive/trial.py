@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from imagefactory.drive.test_data import fetch_data, lay_out
 from imagefactory.model.recipe import SmokeTest
-from imagefactory.model.report import ExpectationReport, TestReport
+from imagefactory.model.report import ExpectationReport, MemoryReport, TestReport
 from imagefactory.model.spec import Artifact, ImageSpec
 from imagefactory.system.files import write_files
 from imagefactory.targets.kind import Job, Kept, Kind, Tested, Way
 from imagefactory.targets.register import line
 from imagefactory.testing.compare import difference
 from imagefactory.testing.smoke import failed, full_test, not_true, smoke_test
-from imagefactory.testing.subject import Mount
+from imagefactory.testing.subject import MemoryBounded, Mount
 
 TESTS_AT = "/tests"
 
 
-def run_tests(kind: Kind, job: Job, artifact: Artifact) -> list[TestReport]:
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The tests of one target, and how their memory was bounded, where that depends on the machine."""
+
+    tests: tuple[TestReport, ...] = ()
+    memory: MemoryReport | None = None
+
+
+def run_tests(kind: Kind, job: Job, artifact: Artifact) -> Trial:
     """Test what was made; no reports for a kind that others test."""
     if not isinstance(kind, Tested):
-        return []
+        return Trial()
     job.log.phase("testing")
     with kind.open(job, artifact) as subject:
+        memory = subject.memory if isinstance(subject, MemoryBounded) else None
+        if memory and not memory.together:
+            job.log.phase(f"testing: memory is {memory.how}")
         reports = list(_smoke_tests(job, kind.ways(subject)))
         for report in kind.tests(job, subject):
             job.log.test_done(report)
             reports.append(report)
-    return reports
+    return Trial(tuple(reports), memory)
 
 
 def have_data(kind: Kind, job: Job) -> None:

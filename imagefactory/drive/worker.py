@@ -18,7 +18,7 @@ from imagefactory.drive.guard import guarded
 from imagefactory.drive.licences import accepted
 from imagefactory.drive.result import Result, now
 from imagefactory.drive.session import Session
-from imagefactory.drive.trial import have_data, run_tests
+from imagefactory.drive.trial import Trial, have_data, run_tests
 from imagefactory.errors import BadInput, BuildFailed, TestsFailed
 from imagefactory.model.report import HeldReport, NeedReport, Report, StepReport, TestReport
 from imagefactory.model.spec import Artifact, ImageSpec, TestedArtifact
@@ -89,8 +89,8 @@ def _made(order: Order, session: Session) -> Result:
         have_data(kind, job)  # an hour's build is no use where what tests it can't be had
         artifact, before = kind.make(job), record.read()
         try:
-            tests = run_tests(kind, job, artifact)
-            report = _report(job, session, artifact, tests, engines, time.monotonic() - start)
+            trial = run_tests(kind, job, artifact)
+            report = _report(job, session, artifact, trial, engines, time.monotonic() - start)
             report = _named(kind, job, artifact, report, before)
             record.write(report)
         finally:
@@ -122,13 +122,15 @@ def _tested(order: Order, session: Session) -> Result:
         log.phase(f"testing {what}{changed}: {', '.join(order.reasons)}")
         job = job_of(order, session, log, scratch)
         have_data(kind, job)
-        tests = _with_earlier(run_tests(kind, job, kept.artifact()), old, target)
+        trial = run_tests(kind, job, kept.artifact())
+        tests = _with_earlier(trial.tests, old, target)
         # A test that could not run is owed: the old digest has the next build ask for it again.
         owed = any(test.status == "not-run" and not test.full for test in tests)
         report = old.model_copy(
             update={
                 "status": _status(tests),
                 "tests": tuple(tests),
+                "memory": trial.memory,
                 "tests_digest": old.tests_digest if owed else target.tests_digest,
             }
         )
@@ -225,11 +227,11 @@ def _report(
     job: Job,
     session: Session,
     artifact: Artifact,
-    tests: Iterable[TestReport],
+    trial: Trial,
     engines: dict[str, str],
     seconds: float,
 ) -> Report:
-    target, tests = job.target, tuple(tests)
+    target, tests = job.target, trial.tests
     spec = target.spec
     image = spec.image if isinstance(spec, ImageSpec) else None
     return Report(
@@ -247,6 +249,7 @@ def _report(
         steps=tuple(StepReport(name=s.name, seconds=s.seconds, cached=s.cached) for s in artifact.steps),
         tests=tests,
         engines=engines,
+        memory=trial.memory,
         needs=tuple(_needed(kept.report) for kept in job.needs.values()),
         commands=artifact.commands or (image.commands if image else ()),
         environment=dict(image.environment) if image else {},

@@ -94,6 +94,15 @@ class PublishedPlace(_Record):
     when: str
 
 
+class MemoryReport(_Record):
+    """What tests could take of memory: ``how`` says it in words, ``together`` whether all processes of a test
+    were bounded at once.
+    """
+
+    how: str
+    together: bool
+
+
 Status = Literal["passed", "failed"]
 
 
@@ -119,6 +128,9 @@ class Report(_Record):
     steps: tuple[StepReport, ...]
     tests: tuple[TestReport, ...]
     engines: dict[str, str] = Field(description="name and version of each engine used")
+    memory: MemoryReport | None = Field(
+        default=None, description="how the memory of its tests was bounded, where that depends on the machine"
+    )
     needs: tuple[NeedReport, ...] = ()
     commands: tuple[str, ...] = Field(default=(), description="what an image is for its users")
     environment: dict[str, str] = Field(default={}, description="variables that an image sets")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from imagefactory.model.report import MemoryReport
 
 MIB = 1 << 20
 
@@ -63,3 +65,12 @@ class Subject(Protocol):
 
     def labels(self) -> Mapping[str, str]:
         """The image's labels."""
+
+
+@runtime_checkable
+class MemoryBounded(Protocol):
+    """An image under test whose memory is bounded as well as the machine can, and not by an engine."""
+
+    @property
+    def memory(self) -> MemoryReport:
+        """How it is."""

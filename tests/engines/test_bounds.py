@@ -15,6 +15,15 @@ def shell(name: str, script: str, **more: object) -> dict[str, object]:
 
 
 ALLOCATE = "perl -e '$x = \"x\" x 300_000_000; print length $x'"
+TWO_GIB = "exec perl -e '$n = 2 << 30; $x = \"x\" x $n; print length $x'"
+# Ten processes, each with a tenth of 2 GiB: it fails where one of them does.
+BROOD = (
+    'exec perl -e \'for (1..10) { unless (fork) { $n = (2 << 30) / 10; $x = "x" x $n; sleep 2; exit 0 } } '
+    "$bad = 0; while (wait != -1) { $bad ||= $? } exit($bad ? 7 : 0)'"
+)
+NEARLY = "exec perl -e '$n = 480 << 20; $x = \"x\" x $n; print length $x'"
+LIMIT = "512 MiB"
+TOO_MUCH = "needed more memory than its limit of 512 MiB"
 NUMBER = {"pattern": "^number ([0-9.]+)$", "min": 1, "max": 2}
 FAILING = [
     (shell("slow", SLEEP, time_limit=1), "ran longer than its limit of 1 seconds"),
@@ -22,6 +31,8 @@ FAILING = [
         shell("greedy", ALLOCATE, memory_limit="16 MiB", write_limit="1 MiB"),
         "needed more memory than its limit of 16 MiB",
     ),
+    (shell("hungry", TWO_GIB, memory_limit=LIMIT), TOO_MUCH),
+    (shell("brood", BROOD, memory_limit=LIMIT), TOO_MUCH),
     (
         shell("files", "head -c 9000000 /dev/zero >big", write_limit="8 MiB"),
         "wrote more to /work than its limit of 8 MiB",
@@ -48,6 +59,7 @@ FAILING = [
 PASSING = [
     shell("silent-and-late", "exec >&- 2>&-; sleep 1; exit 5", status=5),
     shell("almost-full", "head -c 7000000 /dev/zero >big", write_limit="8 MiB", files=["big"]),
+    shell("nearly", NEARLY, memory_limit=LIMIT, output=["^503316480$"]),
     shell("within", "echo number 1.5; mkdir out; echo >out/x", measures={"n": NUMBER}, files=["out/x"]),
 ]
 

@@ -26,11 +26,12 @@ from imagefactory.errors import (
     NotLocked,
     TestsFailed,
 )
+from imagefactory.model.report import MemoryReport
 from imagefactory.model.target import TargetId, Unlocked
 from imagefactory.plan import targets_of_image
 from imagefactory.system.records import record_of
 from imagefactory.system.workspace import Workspace
-from tests.unit.samples import RECIPE, lock_all, named, report
+from tests.unit.samples import RECIPE, lock_all, named, report, target
 
 Call = Callable[..., tuple[int, str, str]]
 Make = Callable[..., Workspace]
@@ -223,6 +224,23 @@ def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
     assert listed[0]["targets"][0]["stale"]
     assert "  stale\n" in call("list")[1]
     assert "stale" in call("show", "app")[1]
+
+
+@pytest.mark.parametrize(
+    ("memory", "told"),
+    [
+        (None, False),
+        (MemoryReport(how="bounded for all processes together (cgroup)", together=True), False),
+        (MemoryReport(how="bounded for each process by itself (prlimit)", together=False), True),
+    ],
+)
+def test_memory_that_was_not_bounded_for_all_is_told(
+    memory: MemoryReport | None, told: bool, call: Call, root: Workspace
+) -> None:
+    record_of(root, TargetId("sif", "app")).write(report(target("sif"), memory=memory))
+    shown = call("show", "app")[1]
+    assert ("tests' memory  bounded for each process by itself (prlimit)\n" in shown) is told
+    assert ("tests' memory" in shown) is told
 
 
 def test_a_readme_is_shown(call: Call, root: Workspace) -> None:

@@ -26,7 +26,7 @@ from imagefactory.errors import (
     FactoryError,
     Problem,
 )
-from imagefactory.model.report import TestReport
+from imagefactory.model.report import MemoryReport, TestReport
 from imagefactory.model.target import Room, TargetId
 from imagefactory.plan import Selection
 from imagefactory.system.log import Silence
@@ -278,6 +278,28 @@ def test_orders_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
         made = target(kind, None if kind == "base" else spec(image=everything()))
         order = Order(made, (target("base"),), "build", ("it was never made here",), handover=True)
         assert pickle.loads(pickle.dumps(order)) == order
+
+
+def test_how_memory_was_bounded_is_reported(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = session.record(TargetId("toy", "a"))
+
+    def reported() -> MemoryReport | None:
+        last = record.read()
+        assert last
+        return last.memory
+
+    build(session, "a")
+    assert reported() is None
+    each = MemoryReport(how="bounded for each process by itself", together=False)
+    monkeypatch.setattr(toys.Quiet, "memory", each, raising=False)
+    run_tests_of(session, images(session, "a").images)
+    assert reported() == each
+    assert "== testing: memory is bounded for each process by itself\n" in record.log_file.read_text()
+    every = MemoryReport(how="bounded for all processes together", together=True)
+    monkeypatch.setattr(toys.Quiet, "memory", every, raising=False)
+    run_tests_of(session, images(session, "a").images)
+    assert reported() == every
+    assert "testing: memory" not in record.log_file.read_text()
 
 
 def test_what_is_tested_is_compared_with_what_it_was_made_of(

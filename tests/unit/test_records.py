@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from pathlib import Path
@@ -40,6 +41,14 @@ def test_a_report_that_cannot_be_understood_counts_as_none(record: Record, conte
     record.folder.mkdir(parents=True)
     record.report_file.write_bytes(content)
     assert record.read() is None
+
+
+def test_a_report_of_before_memory_was_told_is_understood(record: Record) -> None:
+    old = report().model_dump(mode="json")
+    del old["memory"]
+    record.folder.mkdir(parents=True)
+    record.report_file.write_text(json.dumps(old))
+    assert record.read() == report()
 
 
 def test_former_reports_are_remembered_up_to_a_bound(record: Record) -> None:

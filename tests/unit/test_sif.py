@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed
+from imagefactory.errors import BuildFailed, EngineError
 from imagefactory.model.recipe import Inputs, Needs
 from imagefactory.model.spec import Artifact, TestedArtifact
 from imagefactory.model.target import TargetId
@@ -24,8 +24,8 @@ from imagefactory.targets.sif.definition import render_definition
 from imagefactory.targets.sif.header import Document, system_offset, write_header
 from imagefactory.targets.sif.kind import SifKind
 from imagefactory.targets.sif.metadata import files_of, metadata_of_image, summary
-from imagefactory.targets.sif.subject import _outcome
-from imagefactory.testing.subject import Call
+from imagefactory.targets.sif.subject import _outcome, _tmpfs_bytes
+from imagefactory.testing.subject import MIB, Call
 from tests.unit.samples import (
     ARCHIVE,
     GPU,
@@ -298,4 +298,37 @@ def test_an_archive_is_downloaded_by_the_definition_alone() -> None:
 )
 def test_what_overflowed_is_told(in_folder: Path | None, free: str, stopped: str) -> None:
     call = Call(command=("true",), in_folder=in_folder)
-    assert _outcome(call, 0, [f"0 {free}", ""], 0.1).stopped == stopped
+    assert _outcome(call, 0, [f"0 {free}", ""], 0.1, within).stopped == stopped
+
+
+def within(status: int, said: str) -> bool:
+    return False
+
+
+def beyond(status: int, said: str) -> bool:
+    return status != 0
+
+
+TOO_MUCH = "needed more memory than its limit of 512 MiB"
+
+
+def test_want_of_memory_is_told() -> None:
+    call = Call(command=("true",))
+    ended = _outcome(call, 0, ["137 1 1 1 1", "", "Killed"], 0.1, beyond)
+    assert (ended.status, ended.output, ended.stopped) == (137, "Killed", TOO_MUCH)
+    assert not _outcome(call, 0, ["137 1 1 1 1", "", "Killed"], 0.1, within).stopped
+    assert not _outcome(call, 0, ["0 1 1 1 1", "", "fine"], 0.1, beyond).stopped
+    assert _outcome(call, 0, ["124 1 1 1 1", ""], 60.1, beyond).stopped.startswith("ran longer")
+
+
+def test_where_the_sandbox_itself_was_killed_memory_is_what_is_told() -> None:
+    call = Call(command=("true",))
+    assert _outcome(call, -9, [], 0.1, beyond).stopped == TOO_MUCH
+    with pytest.raises(EngineError, match="can't run on this machine"):
+        _outcome(call, -9, [], 0.1, within)
+
+
+def test_what_tmpfs_folders_hold_is_memory_too() -> None:
+    assert _tmpfs_bytes(Call(command=(), write_limit=MIB)) == 130 * MIB
+    # The caller's own folder is none.
+    assert _tmpfs_bytes(Call(command=(), write_limit=MIB, in_folder=Path("folder"))) == 129 * MIB

@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
     if numbers(said[-1]) < minimum:
         wanted = ".".join(map(str, minimum))
         raise EngineError(f"{program} {said[-1]} is too old: {wanted} or newer is needed", hint=_SET_UP)
-    for tool in ("mksquashfs", "unshare", "setpriv", "ip"):
+    for tool in ("mksquashfs", "unshare", "setpriv", "ip", "hostname"):
         if which(tool) is None:
             raise EngineError(f"{tool} is not installed", hint="run ci/setup")
     match = re.search(r"version (\S+)", run(["mksquashfs", "-version"]).stdout)

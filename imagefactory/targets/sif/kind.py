@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CONVERTER = 1
 """Raised when the same OCI image would give another SIF file."""
-CLUSTER = 1
+CLUSTER = 2
 """Raised when a test is added or made stricter, so that SIF files are tested again."""
 _IMAGE = "oci"
 _STEP = "write the SIF file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagefactory.errors import EngineError
+from imagefactory.model.report import MemoryReport
 from imagefactory.system.files import make_folder
+from imagefactory.system.memory import bounded, way
 from imagefactory.system.processes import Stop, attach, stream
 from imagefactory.targets.sif.engine import runtime_path
 from imagefactory.targets.sif.foreign import FOREIGN
@@ -22,6 +24,7 @@ from imagefactory.testing.subject import MIB, Call, Outcome
 ROOM = "/mnt"
 WORK = f"{ROOM}/work"
 ROOM_BYTES = 64 * MIB  # of the home folder and of /tmp, each
+ENGINE_BYTES = 256 * MIB  # of Apptainer and what it starts beside the command; it takes 160 to start at all
 MAX_OUTPUT_BYTES = 8 * MIB  # the last of a command's output, as far as tests look at it
 GRACE_SECONDS = 60.0
 _DROP = ("--inh-caps=-all", "--ambient-caps=-all", "--")
@@ -35,8 +38,8 @@ class SifSubject:
     """Runs commands in a SIF file, without privileges, within the bounds of a call.
 
     ``outside`` names variables that stand in the caller's environment with values of another machine's
-    software, as after ``module load``. Memory is not bounded here: the same content ran within its bound in
-    Docker before.
+    software, as after ``module load``. Memory is bounded as well as this machine can (``memory`` says how),
+    but not that of a person who looks around in it.
     """
 
     local = True
@@ -52,6 +55,11 @@ class SifSubject:
     @cached_property
     def _facts(self) -> Mapping[str, Any]:
         return inspect(self._sif)
+
+    @property
+    def memory(self) -> MemoryReport:
+        """How memory is bounded here."""
+        return MemoryReport(how=way().how, together=way().together)
 
     def labels(self) -> Mapping[str, str]:
         """The image's labels."""
@@ -73,15 +81,19 @@ class SifSubject:
         lines: list[str] = []
         start = time.monotonic()
         make_folder(self._room)
-        with as_file(files(__package__) / "templates" / "sandbox.sh") as sandbox:
+        with (
+            as_file(files(__package__) / "templates" / "sandbox.sh") as sandbox,
+            bounded(call.memory_limit + ENGINE_BYTES, _tmpfs_bytes(call)) as bound,
+        ):
+            command = self._command(call, user, options, through)
             status = stream(
-                [*_namespaces(), "sh", str(sandbox), *self._command(call, user, options, through)],
+                [*bound.prefix, *_namespaces(), "sh", str(sandbox), *command],
                 lines.append,
                 stop=self._stop,
                 environment=self._bounds(call, user),
                 newline="\n",
             )
-        return _outcome(call, status, lines, time.monotonic() - start)
+            return _outcome(call, status, lines, time.monotonic() - start, bound.exceeded)
 
     def enter(self, call: Call) -> int:
         """Run a command on the caller's terminal, which it has for as long as it likes; its exit status."""
@@ -174,12 +186,24 @@ def _namespaces() -> list[str]:
     ]
 
 
-def _outcome(call: Call, status: int, lines: Sequence[str], seconds: float) -> Outcome:
+def _tmpfs_bytes(call: Call) -> int:
+    """What the folders of the sandbox hold when they are full: output, working folder, home, /tmp."""
+    return call.write_limit * (1 if call.in_folder else 2) + 2 * ROOM_BYTES
+
+
+def _outcome(
+    call: Call, status: int, lines: Sequence[str], seconds: float, exceeded: Callable[[int, str], bool]
+) -> Outcome:
+    too_much = f"needed more memory than its limit of {call.memory_limit >> 20} MiB"
     if status or len(lines) < 2:
+        said = "\n".join(lines)
+        if exceeded(status, said):  # the sandbox itself went with it
+            return Outcome(status, said, seconds, too_much)
         raise EngineError(
             "tests of SIF files can't run on this machine: " + " | ".join(lines[-5:]),
             hint="they need user namespaces and /dev/fuse: see docs/how-to/set-up-other-systems.md",
         )
+    output = "\n".join(lines[2:])
     ended, *free = lines[0].split()
     bounds = (
         ("to its working folder ", call.write_limit, call.in_folder is None),
@@ -194,6 +218,8 @@ def _outcome(call: Call, status: int, lines: Sequence[str], seconds: float) -> O
     ]
     if int(ended) and seconds >= call.time_limit:
         stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
+    elif exceeded(int(ended), output):
+        stopped = [too_much]
     counted = zip(call.expect, lines[1].split(), strict=True)
     sizes = {file: int(size) for file, size in counted if size.isdecimal()}
-    return Outcome(int(ended), "\n".join(lines[2:]), seconds, "; ".join(stopped), sizes)
+    return Outcome(int(ended), output, seconds, "; ".join(stopped), sizes)

@@ -32,15 +32,15 @@ done
 { echo "researcher:x:$uid:$gid::/mnt/home:/bin/sh" && cat /etc/passwd; } >passwd
 { echo "researchers:x:$gid:" && cat /etc/group; } >group
 { echo "127.0.1.1 container" && cat /etc/hosts; } >hosts
-# Last, for what is bound may be in these.
-mount --move "$room" /mnt
+# Last, for what is bound may be in these. Nobody keeps a list of it: root's can't be written to by ordinary users.
+mount --no-mtab --move "$room" /mnt
 room=/mnt
 mount --bind passwd /etc/passwd
 mount --bind group /etc/group
 mount --bind hosts /etc/hosts
 mount --bind tmp /tmp
 mount --bind tmp /var/tmp
-echo container >/proc/sys/kernel/hostname
+hostname container # the file of the kernel's is root's alone
 ip link set lo up
 cd /mnt/work
 
