@@ -281,8 +281,11 @@ def test_a_build_gives_its_steps_or_its_failure(
     (argv,) = asked
     assert "SOURCE_DATE_EPOCH=1700000000" in argv
     assert "--no-cache" in argv
-    # A build has no network, and so no proxy.
-    assert not [word for word in argv if "proxy" in word or "--network" in word or "--allow" in word]
+    # A build has no network, and so no proxy: nor one out of the caller's Docker settings.
+    assert not [word for word in argv if "--network" in word or "--allow" in word]
+    proxies = {word for word in argv if "proxy" in word.lower()}
+    assert {"http_proxy=", "HTTPS_PROXY=", "no_proxy=", "ALL_PROXY="} <= proxies
+    assert all(word.endswith("=") for word in proxies)
     status = 1
     with pytest.raises(BuildFailed):
         buildx.build(request, log, Stop())
@@ -317,6 +320,8 @@ def test_a_question_has_a_network_and_hides_its_secrets(
     at = argv.index("https_proxy")  # by name: its value must not show among the processes
     assert argv[at - 1 : at + 3] == ["--build-arg", "https_proxy", "--build-arg", "no_proxy"]
     assert "hunter2" not in " ".join(argv)
+    assert "http_proxy=" in argv
+    assert "https_proxy=" not in argv
     assert options["environment"] == request.environment
 
 

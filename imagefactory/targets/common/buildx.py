@@ -35,6 +35,8 @@ WORTH_TELLING = 0.05  # seconds
 _KINDS = {"apt": "apt packages", "pip": "Python packages", "conda": "conda packages"}
 _FOR = {"build": " to build with", "tools": " to install with"}
 
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 
@@ -110,11 +112,15 @@ def _options(request: Request) -> list[str]:
     options = ["--provenance=false", "--sbom=false", "--pull=false", f"--platform={request.platform}"]
     for name, value in arguments.items():
         options += ["--build-arg", f"{name}={value}"]
+    named = []
     if request.network:
         options += ["--network=host", "--allow=network.host"]
         # Docker takes these from the environment by name, and keeps them out of the image and its history.
-        proxies = (name for name in request.environment if name.lower().endswith("_proxy"))
-        options += [word for name in proxies for word in ("--build-arg", name)]
+        named = [name for name in request.environment if name.lower() in _PROXIES]
+    # Any other, with its password, steps would get out of the caller's Docker settings (config.json).
+    unnamed = (name for each in _PROXIES for name in (each, each.upper()) if name not in named)
+    for word in (*named, *(f"{name}=" for name in unnamed)):
+        options += ["--build-arg", word]
     for name, layout in request.layouts.items():
         place = os.path.relpath(layout, _home(request))
         options += ["--build-context", f"{name}=oci-layout://{place}@{name.rpartition('@')[2]}"]
