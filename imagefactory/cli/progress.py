@@ -23,6 +23,7 @@ from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 from imagefactory.system.log import Progress, Silence
 from imagefactory.system.processes import Stop
+from imagefactory.system.redact import redact
 
 
 @contextlib.contextmanager
@@ -152,14 +153,14 @@ class LiveProgress:
     def phase(self, id: str, text: str) -> None:
         with self._lock:
             row = self._rows.setdefault(id, _Row())
-            row.phase, row.step, row.line, row.amount = text.partition(":")[0], "", "", None
+            row.phase, row.step, row.line, row.amount = _clean(text).partition(":")[0], "", "", None
         if ":" in text:  # the reason for it, which is worth keeping in sight
             self._print("▸", "cyan", id, text)
 
     def step(self, id: str, name: str) -> None:
         with self._lock:
             row = self._rows.setdefault(id, _Row())
-            row.step, row.line = name, ""
+            row.step, row.line = _clean(name), ""
 
     def line(self, id: str, text: str) -> None:
         with self._lock:
@@ -234,7 +235,7 @@ def _findings(test: TestReport) -> str:
 
 def _clean(text: str) -> str:
     # A build's output may hold control sequences; they are not ours to pass on.
-    return "".join(c if c.isprintable() else " " for c in text)
+    return redact("".join(c if c.isprintable() else " " for c in text))
 
 
 def _write(*lines: str) -> None:

@@ -87,4 +87,6 @@ def _show(results: list[Result], as_json: bool, table: bool) -> None:
 
 def print_json(value: Any) -> None:
     """JSON for a program to read."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    from imagefactory.system.redact import redacted
+
+    click.echo(json.dumps(redacted(value), indent=2, ensure_ascii=False))

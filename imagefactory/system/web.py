@@ -21,7 +21,7 @@ from requests.utils import get_netrc_auth, should_bypass_proxies
 from imagefactory.errors import BuildFailed, Gone, NetworkFault, disk_error
 from imagefactory.model.expected import Expected
 from imagefactory.system.processes import Stop
-from imagefactory.system.redact import redact
+from imagefactory.system.redact import keep_secret, redact
 from imagefactory.system.site import Site
 
 _TIMEOUT = (15, 30)  # seconds to connect, and between two pieces
@@ -57,7 +57,9 @@ class Web:
         chosen = {name.removesuffix("_proxy"): value for name, value in proxies.items() if name != "no_proxy"}
         options: dict[str, Any] = {"timeout": _TIMEOUT, "proxies": chosen}
         if not urllib.parse.urlsplit(url).username and "Authorization" not in headers:
-            options["auth"] = get_netrc_auth(url)
+            login = get_netrc_auth(url)
+            keep_secret(login[1] if login else "", "password in .netrc")
+            options["auth"] = login
         return options
 
     def download(
