@@ -36,6 +36,7 @@ _LONG = (
     "test_rehearsal.py",
     "test_language.py",
     "test_sif.py",
+    "test_canaries.py",
     "test_bases.py",
     "test_upstream_bases.py",
     "test_faults.py",

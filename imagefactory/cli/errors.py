@@ -24,23 +24,23 @@ def show_error(error: FactoryError) -> None:
         return
     if isinstance(error, BuildFailed) and error.tail:
         for line in error.tail:
-            _say(f"  | {redact(line)}", dim=True)
+            _say(f"  | {line}", dim=True)
     if isinstance(error, TestsFailed) and error.details:
         for first, *more in error.details:
-            _say(f"error: {redact(first)}", colour="red")
+            _say(f"error: {first}", colour="red")
             for line in more:
-                _say(redact(line))
+                _say(line)
     else:
-        for line in pasteable(redact(error.message)).splitlines():
+        for line in pasteable(error.message).splitlines():
             _say(f"error: {line}", colour="red")
-    for line in pasteable(redact(error.hint)).splitlines():
+    for line in pasteable(error.hint).splitlines():
         _say(f"  → {line}")
     if isinstance(error, BuildFailed) and error.log:
         _say(f"  → everything it wrote: {error.log}")
 
 
 def _say(text: str, colour: str | None = None, *, dim: bool = False) -> None:
-    shown = harmless(text)
+    shown = harmless(redact(text))
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         shown = click.style(shown, fg=colour, dim=dim)
     click.echo(shown, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ import click
 
 from imagefactory.cli import delivering, freeing, inputs, looking, making, writing
 from imagefactory.cli.errors import show_error
+from imagefactory.cli.screen import without_secrets
 from imagefactory.errors import FactoryError, Interrupted
+from imagefactory.system.redact import keep_variables
 
 
 class _Group(click.Group):
@@ -66,8 +69,10 @@ def main(arguments: list[str] | None = None) -> None:
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="replace")  # a screen that cannot show a letter shows another
+    sys.stdout, sys.stderr = without_secrets(sys.stdout), without_secrets(sys.stderr)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    keep_variables(os.environ)
     try:
         sys.exit(cli.main(args=arguments, prog_name="imagefactory", standalone_mode=False))
     except BrokenPipeError:  # such as `imagefactory list | head -1`

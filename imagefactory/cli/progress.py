@@ -24,7 +24,7 @@ from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 from imagefactory.system.log import Progress, Silence
 from imagefactory.system.processes import Stop
-from imagefactory.system.redact import harmless
+from imagefactory.system.redact import harmless, redact
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ class PlainProgress:
             self._say(id, f"| {text}")
         elif self._folds or self._sections:
             with self._lock:
-                self._held.setdefault(id, []).append(harmless(text))
+                self._held.setdefault(id, []).append(_clean(text))
 
     def amount(self, id: str, done: int, total: int) -> None:
         pass  # no line for each piece
@@ -99,7 +99,7 @@ class PlainProgress:
 
     def _say(self, id: str, text: str) -> None:
         with self._lock:
-            _write(harmless(f"{id}: {text}"))
+            _write(_clean(f"{id}: {text}"))
 
 
 class _Tally:
@@ -154,18 +154,18 @@ class LiveProgress:
     def phase(self, id: str, text: str) -> None:
         with self._lock:
             row = self._rows.setdefault(id, _Row())
-            row.phase, row.step, row.line, row.amount = text.partition(":")[0], "", "", None
+            row.phase, row.step, row.line, row.amount = _clean(text).partition(":")[0], "", "", None
         if ":" in text:  # the reason for it, which is worth keeping in sight
             self._print("▸", "cyan", id, text)
 
     def step(self, id: str, name: str) -> None:
         with self._lock:
             row = self._rows.setdefault(id, _Row())
-            row.step, row.line = name, ""
+            row.step, row.line = _clean(name), ""
 
     def line(self, id: str, text: str) -> None:
         with self._lock:
-            self._rows.setdefault(id, _Row()).line = harmless(text)
+            self._rows.setdefault(id, _Row()).line = _clean(text)
 
     def amount(self, id: str, done: int, total: int) -> None:
         with self._lock:
@@ -191,7 +191,7 @@ class LiveProgress:
             self._print(mark, colour, id, passed)
 
     def _print(self, mark: str, colour: str, id: str, text: str) -> None:
-        words = Text.assemble((mark, colour), " ", (id, "bold"), " ", harmless(text))
+        words = Text.assemble((mark, colour), " ", (id, "bold"), " ", _clean(text))
         self._console.print(words, soft_wrap=True)
 
     def _view(self) -> Group:
@@ -232,6 +232,11 @@ def _findings(test: TestReport) -> str:
     numbers = [f"{name} = {value:g}" for name, value in test.measures.items()]
     more = [f"{len(numbers) - 1} more"] if len(numbers) > 2 else numbers[1:]
     return f": {', '.join([*numbers[:1], *more])}" if numbers else ""
+
+
+def _clean(text: str) -> str:
+    """What builds and upstreams say is neither a secret nor an order."""
+    return harmless(redact(text))
 
 
 def _write(*lines: str) -> None:

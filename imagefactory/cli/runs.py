@@ -88,7 +88,9 @@ def _show(results: list[Result], as_json: bool, table: bool) -> None:
 
 def print_json(value: Any) -> None:
     """JSON for a program to read."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    from imagefactory.system.redact import redacted
+
+    text = json.dumps(redacted(value), indent=2, ensure_ascii=False)
     # JSON lets letters stand as they are that a terminal would obey.
     click.echo(re.sub(r"[^\x00-\x7e]+", lambda found: _escaped(found[0]), text))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from imagefactory.system.redact import redact
-
 if TYPE_CHECKING:
     from imagefactory.drive.result import Result
     from imagefactory.drive.stock import Stock
@@ -133,7 +131,7 @@ def _error(error: FactoryError | None) -> dict[str, Any] | None:
     if error is None:
         return None
     return {
-        "message": redact(error.message),
-        "hint": redact(error.hint),
+        "message": error.message,
+        "hint": error.hint,
         "exit_status": error.exit_status,
     }

@@ -10,11 +10,12 @@ from imagefactory.model.recipe import SmokeTest
 from imagefactory.model.report import ExpectationReport, MemoryReport, TestReport
 from imagefactory.model.spec import Artifact, ImageSpec
 from imagefactory.system.files import write_files
+from imagefactory.system.redact import redact, redacted
 from imagefactory.targets.kind import Job, Kept, Kind, Tested, Way
 from imagefactory.targets.register import line
 from imagefactory.testing.compare import difference
 from imagefactory.testing.smoke import failed, full_test, not_true, smoke_test
-from imagefactory.testing.subject import MemoryBounded, Mount
+from imagefactory.testing.subject import MemoryBounded, Mount, Subject
 
 TESTS_AT = "/tests"
 
@@ -37,7 +38,7 @@ def run_tests(kind: Kind, job: Job, artifact: Artifact) -> Trial:
         if memory and not memory.together:
             job.log.phase(f"testing: memory is {memory.how}")
         reports = list(_smoke_tests(job, kind.ways(subject)))
-        for report in kind.tests(job, subject):
+        for report in map(_without_secrets, kind.tests(job, subject)):
             job.log.test_done(report)
             reports.append(report)
     return Trial(tuple(reports), memory)
@@ -83,7 +84,7 @@ def _smoke_test(job: Job, test: SmokeTest, way: Way, mounts: tuple[Mount, ...]) 
     stand_ins = job.target.spec.lock.stand_ins
     if stand_ins:
         return not_true(test, stand_ins)
-    report, text = smoke_test(way.subject, test, mounts)
+    report, text = _tried(way.subject, test, mounts)
     job.record.write_output(test.name, text, way.name)
     if report.status == "passed":
         said = [_compared(job, kept, test, mounts, text) for kept in _others(job)]
@@ -91,6 +92,16 @@ def _smoke_test(job: Job, test: SmokeTest, way: Way, mounts: tuple[Mount, ...]) 
         if differs:
             return failed(report, test, text, differs)
     return report
+
+
+def _tried(subject: Subject, test: SmokeTest, mounts: tuple[Mount, ...]) -> tuple[TestReport, str]:
+    report, text = smoke_test(subject, test, mounts)
+    return _without_secrets(report), redact(text)
+
+
+def _without_secrets(report: TestReport) -> TestReport:
+    """What an image wrote may hold one, and its report is kept and shown."""
+    return TestReport.model_validate(redacted(report.model_dump()))
 
 
 def _others(job: Job) -> list[Kept]:
@@ -109,7 +120,7 @@ def _compared(job: Job, other: Kept, test: SmokeTest, mounts: tuple[Mount, ...],
         assert isinstance(other.kind, Tested)
         theirs = replace(job, target=other.target, needs={}, record=other.record)
         with other.kind.open(theirs, other.artifact()) as subject:
-            return smoke_test(subject, test, mounts)[1]
+            return _tried(subject, test, mounts)[1]
 
     kept = other.record.read_output(test.name)
     expected = again() if kept is None else kept

@@ -67,8 +67,8 @@ class Route(Protocol):
 
 @dataclass(frozen=True)
 class Passing:
-    """Everything below one address of HTTP(S), as it is. ``named_by`` is the address of who named it, if it is
-    none of the site's: see ``Web.opened``.
+    """Everything below one address of HTTP(S), as it is. ``named_by`` is the address of who named it, if it
+    is none of the site's: see ``Web.opened``.
     """
 
     web: Web

@@ -51,7 +51,8 @@ class Silence:
 
 
 class Log:
-    """One image's voice: to the watcher, to the log file, and its last lines to an error.
+    """One image's voice: to the watcher, to the log file, and its last lines to an error. The file holds no
+    secret; whoever shows the rest sees to that.
 
     With ``append`` the file goes on where it was, for what belongs to the same build.
     """
@@ -74,7 +75,6 @@ class Log:
             self._out.close()
 
     def phase(self, text: str) -> None:
-        text = redact(text)
         self._write(f"== {text}")
         self._progress.phase(self.id, text)
 
@@ -84,7 +84,6 @@ class Log:
         self._progress.step(self.id, name)
 
     def line(self, text: str) -> None:
-        text = redact(text)
         self.tail.append(text)
         self._write(text)
         self._progress.line(self.id, text)
@@ -108,7 +107,8 @@ class Log:
         if self._written > MAX_LOG_BYTES:
             text = f"(this log ends here: {MAX_LOG_BYTES >> 20} MiB are enough)"
         try:
-            self._out.write(harmless(text, "\t\n") + "\n")  # the one place that writes to it
+            # The one place that writes to it.
+            self._out.write(harmless(redact(text), "\t\n") + "\n")
             self._out.flush()
         except OSError as error:
             raise disk_error(error, self.path) from None

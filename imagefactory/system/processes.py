@@ -1,4 +1,6 @@
-"""The one place that starts processes."""
+"""The one place that starts processes: each with what it needs of the caller's environment (see
+``environment``), and what the call names.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from imagefactory.errors import EngineError, Interrupted
+from imagefactory.system.environment import child_environment
 
 GRACE_SECONDS = 10.0
 PIPE_BYTES = 1 << 20
@@ -78,7 +81,13 @@ def which(program: str) -> str | None:
     return shutil.which(program)
 
 
-def run(argv: Sequence[str], *, cwd: Path | None = None, timeout: float = 60) -> Finished:
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> Finished:
     """Run a short command to its end and return what it wrote.
 
     Raises EngineError when the program is missing or takes longer than ``timeout`` seconds.
@@ -87,6 +96,7 @@ def run(argv: Sequence[str], *, cwd: Path | None = None, timeout: float = 60) ->
         done = subprocess.run(
             list(argv),
             cwd=cwd,
+            env=child_environment(environment),
             capture_output=True,
             text=True,
             errors="replace",
@@ -127,7 +137,7 @@ def stream(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **(environment or {})},
+        env=child_environment(environment),
         start_new_session=True,
         pass_fds=pass_fds,
     )
@@ -167,7 +177,7 @@ def feed(
             stdout=said,
             stderr=subprocess.STDOUT,
             bufsize=PIPE_BYTES,
-            env={**os.environ, **(environment or {})},
+            env=child_environment(environment),
             start_new_session=True,
         )
         assert process.stdin is not None
@@ -193,9 +203,7 @@ def attach(
     """Run a command on the caller's terminal, for a person to talk to, and return its status."""
     if which(argv[0]) is None:
         raise _missing(argv[0])
-    return subprocess.run(
-        list(argv), cwd=cwd, env={**os.environ, **(environment or {})}, check=False
-    ).returncode
+    return subprocess.run(list(argv), cwd=cwd, env=child_environment(environment), check=False).returncode
 
 
 def _missing(program: str) -> EngineError:

@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from imagefactory.model.report import History, PastReport, Report
 from imagefactory.model.target import TargetId
 from imagefactory.system.files import make_folder, remove_tree, write_file
 from imagefactory.system.holds import Hold
 from imagefactory.system.processes import Stop
+from imagefactory.system.redact import redacted
 from imagefactory.system.workspace import Workspace
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -220,7 +222,7 @@ def _remembered(report: Report) -> PastReport:
 
 
 def _lines(model: BaseModel) -> bytes:
-    return model.model_dump_json(indent=2).encode() + b"\n"
+    return to_json(redacted(model.model_dump(mode="json")), indent=2) + b"\n"
 
 
 def _model_in(file: Path, kind: type[Model]) -> Model | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from imagefactory.errors import BadInput
 from imagefactory.model.settings import SiteFile, StandIn
-from imagefactory.system.redact import keep_secret
+from imagefactory.system.redact import keep_address
 from imagefactory.system.workspace import Workspace
 from imagefactory.yamlfiles import load
 
@@ -96,8 +95,8 @@ def load_site(workspace: Workspace) -> Site:
         python_index=settings.python_index or _variable(_INDEX_VARIABLES) or None,
         store=Path(settings.store) if settings.store else _data_home() / "imagefactory" / "store",
     )
-    for secret in _secrets(site):
-        keep_secret(secret)
+    for address in _addresses(site):
+        keep_address(address)
     return site
 
 
@@ -167,14 +166,11 @@ def _longest(url: str, prefixes: Mapping[str, object]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _secrets(site: Site) -> Iterator[str]:
-    addresses = [to for tos in site.settings.mirrors.values() for to in tos]
-    addresses += [s.url for s in site.settings.stand_ins.values()]
-    addresses += [*site.proxies.values(), site.python_index or ""]
-    for address in addresses:
-        if "://" not in address:
-            continue
-        password = urllib.parse.urlsplit(address).password
-        if password:
-            yield password
-            yield urllib.parse.unquote(password)
+def _addresses(site: Site) -> Iterator[str]:
+    """All that may hold a password."""
+    for to in site.settings.mirrors.values():
+        yield from to
+    yield from (stand_in.url for stand_in in site.settings.stand_ins.values())
+    # Most programs take a proxy's address without its scheme too.
+    yield from (proxy if "://" in proxy else f"http://{proxy}" for proxy in site.proxies.values())
+    yield site.python_index or ""

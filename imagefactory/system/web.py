@@ -24,7 +24,7 @@ from requests.utils import get_auth_from_url, get_netrc_auth, requote_uri, shoul
 from imagefactory.errors import BuildFailed, DiskFull, Gone, NetworkFault, disk_error
 from imagefactory.model.expected import Expected
 from imagefactory.system.processes import Stop
-from imagefactory.system.redact import redact
+from imagefactory.system.redact import keep_secret, redact
 from imagefactory.system.site import Site
 from imagefactory.system.wire import POOLS, Flood, TooSlow
 
@@ -94,7 +94,9 @@ class Web:
         chosen = {name.removesuffix("_proxy"): value for name, value in proxies.items() if name != "no_proxy"}
         options: dict[str, Any] = {"timeout": _TIMEOUT, "proxies": chosen}
         if not urllib.parse.urlsplit(url).username and "Authorization" not in headers:
-            options["auth"] = get_netrc_auth(url)
+            login = get_netrc_auth(url)
+            keep_secret(login[1] if login else "", "password in .netrc")
+            options["auth"] = login
         return options
 
     def download(

@@ -44,7 +44,7 @@ def _no_site(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.setattr("imagefactory.system.redact._secrets", set())
+    monkeypatch.setattr("imagefactory.system.redact._secrets", {})
 
 
 @pytest.fixture(autouse=True)

@@ -272,8 +272,11 @@ def test_a_build_gives_its_steps_or_its_failure(
     (argv,) = asked
     assert "SOURCE_DATE_EPOCH=1700000000" in argv
     assert "--no-cache" in argv
-    # A build has no network, and so no proxy.
-    assert not [word for word in argv if "proxy" in word or "--network" in word or "--allow" in word]
+    # A build has no network, and so no proxy: nor one out of the caller's Docker settings.
+    assert not [word for word in argv if "--network" in word or "--allow" in word]
+    proxies = {word for word in argv if "proxy" in word.lower()}
+    assert {"http_proxy=", "HTTPS_PROXY=", "no_proxy=", "ALL_PROXY="} <= proxies
+    assert all(word.endswith("=") for word in proxies)
     status = 1
     with pytest.raises(BuildFailed):
         buildx.build(request, log, Stop())
@@ -293,7 +296,11 @@ def test_a_tree_is_written_without_network(log: Log, tmp_path: Path, monkeypatch
     assert buildx.build(request, log, Stop()) == ()
     ((argv, options),) = asked
     assert "type=tar,dest=tree.tar" in argv
-    assert not [word for word in argv if "network" in word or "secret" in word or "proxy" in word]
+    assert not [word for word in argv if "network" in word or "secret" in word]
+    # Set, to nothing: Docker's own settings may name some.
+    assert sorted(word for word in argv if "proxy" in word.lower() and word.islower()) == [
+        *("all_proxy=", "ftp_proxy=", "http_proxy=", "https_proxy=", "no_proxy="),
+    ]
     assert "environment" not in options
 
 

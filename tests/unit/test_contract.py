@@ -12,6 +12,7 @@ import pytest
 from imagefactory.model.recipe import Waiver
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import ImageDefinition
+from imagefactory.system.redact import keep_variables
 from imagefactory.targets.oci.contract import contract_tests
 from imagefactory.targets.oci.survey import DPKG_STATUS, Entry, survey
 from imagefactory.testing.contract import REQUIRED_LABELS
@@ -112,10 +113,8 @@ def test_a_private_key_is_found_but_not_a_program_that_reads_keys() -> None:
         ("EDITOR", "correct-horse", False),
     ],
 )
-def test_this_machine_s_secrets_are_found(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, found: bool
-) -> None:
-    monkeypatch.setenv(name, value)
+def test_this_machine_s_secrets_are_found(name: str, value: str, found: bool) -> None:
+    keep_variables({name: value})
     secrets = survey([entry("opt/app/config", f"x={value}\n".encode())]).secrets
     assert secrets == ([f"the value of this machine's {name} in opt/app/config"] if found else [])
 
@@ -290,17 +289,15 @@ def test_what_a_recipe_waives_is_shown_with_its_reason(tmp_path: Path) -> None:
     assert tests(entry("tmp/x", mode=0o4755))["no-new-setuid"].status == "failed"
 
 
-def test_this_machine_s_secrets_cannot_be_waived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIRROR_PASSWORD", "correct-horse")
+def test_this_machine_s_secrets_cannot_be_waived(tmp_path: Path) -> None:
+    keep_variables({"MIRROR_PASSWORD": "correct-horse"})
     leak = Image(entries=[entry("opt/app/key.pem", b"correct-horse")])
     reports = contract_tests(leak, image(waivers=(waiver(),)), (), tmp_path)
     assert {report.name for report in reports if report.status == "failed"} == {"no-secrets"}
 
 
-def test_our_secret_in_the_configuration_is_found(
-    failures: Failures, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MIRROR_PASSWORD", "correct-horse")
+def test_our_secret_in_the_configuration_is_found(failures: Failures) -> None:
+    keep_variables({"MIRROR_PASSWORD": "correct-horse"})
     found = failures(settings=SETTINGS.replace("/usr/bin", "correct-horse"))
     assert found == {"no-secrets": "the value of this machine's MIRROR_PASSWORD in the configuration"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from imagefactory.cli.errors import show_error
+from imagefactory.cli.progress import PlainProgress
+from imagefactory.cli.runs import print_json
 from imagefactory.cli.values import result
 from imagefactory.drive.result import Result
 from imagefactory.errors import BadFiles, BadInput, BuildFailed
+from imagefactory.model.report import TestReport
 from imagefactory.model.settings import SiteFile
 from imagefactory.system.log import Log
 from imagefactory.system.redact import redact
@@ -263,17 +266,8 @@ stand_ins: {https://b.example.org: {url: "https://me:stand-in-word@b.example.net
 python_index: https://me:index-word@index.example.org/simple
 proxies: {https: "http://me:proxy-word@proxy.example.org:3128"}
 """
+HIDDEN_WORDS = "reached by *** *** *** *** ***, and others by https://***@example.org"
 WORDS = ("m%40rror-word", "m@rror-word", "stand-in-word", "index-word", "proxy-word")
-
-
-class Watcher:
-    """Remembers what it hears."""
-
-    def __init__(self) -> None:
-        self.heard = io.StringIO()
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *words: self.heard.write(f"{name} {words}\n")
 
 
 def test_passwords_are_shown_nowhere(
@@ -282,15 +276,19 @@ def test_passwords_are_shown_nowhere(
     assert "index-word" in redact("index-word")
     write(root, SECRETIVE)
     said = f"reached by {' '.join(WORDS)}, and others by https://you:other-word@example.org"
-    watcher = Watcher()
-    log = Log("app", tmp_path / "build.log", watcher)
+    log = Log("app", tmp_path / "build.log", PlainProgress(verbose=True))
     log.phase(said)
+    log.step(said)
     log.line(said)
+    log.test_done(TestReport(name="runs", kind="smoke", status="failed", reason=said))
+    log.done(False, said)
     log.close()
+    assert log.path.read_text().count(HIDDEN_WORDS) == 4
+    assert capsys.readouterr().err.count(HIDDEN_WORDS) == 4
     show_error(BuildFailed(said, hint=said, tail=log.tail))
     shown = capsys.readouterr().err
-    for text in (redact(said), log.path.read_text(), watcher.heard.getvalue(), shown):
-        assert "reached by *** *** *** *** ***, and others by https://***@example.org" in text
+    for text in (redact(said), log.path.read_text(), shown):
+        assert HIDDEN_WORDS in text
         assert not [word for word in (*WORDS, "other-word") if word in text]
 
 
@@ -302,10 +300,13 @@ def test_passwords_in_the_last_lines_of_a_program_are_hidden(
     assert "index-word" not in capsys.readouterr().err
 
 
-def test_passwords_in_results_for_a_program_are_hidden(root: Workspace) -> None:
+def test_passwords_in_results_for_a_program_are_hidden(
+    root: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(root, SECRETIVE)
     error = BuildFailed("no https://me:index-word@index.example.org", hint="not index-word")
-    assert "index-word" not in str(result(Result("app", "failed", 1.0, error=error)))
+    print_json([result(Result("app", "failed", 1.0, error=error))])
+    assert json.loads(capsys.readouterr().out)[0]["error"]["hint"] == "not ***"
 
 
 def test_a_token_in_the_place_of_a_user_name_is_hidden(root: Workspace) -> None:
@@ -316,5 +317,5 @@ def test_a_token_in_the_place_of_a_user_name_is_hidden(root: Workspace) -> None:
 def test_of_overlapping_secrets_nothing_stays_readable(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "a" * 8
     known = [secret + "b" * length for length in range(1, 9)]
-    monkeypatch.setattr("imagefactory.system.redact._secrets", {secret, *known})
+    monkeypatch.setattr("imagefactory.system.redact._secrets", dict.fromkeys((secret, *known), "password"))
     assert redact(f"<{known[-1]}> <{known[0]}> <{secret}>") == "<***> <***> <***>"

@@ -34,6 +34,8 @@ WORTH_TELLING = 0.05  # seconds
 _KINDS = {"apt": "apt packages", "pip": "Python packages", "conda": "conda packages"}
 _FOR = {"build": " to build with", "tools": " to install with"}
 
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 
@@ -106,6 +108,9 @@ def _options(request: Request) -> list[str]:
     options = ["--provenance=false", "--sbom=false", "--pull=false", f"--platform={request.platform}"]
     for name, value in arguments.items():
         options += ["--build-arg", f"{name}={value}"]
+    # Steps would get them, with their passwords, out of the caller's Docker settings (config.json).
+    for name in _PROXIES:
+        options += ["--build-arg", f"{name}=", "--build-arg", f"{name.upper()}="]
     for name, layout in request.layouts.items():
         place = os.path.relpath(layout, _home(request))
         options += ["--build-context", f"{name}=oci-layout://{place}@{name.rpartition('@')[2]}"]

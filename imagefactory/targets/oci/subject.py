@@ -164,6 +164,7 @@ class OciSubject:
                 working_dir=WORK,
                 host_config=host,
                 labels={OWNER_LABEL: self._engine.owner, ID_LABEL: self._id},
+                use_config_proxy=False,  # the caller's Docker settings may hold one, with a password
             )
             container: str = created["Id"]
             self._open.add(container)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from imagefactory.system.redact import known_secrets
+from imagefactory.system.redact import could_be_secret, known_secrets
 
 SETUID_BITS = 0o6000
 DPKG_STATUS = "var/lib/dpkg/status"
@@ -20,7 +19,6 @@ _SECRET_FILES = re.compile(
     r"(^|/)(\.netrc|\.pypirc|\.git-credentials|\.npmrc|\.pgpass|\.aws/credentials"
     r"|\.docker/config\.json|\.ssh/id_[a-z0-9]+|clouds\.yaml|ssh_host_[a-z0-9]+_key)$"
 )
-_SECRET_NAMES = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential)")
 _EXAMPLES = re.compile(r"(^|/)(tests?|docs?|examples?)/")
 _LEFTOVERS = (
     (re.compile(r"^var/lib/apt/lists/(?!(partial|lock|auxfiles)$)."), "apt list"),
@@ -57,18 +55,12 @@ def suspect(path: str, head: bytes) -> bool:
 
 def our_secrets() -> dict[str, bytes]:
     """Values of this machine's environment and site settings that must be in no image, by name."""
-    values = {
-        name: value.encode()
-        for name, value in os.environ.items()
-        if _SECRET_NAMES.search(name) and _could_be_secret(value)
+    kept = sorted((name, secret) for secret, name in known_secrets().items() if could_be_secret(secret))
+    names = [name for name, _ in kept]
+    return {
+        name if names.count(name) == 1 else f"{name} {number}": secret.encode()
+        for number, (name, secret) in enumerate(kept, 1)
     }
-    passwords = (secret for secret in known_secrets() if _could_be_secret(secret))
-    return {**values, **{f"password {n}": value.encode() for n, value in enumerate(sorted(passwords), 1)}}
-
-
-def _could_be_secret(value: str) -> bool:
-    """Not a path, nor a word such as ``disabled`` that stands in many files."""
-    return len(value) >= 8 and not value.startswith("/") and not (value.isalpha() and len(value) < 16)
 
 
 @dataclass

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spython.main import get_client
-
 from imagefactory.errors import BuildFailed
+from imagefactory.system.processes import run
 from imagefactory.targets.sif.engine import runtime
 
 
@@ -16,10 +17,11 @@ def inspect(sif: Path) -> Mapping[str, Any]:
     """``labels``, ``environment``, ``runscript``, ``test``, ``helpfile`` and ``deffile``, as the engine reads
     them. Raises BuildFailed where it can't.
     """
-    client = get_client(quiet=True)
-    # spython knows no other name than singularity, and ends the process where that is missing.
-    client._init_command = lambda action, flags=None: [runtime(), action, *(flags or ())]  # noqa: SLF001
-    answer = client.inspect(str(sif), quiet=True)
+    done = run([sys.executable, "-m", "imagefactory.targets.sif.asked", str(sif.absolute())])
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        answer = {"message": done.stderr.split()}
     # On failure it returns what run_command said: a status and a message.
     if "attributes" not in answer:
         said = " ".join(map(str, answer.get("message") or ())).strip()
