@@ -126,7 +126,7 @@ def _files(
     inputs = {file.sha256 for lock in locks for _, file in lock.files()}
     data = {data.sha256 for image in images for data in image.test_data.values()}
     for sha256 in sorted({*inputs, *filter(store.has, data)}):
-        yield store.use(sha256), f"store/{sha256}"
+        yield store.path(sha256), f"store/{sha256}"
 
 
 def _written(workspace: Workspace, images: Iterable[ImageDefinition]) -> Iterator[Path]:

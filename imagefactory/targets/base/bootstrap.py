@@ -119,7 +119,7 @@ def _make_repository(lock: Lock, suite: str, folder: Path, store: Store) -> None
         folder.chmod(0o755)
         for file in lock.image.apt:
             place = folder / Apt().stage(file).path.rpartition("/")[2]
-            place_file(store, file.sha256, place)
+            place_file(store, file.sha256, place, f"the store's {file.name} {file.version}", file.bytes)
             control = run(["dpkg-deb", "--field", str(place)]).stdout.strip()
             entries.append(
                 f"{control}\nFilename: ./{place.name}\nSize: {file.bytes}\nSHA256: {file.sha256}\n"
