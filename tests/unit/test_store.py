@@ -11,16 +11,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from imagefactory.drive.stock import prune_store, stock, verify_store
+from imagefactory.drive.test_data import lay_out
 from imagefactory.errors import BuildFailed, DiskFull
+from imagefactory.inputs import pip_lock
 from imagefactory.locks import base_lock_file
+from imagefactory.model.recipe import SmokeTest
+from imagefactory.model.recipe import TestData as Data
 from imagefactory.system.holds import hold_file
 from imagefactory.system.store import Store, file_sha256, place_file
-from tests.unit.samples import RECIPE, apt_file, lock_all
+from imagefactory.targets.base import bootstrap
+from imagefactory.targets.oci.stage import stage_inputs
+from tests.unit.samples import RECIPE, apt_file, image, lock, lock_all, pip_file, sha256, spec
 
 DATA = b"an input\n"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -298,11 +305,11 @@ def test_a_file_that_cannot_be_read_says_so(store: Store, monkeypatch: pytest.Mo
 
 
 def test_a_file_that_is_not_there_is_no_damage(store: Store) -> None:
-    for sha256 in (SHA256, "", "../../etc/passwd", SHA256.upper(), f"{SHA256}/", f"{SHA256}\n"):
-        assert not store.has(sha256)
-        assert store.size(sha256) == 0
+    for name in (SHA256, "", "../../etc/passwd", SHA256.upper(), f"{SHA256}/", f"{SHA256}\n"):
+        assert not store.has(name)
+        assert store.size(name) == 0
         with pytest.raises(BuildFailed, match="the input is not there: "):
-            use(store, sha256)
+            use(store, name)
 
 
 @pytest.mark.parametrize("name", ["sha256", "sha256/xx", "partial"])
@@ -421,6 +428,100 @@ def test_modes_do_not_hang_on_the_umask(store: Store, umask: int) -> None:
         os.umask(before)
     modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, path.parent, path.parents[1])]
     assert modes == [0o644, 0o3775, 0o3775]
+
+
+# Whoever uses it finds out
+
+HELLO = apt_file(bytes=len(b"apt hello 2.10-3"))
+SDIST = pip_file(file="numpy/numpy-2.1.0.tar.gz", bytes=len(b"pip numpy 2.1.0"))
+READ = Data(url="https://example.org/data.txt", sha256=sha256("data"))
+READER = image(test_data={"data": READ}, tests=(SmokeTest(name="reads", command=("cat",), data=("data",)),))
+
+
+def staged(store: Store, folder: Path) -> None:
+    stage_inputs(spec(lock=lock(image={"apt": (HELLO,)})), folder / "sources", store)
+
+
+def bootstrapped(store: Store, folder: Path) -> None:
+    """No process may start here, so it must end before it looks into a package."""
+    bootstrap._make_repository(lock(image={"apt": (HELLO,)}), "bookworm", folder / "repository", store)
+
+
+def laid_out(store: Store, folder: Path) -> None:
+    lay_out(READER, folder / "data", store, full=False)
+
+
+def asked_what_builds_it(store: Store, folder: Path) -> None:
+    pip_lock._builders([SDIST], {}, "app", cast(Any, SimpleNamespace(store=store, scratch=folder)))
+
+
+USERS: list[tuple[Callable[[Store, Path], None], str, str, str]] = [
+    (staged, "apt hello 2.10-3", "app: the store's hello 2.10-3", "app: the store lacks hello 2.10-3"),
+    (bootstrapped, "apt hello 2.10-3", "the store's hello 2.10-3", "the store's hello 2.10-3 is not there: "),
+    (
+        laid_out,
+        "data",
+        "recipes/app: the store's test data data",
+        "recipes/app: the store's test data data is not",
+    ),
+    (asked_what_builds_it, "pip numpy 2.1.0", "app: the store's numpy 2.1.0", ""),
+]
+
+
+@pytest.mark.parametrize(("use_it", "text", "what", "lacks"), USERS, ids=[row[0].__name__ for row in USERS])
+def test_whoever_uses_a_file_finds_that_it_is_bad(
+    store: Store,
+    tmp_path: Path,
+    use_it: Callable[[Store, Path], None],
+    text: str,
+    what: str,
+    lacks: str,
+) -> None:
+    path = put(store, text.encode())
+    path.write_bytes(text.upper().encode())
+    (tmp_path / "1").mkdir()
+    with pytest.raises(BuildFailed) as caught:
+        use_it(store, tmp_path / "1")
+    assert caught.value.message == f"{what} is damaged: {path} has another content"
+    assert not [each for each in (tmp_path / "1").rglob("*") if each.is_file()]
+    path.unlink()
+    os.mkfifo(path)  # which nobody waits for
+    if lacks:
+        (tmp_path / "2").mkdir()
+        with pytest.raises(BuildFailed) as caught:
+            use_it(store, tmp_path / "2")
+        assert caught.value.message.startswith((lacks, what))
+
+
+def test_what_is_good_is_used(store: Store, tmp_path: Path) -> None:
+    for text in ("apt hello 2.10-3", "data", "pip numpy 2.1.0"):
+        put(store, text.encode())
+    staged(store, tmp_path)
+    laid_out(store, tmp_path)
+    asked_what_builds_it(store, tmp_path)
+    (deb,) = (path for path in (tmp_path / "sources").rglob("*") if path.is_file())
+    assert deb.read_bytes() == b"apt hello 2.10-3"
+    assert (tmp_path / "data" / "data" / "data.txt").read_bytes() == b"data"
+
+
+def test_what_others_own_keeps_its_mode_where_tests_read_it(store: Store, tmp_path: Path) -> None:
+    put(store, b"data").chmod(0o600)
+    laid_out(store, tmp_path)
+    assert stat.S_IMODE((tmp_path / "data" / "data" / "data.txt").stat().st_mode) == 0o644
+    assert stat.S_IMODE(store.path(READ.sha256).stat().st_mode) == 0o600
+
+
+def test_looking_for_files_reads_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that does nothing costs nothing."""
+    put(store)
+
+    def read(*words: Any) -> bytes:
+        raise AssertionError("a file was read")
+
+    monkeypatch.setattr(os, "read", read)
+    assert store.has(SHA256)
+    assert store.size(SHA256) == len(DATA)
+    assert [stored.bytes for stored in store.files()] == [len(DATA)]
 
 
 # With a checkout
