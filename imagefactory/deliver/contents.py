@@ -176,4 +176,4 @@ def _good(name: str, state: LockState) -> Lock:
 
 
 def _tree(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

@@ -28,7 +28,8 @@ from imagefactory.system.site import Site
 from imagefactory.system.store import Store
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.register import Kinds
-from tests.unit.samples import RECIPE, lock_all, report
+from tests.conftest import REPOSITORY
+from tests.unit.samples import RECIPE, files_of_part, lock_all, report
 
 Files = dict[str, bytes]
 Read = Callable[[], list[str]]
@@ -223,6 +224,40 @@ def test_what_is_there_stays_as_it_is(good: Files, read: Read, tmp_path: Path, k
     assert caught.value.message == f"{target} exists already"
     assert caught.value.hint == "name another folder with --to"
     assert [path.name for path in target.parent.iterdir()] == ["app"]
+
+
+OTHERS = """\
+variants:
+  one: {}
+  two: {version: "2.0", base: debian-13, parts: [note]}
+"""
+
+
+def test_one_of_several_images_is_carried_with_what_the_others_name(
+    root: Workspace, store: Store, file: Path, read: Read, tmp_path: Path
+) -> None:
+    """A recipe is read as a whole; what is only built for the others stays behind."""
+    (root.recipes / "app" / "recipe.yaml").write_text(RECIPE + OTHERS)
+    shutil.copy(REPOSITORY / "base_images" / "debian-13.yaml", root.bases)
+    files_of_part(root, "note", "name: note\ntitle: A note\nbuild: {keep: [/opt/note]}\n", install="true\n")
+    lock_all(root)
+    kinds = Kinds(root)
+    (image,) = (each for each in load_images(root, ["app"]) if each.id == "app-one")
+    write_bundle(root, Resolver(root, Site(), kinds), kinds, store, [image], file)
+    assert read() == ["app-one"]
+    there = tmp_path / "new" / "app"
+    assert (there / "recipes" / "_parts" / "note" / "part.yaml").is_file()
+    assert sorted(path.name for path in (there / "build").iterdir()) == ["app-one", "debian-12"]
+
+
+def test_links_are_in_no_bundle(root: Workspace, store: Store, file: Path, tmp_path: Path) -> None:
+    """Not even in place of what an editor leaves, which is no file of the recipe."""
+    (tmp_path / "secret").write_text("secret\n")
+    (root.recipes / "app" / "files" / "x~").symlink_to(tmp_path / "secret")
+    kinds = Kinds(root)
+    write_bundle(root, Resolver(root, Site(), kinds), kinds, store, load_images(root, ["app"]), file)
+    with tarfile.open(file) as archive:
+        assert not [name for name in archive.getnames() if "~" in name]
 
 
 def test_a_damaged_input_is_in_no_bundle(root: Workspace, store: Store, file: Path) -> None:
