@@ -47,20 +47,22 @@ class _Bundle:
 
     file: Path
     archive: BinaryIO
-    members: Mapping[str, Member]
+    members: dict[str, Member]
 
     def refused(self, why: str) -> BadInput:
         return BadInput(f"{self.file} is no bundle: {why}", hint=_KEPT_NOTHING)
 
     def copy(self, member: Member, write: Callable[[bytes], object]) -> str:
         """Hand on what a member holds, piece by piece; its sha256."""
-        self.archive.seek(member.at)
-        left, digest = member.size, hashlib.sha256()
-        while left:
-            data = self.archive.read(min(left, _PIECE))
+        at, end, digest = member.at, member.at + member.size, hashlib.sha256()
+        while at < end:
+            try:
+                data = os.pread(self.archive.fileno(), min(end - at, _PIECE), at)
+            except OSError as error:
+                raise _unreadable(self.file, error) from None
             if not data:
                 raise self.refused(f"it ends within {member.name}")
-            left -= len(data)
+            at += len(data)
             digest.update(data)
             write(data)
         return digest.hexdigest()
@@ -76,8 +78,8 @@ def read_bundle(file: Path, target: Path, site: Site) -> list[str]:
         raise BadInput(f"{target} exists already", hint="name another folder with --to")
     store = Store(site.store)
     with _opened(file) as archive, contextlib.ExitStack() as left:
-        bundle = _Bundle(file, archive, _members(file, archive))
-        about = _about(bundle)
+        bundle = _Bundle(file, archive, {})
+        about = _look_through(bundle)
         _check_room(bundle, target.parent, store)
         make_folder(target.parent)
         try:
@@ -102,16 +104,17 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise BadInput(f"{file} cannot be read: {error.strerror}") from None
+        raise _unreadable(file, error) from None
     with os.fdopen(handle, "rb") as archive:
         if not is_plain(os.fstat(handle)):
             raise BadInput(f"{file} is no bundle: imagefactory bundle makes them")
         yield archive
 
 
-def _members(file: Path, archive: BinaryIO) -> dict[str, Member]:
-    """All of them, none read yet. Raises BadInput."""
-    found: dict[str, Member] = {}
+def _look_through(bundle: _Bundle) -> dict[str, Any]:
+    """Find its members; what ``bundle.json``, the first, says. No other is read. Raises BadInput."""
+    file, archive, found = bundle.file, bundle.archive, bundle.members
+    about: dict[str, Any] = {}
     folders: set[str] = set()
     try:
         for member in members(archive, os.fstat(archive.fileno()).st_size):
@@ -129,12 +132,21 @@ def _members(file: Path, archive: BinaryIO) -> dict[str, Member]:
                 raise BadTape(f"it holds {shown(name)}, which is too large")
             found[name] = member
             folders.update(above)
+            about = about or _about(bundle)  # of another version more may be different
     except BadTape as error:
         words = "is no bundle" if found else "is no bundle, or a damaged one"
         raise BadInput(f"{file} {words}: {error}", hint=_KEPT_NOTHING) from None
+    except OSError as error:
+        raise _unreadable(file, error) from None
     if not found:
         raise BadInput(f"{file} is no bundle: imagefactory bundle makes them")
-    return found
+    return about
+
+
+def _unreadable(file: Path, error: OSError) -> BadInput:
+    return BadInput(
+        f"{file} cannot be read: {error.strerror}", hint="copy it again, or make it readable for you"
+    )
 
 
 def _about(bundle: _Bundle) -> dict[str, Any]:
@@ -144,12 +156,12 @@ def _about(bundle: _Bundle) -> dict[str, Any]:
         bundle.copy(bundle.members[BUNDLE_FILE], pieces.append)
     try:
         about = json.loads(b"".join(pieces))
+        if type(about["format"]) is int and about["format"] != FORMAT:
+            raise _other_version(bundle)
         images, standing = about["images"], about["standing"]
         fine = type(about["format"]) is int and isinstance(images, list) and isinstance(standing, dict)
         fine = fine and images and all(isinstance(name, str) for name in images)
         fine = fine and all(map(_is_standing, standing.values()))
-        if fine and about["format"] != FORMAT:
-            raise _other_version(bundle)
         if fine and len(about) == 3:
             return dict(about)
     except (ValueError, KeyError, TypeError, RecursionError):

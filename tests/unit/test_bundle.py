@@ -300,6 +300,13 @@ def refused_plainly(read: Read, tmp_path: Path, store: Store) -> str:
     return caught.value.message
 
 
+def test_another_version_is_told_whatever_else_it_holds(
+    good: Files, file: Path, read: Read, store: Store, tmp_path: Path
+) -> None:
+    pack(file, described(good, format=2), ("new/place", b""))
+    assert refused(read, tmp_path, store) == f"{file} {VERSION}"
+
+
 def test_what_is_no_file(file: Path, read: Read, store: Store, tmp_path: Path) -> None:
     """A pipe is not waited for."""
     os.mkfifo(file)
@@ -334,6 +341,7 @@ def test_what_is_another_archive(file: Path, read: Read, store: Store, tmp_path:
         ({"format": True}, DAMAGED),
         ({"format": 1.0}, DAMAGED),
         ({"format": 2}, VERSION),
+        ({"format": 2, "images": {}}, VERSION),
         ({"more": 1}, DAMAGED),
         ({"images": ["app", "app"]}, "is no bundle: it names images that it has no recipes of"),
         ({"images": ["other"]}, "is no bundle: it names images that it has no recipes of"),
