@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The engines: a Docker daemon with BuildKit and the containerd image store, buildx, mmdebstrap; Apptainer. Ubuntu's keys.
+# The engines: a Docker daemon with BuildKit and the containerd image store, buildx, mmdebstrap, bubblewrap; Apptainer. Ubuntu's keys.
 
 setup_engines() {
   # First, so that nothing is changed beside an engine that must stay as it is.
@@ -11,6 +11,7 @@ setup_engines() {
   check_engine
   check_buildx
   say "mmdebstrap: $(mmdebstrap --version | cut -d ' ' -f 2): fine"
+  say "bubblewrap: $(bwrap --version | cut -d ' ' -f 2): fine"
   setup_keyring
   setup_apptainer
 }
@@ -41,6 +42,7 @@ install_missing() {
   if ! command -v docker >/dev/null; then wanted+=(docker-cli); fi
   if ! at_least "$(buildx_version)" "$BUILDX_WANTED"; then wanted+=(docker-buildx); fi
   if ! command -v mmdebstrap >/dev/null; then wanted+=(mmdebstrap); fi
+  if ! command -v bwrap >/dev/null; then wanted+=(bubblewrap); fi
   # With it mmdebstrap works for an ordinary user.
   if ((EUID != 0)) && ! command -v newuidmap >/dev/null; then wanted+=(uidmap); fi
   [[ ${#wanted[@]} -gt 0 ]] || return 0
@@ -52,7 +54,7 @@ install_missing() {
   fi
   if ! command -v apt-get >/dev/null || ! can_be_root; then
     fail 3 "can't install: that needs apt, and root or sudo. On Debian or Ubuntu: run ci/setup engines as root" \
-      "elsewhere install Docker Engine $DOCKER_WANTED or newer with its client, buildx $BUILDX_WANTED or newer, mmdebstrap and uidmap," \
+      "elsewhere install Docker Engine $DOCKER_WANTED or newer with its client, buildx $BUILDX_WANTED or newer, mmdebstrap, bubblewrap and uidmap," \
       "and put $CONTAINERD_STORE in /etc/docker/daemon.json"
   fi
   install_engines "${wanted[@]}"

@@ -9,7 +9,7 @@ import click
 
 from imagefactory.cli.calling import pasteable
 from imagefactory.errors import BadFiles, BuildFailed, FactoryError, TestsFailed
-from imagefactory.system.redact import redact
+from imagefactory.system.redact import harmless, redact
 
 
 def show_error(error: FactoryError) -> None:
@@ -40,8 +40,7 @@ def show_error(error: FactoryError) -> None:
 
 
 def _say(text: str, colour: str | None = None, *, dim: bool = False) -> None:
-    # What a build wrote may hold anything; only what shows is passed on.
-    shown = "".join(c if c.isprintable() else " " for c in text)
+    shown = harmless(text)
     if sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         shown = click.style(shown, fg=colour, dim=dim)
     click.echo(shown, err=True)

@@ -18,18 +18,20 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from imagefactory.cli.text import Screen
 from imagefactory.cli.words import NORMAL, QUIET, VERBOSE
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 from imagefactory.system.log import Progress, Silence
 from imagefactory.system.processes import Stop
+from imagefactory.system.redact import harmless
 
 
 @contextlib.contextmanager
 def watch(loudness: str, *, plain: bool = False) -> Iterator[tuple[Progress, Stop]]:
     """The progress to report to, and the stop that an interrupt of the block asks for."""
     stop = Stop()
-    console = Console(stderr=True, highlight=False)
+    console = Screen(stderr=True, highlight=False)
     try:
         if loudness == QUIET:
             yield Silence(), stop
@@ -65,7 +67,7 @@ class PlainProgress:
             self._say(id, f"| {text}")
         elif self._folds or self._sections:
             with self._lock:
-                self._held.setdefault(id, []).append(_clean(text))
+                self._held.setdefault(id, []).append(harmless(text))
 
     def amount(self, id: str, done: int, total: int) -> None:
         pass  # no line for each piece
@@ -97,7 +99,7 @@ class PlainProgress:
 
     def _say(self, id: str, text: str) -> None:
         with self._lock:
-            _write(f"{id}: {_clean(text)}")
+            _write(harmless(f"{id}: {text}"))
 
 
 class _Tally:
@@ -163,7 +165,7 @@ class LiveProgress:
 
     def line(self, id: str, text: str) -> None:
         with self._lock:
-            self._rows.setdefault(id, _Row()).line = _clean(text)
+            self._rows.setdefault(id, _Row()).line = harmless(text)
 
     def amount(self, id: str, done: int, total: int) -> None:
         with self._lock:
@@ -189,7 +191,7 @@ class LiveProgress:
             self._print(mark, colour, id, passed)
 
     def _print(self, mark: str, colour: str, id: str, text: str) -> None:
-        words = Text.assemble((mark, colour), " ", (id, "bold"), " ", _clean(text))
+        words = Text.assemble((mark, colour), " ", (id, "bold"), " ", harmless(text))
         self._console.print(words, soft_wrap=True)
 
     def _view(self) -> Group:
@@ -230,11 +232,6 @@ def _findings(test: TestReport) -> str:
     numbers = [f"{name} = {value:g}" for name, value in test.measures.items()]
     more = [f"{len(numbers) - 1} more"] if len(numbers) > 2 else numbers[1:]
     return f": {', '.join([*numbers[:1], *more])}" if numbers else ""
-
-
-def _clean(text: str) -> str:
-    # A build's output may hold control sequences; they are not ours to pass on.
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _write(*lines: str) -> None:

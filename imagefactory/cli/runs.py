@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -87,4 +88,10 @@ def _show(results: list[Result], as_json: bool, table: bool) -> None:
 
 def print_json(value: Any) -> None:
     """JSON for a program to read."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # JSON lets letters stand as they are that a terminal would obey.
+    click.echo(re.sub(r"[^\x00-\x7e]+", lambda found: _escaped(found[0]), text))
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else json.dumps(text)[1:-1]

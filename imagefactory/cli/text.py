@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import IO, Any, cast
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from imagefactory.system.redact import harmless
 
 WIDE = 200  # columns of a table that is not shown on a terminal
 COLOURS = {
@@ -42,12 +45,20 @@ def digest(text: str) -> str:
     return text.removeprefix("sha256:")[:12]
 
 
+class Screen(Console):
+    """Obeys us alone: in texts that are shown, a terminal finds nothing to obey."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=harmless(segment.text, "\t\n"))
+
+
 def console() -> Console:
     """As wide as the terminal, and wide enough for whole lines elsewhere, where no line ends with spaces."""
-    screen = Console(highlight=False)
+    screen = Screen(highlight=False)
     if screen.is_terminal:
         return screen
-    return Console(highlight=False, width=WIDE, file=cast(IO[str], _Trimmed(sys.stdout)))
+    return Screen(highlight=False, width=WIDE, file=cast(IO[str], _Trimmed(sys.stdout)))
 
 
 class _Trimmed:

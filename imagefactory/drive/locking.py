@@ -21,6 +21,7 @@ from imagefactory.locks.states import LockState, base_lock_state, image_lock_sta
 from imagefactory.model.lock import Lock, LockedFile, Stage, StageLock
 from imagefactory.model.spec import BaseDefinition, BaseSpec, ImageDefinition
 from imagefactory.model.target import Target, TargetId
+from imagefactory.sandbox import Relay
 from imagefactory.system.holds import hold_file
 from imagefactory.system.log import Log
 from imagefactory.targets.kind import Asked
@@ -113,8 +114,8 @@ def resolve(
 ) -> Lock:
     """Ask each kind of input in turn. Raises BuildFailed, or a kind of it."""
 
-    def ask_base(files: Mapping[str, bytes], secrets: Mapping[str, bytes]) -> Path:
-        return _ask(session, image.base, files, secrets, means)
+    def ask_base(files: Mapping[str, bytes], relay: Relay) -> Mapping[str, bytes]:
+        return _ask(session, image.base, files, relay, means)
 
     stages: dict[Stage, StageLock] = {stage: StageLock() for stage in STAGES}
     for name, kind in KINDS.items():
@@ -147,22 +148,22 @@ def asked_of(session: Session, base: str) -> TargetId:
 
 def _ask_draft(
     session: Session, base: BaseDefinition, means: Means, lock: Lock, files: Mapping[str, bytes]
-) -> Path:
+) -> Mapping[str, bytes]:
     kind = session.kinds[asked_of(session, base.base.name).kind]
     assert isinstance(kind, Asked)
     return kind.ask_draft(BaseSpec(base, lock), files, means)
 
 
 def _ask(
-    session: Session, base: str, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means
-) -> Path:
+    session: Session, base: str, files: Mapping[str, bytes], relay: Relay, means: Means
+) -> Mapping[str, bytes]:
     id = asked_of(session, base)
     target, report = session.resolver.graph((), [id])[id], session.last(id)
     kind = session.kinds[id.kind]
     assert isinstance(kind, Asked)
     if not isinstance(target, Target) or report is None or report.input_digest != target.input_digest:
         raise BadInput(f"base image {base} is not made", hint=f"imagefactory build {base}")
-    return kind.ask(session.kept(target, report), files, secrets, means)
+    return kind.ask(session.kept(target, report), files, relay, means)
 
 
 def _may_lock(id: str, selector: str, state: LockState, locked: bool) -> None:

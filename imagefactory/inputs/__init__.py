@@ -2,7 +2,8 @@
 blobs that upstream base images consist of.
 """
 
-from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap, mmdebstrap_version
+from imagefactory.inputs.asking import answer_of
+from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap_version
 from imagefactory.inputs.index import client_default
 from imagefactory.inputs.kinds import KINDS
 from imagefactory.inputs.mirrors import fetch_any
@@ -19,11 +20,11 @@ __all__ = [
     "Origin",
     "Staged",
     "Wanted",
+    "answer_of",
     "client_default",
     "default_sources",
     "fetch_any",
     "lock_base",
     "lock_upstream",
-    "mmdebstrap",
     "mmdebstrap_version",
 ]

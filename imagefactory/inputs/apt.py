@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from imagefactory.errors import BuildFailed, Gone, NetworkFault, Unsolvable
-from imagefactory.inputs.debian import archives, default_sources, parse_uris, site_sources
+from imagefactory.errors import BuildFailed, DiskFull, Gone, NetworkFault, Unsolvable
+from imagefactory.inputs.debian import archives, default_sources, parse_uris, relayed
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
@@ -35,6 +35,14 @@ pins=$(sed -n "s/%3a/:/; s/^'[^']*' \\([^_]*\\)_\\([^_]*\\)_\\([^_]*\\)\\.deb .*
 ask build $pins{build}
 # shellcheck disable=SC2086
 ask tools $pins{tools}
+"""
+
+_SETTINGS = """\
+Dir::Etc::sourcelist "/ask/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::Etc::preferences "/ask/preferences";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
 """
 
 _INSTALL = """\
@@ -76,19 +84,23 @@ class Apt:
         means.log.step("resolve apt packages")
         words = {stage: "".join(f" {shlex.quote(name)}" for name in requests[stage]) for stage in _STAGES}
         pins = [f"Package: {f.name}\nPin: version {f.version}\nPin-Priority: 1001\n" for f in _before(wanted)]
+        release = wanted.release
+        found = relayed(release, f"recipes/{image.recipe}: {image.id}: apt packages", means)
         files = {
             "ask.sh": _ASK.format(**words).encode(),
             "preferences": "\n".join(pins).encode(),
+            "sources.list": "".join(f"{line}\n" for line in found.lines).encode(),
+            "apt.conf": _SETTINGS.encode(),
         }
-        release = wanted.release
         try:
-            answer = wanted.ask_base(files, _secrets(wanted, means))
-        except NetworkFault:
+            answer = wanted.ask_base(files, found.relay)
+        except (NetworkFault, DiskFull):
             raise
         except BuildFailed as error:
             raise _explained(error, image, release) from None
         stages = {
-            stage: list(parse_uris((answer / stage).read_text(), release, means.site)) for stage in _STAGES
+            stage: list(parse_uris(answer.get(stage, b"").decode("utf-8", "replace"), found.places))
+            for stage in _STAGES
         }
         there = {file.sha256 for file in stages["image"]}
         return {
@@ -149,20 +161,6 @@ def _requests(image: ImageDefinition) -> dict[Stage, list[str]]:
         "build": sorted(set(image.build_inputs.apt) if image.build_inputs else ()),
         "tools": sorted(tools),
     }
-
-
-def _secrets(wanted: Wanted, means: Means) -> dict[str, bytes]:
-    """The site's settings of apt: they must stay in no image, and mirrors' addresses may hold passwords."""
-    settings = [
-        'Dir::Etc::sourcelist "/run/secrets/sources.list";',
-        'Dir::Etc::sourceparts "-";',
-        'Dir::Etc::preferences "preferences";',
-    ]
-    secrets = {"sources.list": "\n".join(site_sources(wanted.release, means.site)).encode() + b"\n"}
-    if means.site.ca_bundle:
-        settings.append('Acquire::https::CAInfo "/run/secrets/ca";')
-        secrets["ca"] = means.site.ca_bundle.read_bytes()
-    return {**secrets, "apt.conf": "\n".join(settings).encode() + b"\n"}
 
 
 def _before(wanted: Wanted) -> list[AptFile]:

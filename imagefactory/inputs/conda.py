@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from importlib.resources import files as files_in
+from importlib.util import find_spec
+from pathlib import Path
 
-from imagefactory.errors import BuildFailed, Gone, NetworkFault, Unsolvable
+from imagefactory.errors import BuildFailed, Gone, Unsolvable
+from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.inputs.unpinned import BEGIN
@@ -16,25 +18,18 @@ from imagefactory.model.expected import Expected
 from imagefactory.model.lock import CondaFile, Stage
 from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.system import retry
-from imagefactory.system.faults import network_words
-from imagefactory.system.files import remove_tree
-from imagefactory.system.processes import stream
-from imagefactory.system.redact import redact
+from imagefactory.sandbox import Job, Limits, Relay, host_python, route_to
+from imagefactory.system.web import public_certificates
 
 PREFIX = "/opt/conda"
 INSTALLER = "py-rattler>=0.28"
 _SCRATCH = "/tmp/installer /tmp/files /tmp/cache /tmp/home"  # noqa: S108  # in a container
 _PLATFORMS = {"linux/amd64": "linux-64", "linux/arm64": "linux-aarch64"}
-_NETWORK = network_words(
-    r"timed out",
-    r"error sending request",
-    r"connection",
-    r"dns error",
-    r"5\d\d (?:Internal|Bad|Service|Gateway)",
-    r"failed to (?:download|retrieve)",
-    r"RequestError|GatewayError",
-)
+_SCRIPT = """\
+"$PYTHON" -I -B /in/solver.py /in/question.json >&3
+"""
+_LIMITS = Limits(seconds=1800, disk=8 << 30)
+_MAX_ANSWER = 64 << 20
 
 _INSTALL = """\
 # conda packages in {prefix}, from files alone.
@@ -141,21 +136,17 @@ class Conda:
         homes = {name: channel_address(name) for name in inputs.channels}
         places = {name: means.site.addresses(home)[0] for name, home in homes.items()}
         before = [f"{f.name} =={f.version} {f.build}" for f in wanted.before("conda", "image")]
+        relay = Relay()
         question = {
-            "channels": [(name, place.url) for name, place in places.items()],
+            # Only what describes the channels is read here, and that comes from nowhere else.
+            "channels": [(name, relay.add(route_to(p.url, means.web, what))) for name, p in places.items()],
             "specs": list(inputs.packages),
             "platform": _PLATFORMS[wanted.base.platform],
             "virtual": {**_virtual_packages(wanted.image), "__glibc": _glibc(wanted)},
             "locked": before,
-            "cache": str(means.scratch / "conda"),
         }
-        files = [
-            CondaFile(**package, stand_in=places[package["channel"]].stand_in is not None)
-            for package in _ask(question, what, means)
-        ]
-        for file in files:
-            if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
-                raise BuildFailed(f"{what}: the channel {file.channel} gives no sha256 for {file.filename}")
+        stand_ins = {name for name, place in places.items() if place.stand_in is not None}
+        files = _read(_ask(question, relay, what, means), what, homes.keys(), stand_ins)
         return {"image": files}
 
     def fetch(self, file: CondaFile, what: str, origin: Origin, means: Means) -> str:
@@ -218,53 +209,41 @@ def _glibc(wanted: Wanted) -> str:
     return found.partition("-")[0]
 
 
-def _ask(question: Mapping[str, object], what: str, means: Means) -> list[dict[str, Any]]:
-    folder = means.scratch
-    (folder / "question.json").write_text(json.dumps(question))
-    answer = folder / "answer.json"
-    answer.unlink(missing_ok=True)
-    argv = [
-        sys.executable,
-        "-m",
-        "imagefactory.inputs.conda_solver",
-        str(folder / "question.json"),
-        str(answer),
-    ]
+def _ask(question: Mapping[str, object], relay: Relay, what: str, means: Means) -> bytes:
+    """What rattler answers, in a sandbox: it reads what channels say."""
+    rattler = find_spec("rattler")
+    assert rattler
+    assert rattler.origin
+    inputs: dict[str, bytes | Path] = {
+        "question.json": json.dumps(question).encode(),
+        "solver.py": (files_in(__package__) / "conda_solver.py").read_bytes(),
+        "rattler": Path(rattler.origin).parent,
+        "certificates": public_certificates(),
+    }
+    # It starts no client for the web without certificates, though it needs none here.
+    environment = {"PYTHON": str(host_python()), "SSL_CERT_FILE": "/in/certificates"}
+    job = Job(what, _SCRIPT, inputs, environment, _LIMITS, relay)
+    return answer_of(job, means, _failure, _MAX_ANSWER)
 
-    def ask() -> None:
-        lines: list[str] = []
-        remove_tree(folder / "conda")  # rattler can make nothing of an answer that its last try kept
 
-        def hear(line: str) -> None:
-            lines.append(line)
-            means.log.line(line)
-
-        if stream(argv, hear, stop=means.stop, environment=means.site.environment()):
-            raise _failure(lines, what, means)
-
-    retry.on_network_fault(
-        ask,
-        before_retry=means.log.line,
-        wait=means.stop.wait,
-        pause=means.site.settings.retry_pause,
-    )
-    records: list[dict[str, Any]] = json.loads(answer.read_text())
-    return records
+def _read(answer: bytes, what: str, channels: Container[str], stand_ins: Container[str]) -> list[CondaFile]:
+    """The packages of an answer, which is not trusted: it must be of these channels, and have a sha256."""
+    try:
+        rows = [{**row, "stand_in": row["channel"] in stand_ins} for row in json.loads(answer)]
+        for row in rows:
+            if row["sha256"] == "":
+                raise BuildFailed(f"{what}: the channel {row['channel']} gives no sha256 for {row['file']}")
+            if row["channel"] not in channels:
+                raise BuildFailed(f"{what}: {row['name']} is of none of the recipe's channels")
+        return [CondaFile.model_validate(row) for row in rows]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        raise BuildFailed(f"{what}: the solver's answer is none that can be read") from None
 
 
 def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
-    said = [redact(line) for line in lines if line.strip()]
-    text = "\n".join(said)
-    if "Cannot solve" not in text and _NETWORK(text):
-        return NetworkFault(
-            f"{what}: the channels cannot be reached",
-            hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",
-            tail=said[-8:],
-            log=means.log.path,
-        )
     return Unsolvable(
         f"{what}: these packages cannot be had together",
         hint="the solver's reasons stand above; loosen the versions, or name another channel",
-        tail=said[-20:],
+        tail=lines[-20:],
         log=means.log.path,
     )

@@ -1,10 +1,11 @@
-"""Asks rattler which conda packages fit together. A program of its own, so that it can be ended.
+"""Asks rattler which conda packages fit together. A program of its own, for a sandbox, with rattler beside
+it.
 
-    python -m imagefactory.inputs.conda_solver QUESTION ANSWER
+    python solver.py QUESTION
 
-Both are JSON files. The question holds ``channels`` (name and address of each), ``specs``, ``platform``,
-``virtual`` (versions of virtual packages by name) and ``locked`` (specs of what is preferred); the answer
-is a list of packages.
+The question is a JSON file with ``channels`` (name and address of each), ``specs``, ``platform``, ``virtual``
+(versions of virtual packages by name) and ``locked`` (specs of what is preferred). Standard output gets the
+answer, a JSON list of packages.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))  # which Python leaves out with -I
+
 import rattler
 
 
 async def _solve(question: dict[str, Any]) -> list[dict[str, Any]]:
     channels = [rattler.Channel(url) for _, url in question["channels"]]
     platforms = [rattler.Subdir(question["platform"]), rattler.Subdir("noarch")]
-    gateway = rattler.Gateway(cache_dir=question["cache"])
+    gateway = rattler.Gateway(cache_dir=Path("/work/cache"))
     locked: list[rattler.RepoDataRecord] = []
     if question["locked"]:
         batches = await gateway.query(channels, platforms, question["locked"], recursive=False)
@@ -58,13 +61,14 @@ def _row(record: rattler.RepoDataRecord, channels: list[tuple[str, str]]) -> dic
     }
 
 
-def main(question: str, answer: str) -> None:
+def main(question: str) -> None:
     """Solve, or say on standard error why that is impossible."""
     try:
         records = asyncio.run(_solve(json.loads(Path(question).read_text())))
     except Exception as error:  # whatever rattler raises is for the caller to read
         sys.exit(f"{type(error).__name__}: {error}")
-    Path(answer).write_text(json.dumps(records))
+    sys.stdout.write(json.dumps(records))
+    sys.stdout.flush()
     os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
 
 

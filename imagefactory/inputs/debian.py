@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import re
 import shlex
@@ -14,14 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
+from pydantic import ValidationError
+
+from imagefactory.errors import BuildFailed, EngineError, NetworkFault
+from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.lock import AptFile, Lock, StageLock
 from imagefactory.model.recipe import BaseImage, Distribution, Release
-from imagefactory.system import retry
+from imagefactory.sandbox import MANY, Job, Limits, Relay, route_to
 from imagefactory.system.faults import network_words
-from imagefactory.system.processes import run, stream, which
-from imagefactory.system.site import Site
+from imagefactory.system.log import TAIL_LINES
+from imagefactory.system.processes import run, which
 
 _URI = re.compile(r"^'([^']+)' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 _ADDRESS = re.compile(r"\b(?:https?|file|copy):/[^\s\]]*")
@@ -30,6 +32,9 @@ _NETWORK = network_words(
     r"Cannot initiate",
     r"download failed",
 )
+LIMITS = Limits(seconds=3600, disk=16 << 30)
+"""For making a base image: its whole tree is there, and its packages beside it."""
+_MAX_ANSWER = 16 << 20
 # What mmdebstrap has installed, as apt would fetch it.
 _LIST_PACKAGES = (
     "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -o Acquire::ForceHash=SHA256 download --print-uris "
@@ -126,80 +131,99 @@ def archives(sources: Iterable[str]) -> dict[str, str]:
     return {address.rpartition("/")[2]: address for address in addresses}
 
 
-def site_sources(release: Release, site: Site) -> list[str]:
-    """Lines of sources.list with the site's mirrors in place of the archives' own addresses."""
-    lines = []
+@dataclass(frozen=True)
+class Archives:
+    """A release's archives as a sandbox sees them: ``lines`` for sources.list lead to ``relay`` alone."""
+
+    relay: Relay
+    lines: tuple[str, ...]
+    places: Mapping[str, tuple[str, bool]]
+    """By its address in the sandbox: the name of an archive, and whether something stands in for it."""
+
+
+def relayed(release: Release, what: str, means: Means) -> Archives:
+    """The archives of a release, or the site's mirrors of them, through a relay. Raises EngineError."""
+    relay, lines, places = Relay(), list[str](), dict[str, tuple[str, bool]]()
+    addresses = dict[str, str]()
     for line in default_sources(release):
         match = _ADDRESS.search(line)
         assert match
-        options = "" if not site.stand_in(match[0]) else "[trusted=yes] "
-        # The first mirror alone: apt would take several for several archives.
-        address = site.addresses(match[0].rstrip("/"))[0].url
-        lines.append(f"deb {options}{address}{line[match.end() :]}")
-    return lines
+        home = match[0].rstrip("/")
+        stand_in = means.site.stand_in(home) is not None
+        if home not in addresses:
+            # The first mirror alone: two may be of different days.
+            addresses[home] = relay.add(route_to(means.site.addresses(home)[0].url, means.web, what))
+            places[f"{addresses[home]}/"] = (home.rpartition("/")[2], stand_in)
+        options = "[trusted=yes] " if stand_in else ""
+        lines.append(f"deb {options}{addresses[home]}{line[match.end() :]}")
+    return Archives(relay, tuple(lines), places)
 
 
-def parse_uris(written: str, release: Release, site: Site) -> Iterator[AptFile]:
-    """What ``apt-get --print-uris`` lists. Raises BuildFailed for a file from any other archive."""
-    places = {}
-    for name, address in archives(default_sources(release)).items():
-        places[site.addresses(address)[0].url.rstrip("/") + "/"] = (name, site.stand_in(address) is not None)
+def parse_uris(written: str, places: Mapping[str, tuple[str, bool]]) -> Iterator[AptFile]:
+    """What ``apt-get --print-uris`` lists, of archives at those ``places``. Raises BuildFailed for anything
+    else: who wrote it in the sandbox is not known.
+    """
     for line in written.splitlines():
         if line.startswith("'") and not _URI.match(line):
-            raise BuildFailed(f"apt names a file without a sha256: {line}")
+            raise BuildFailed(f"apt names a file without a sha256: {line[:300]}")
     for uri, name, version, _, size, sha256 in _URI.findall(written):
-        # apt writes addresses without what stands before an @, and in its own way of quoting.
-        known = next((p for p in places if _bare(uri).startswith(_bare(p))), None)
+        known = next((place for place in places if uri.startswith(place)), None)
         if known is None:
             raise BuildFailed(f"apt would take {name} from {uri}, which is none of the base image's archives")
         archive, stand_in = places[known]
-        yield AptFile(
-            name=name,
-            version=urllib.parse.unquote(version),
-            archive=archive,
-            file=_bare(uri)[len(_bare(known)) :].lstrip("/"),
-            bytes=int(size),
-            sha256=sha256,
-            stand_in=stand_in,
-        )
+        try:
+            yield AptFile(
+                name=name,
+                version=urllib.parse.unquote(version),
+                archive=archive,
+                file=urllib.parse.unquote(uri[len(known) :]).lstrip("/"),
+                bytes=int(size),
+                sha256=sha256,
+                stand_in=stand_in,
+            )
+        except ValidationError:
+            raise BuildFailed(f"apt names a file that no archive can have: {uri[:300]!r}") from None
 
 
 def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
-    """The packages that a base image is made of today. Raises BuildFailed, or a kind of it."""
+    """The packages that a base image is made of today. Raises BuildFailed, or a kind of it.
+
+    mmdebstrap runs their maintainer scripts, as root of a user namespace.
+    """
     means.log.step(f"resolve {base.release}")
-    answers = means.scratch / "answers"
-    answers.mkdir()
-    answers.chmod(0o1777)  # for an ordinary user mmdebstrap works as another
-    answer = answers / "uris"
-    sources = means.scratch / "sources.list"
-    sources.write_text("\n".join(site_sources(base.release, means.site)) + "\n")
-    hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" {shlex.quote(str(answer))}'
-    argv = ["--format=null", f"--customize-hook={hook}", *keyring_options(base), *apt_options(means.site)]
-    retry.on_network_fault(
-        lambda: mmdebstrap(base, [*argv, base.release.suite, "/dev/null", str(sources)], means),
-        before_retry=means.log.phase,
-        wait=means.stop.wait,
-        pause=means.site.settings.retry_pause,
-    )
-    files = sorted(parse_uris(answer.read_text(), base.release, means.site), key=lambda file: file.name)
+    found = relayed(base.release, f"base image {base.name}", means)
+    hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" /work/uris'
+    keys, options = keyrings(base)
+    words = [
+        "--format=null",
+        f"--customize-hook={hook}",
+        *options,
+        "--aptopt=Acquire::Retries 2",
+        *(base.release.suite, "/dev/null", "/in/sources.list"),
+    ]
+    inputs = {"sources.list": "".join(f"{line}\n" for line in found.lines).encode(), **keys}
+    script = f"{bootstrap(base, words)}\ncat /work/uris >&3\n"
+    job = Job(f"base image {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
+    written = answer_of(job, means, functools.partial(bootstrap_failure, base), _MAX_ANSWER)
+    files = sorted(parse_uris(written.decode("utf-8", "replace"), found.places), key=lambda file: file.name)
     return Lock(request=request, image=StageLock(apt=tuple(files)))
 
 
-def keyring_options(base: BaseImage) -> list[str]:
-    """Mmdebstrap's options for the keys that apt trusts: this machine's, and those of the distribution.
+def keyrings(base: BaseImage) -> tuple[dict[str, bytes | Path], list[str]]:
+    """The keys that apt trusts, this machine's and those of the distribution, as inputs of a job and as
+    options of mmdebstrap.
 
     Raises EngineError where it is another distribution than this machine's, and its keys are not here.
     """
     vendor = VENDORS[base.release.distribution]
-    if Path(vendor.keyring).is_file():
-        trusted = (*(place for place in _APT_TRUSTS if Path(place).exists()), vendor.keyring)
-        return [f"--keyring={place}" for place in trusted]
-    if _distribution_here() == base.distribution:
-        return []
-    raise EngineError(
-        f"base image {base.name}: the keys of {base.distribution}'s archives are not here: {vendor.keyring}",
-        hint=f"run ci/setup, or install the package {vendor.package}",
-    )
+    if not Path(vendor.keyring).is_file() and _distribution_here() != base.distribution:
+        raise EngineError(
+            f"base image {base.name}: the keys of {base.distribution} are not here: {vendor.keyring}",
+            hint=f"run ci/setup, or install the package {vendor.package}",
+        )
+    there = [Path(place) for place in (*_APT_TRUSTS, vendor.keyring) if Path(place).exists()]
+    inputs: dict[str, bytes | Path] = {f"keys-{number}": place for number, place in enumerate(there)}
+    return inputs, [f"--keyring=/in/{name}" for name in inputs]
 
 
 def _distribution_here() -> str:
@@ -209,48 +233,20 @@ def _distribution_here() -> str:
         return ""
 
 
-def apt_options(site: Site) -> list[str]:
-    """Mmdebstrap's options for the site's settings; proxies reach apt through the environment."""
-    options = ["--aptopt=Acquire::Retries 2"]
-    if site.ca_bundle:
-        options.append(f'--aptopt=Acquire::https::CAInfo "{site.ca_bundle}"')
-    return options
-
-
-def mmdebstrap(base: BaseImage, words: Sequence[str], means: Means, *, epoch: int | None = None) -> None:
-    """Run mmdebstrap with what every base image has in common. Raises a kind of BuildFailed.
-
-    With an ``epoch`` (seconds since 1970) it makes a base image of that date, and has no network.
-    """
+def bootstrap(base: BaseImage, words: Sequence[str]) -> str:
+    """The line of a script, for a sandbox, that runs mmdebstrap with what every base image has in common."""
     mmdebstrap_version()
-    temporary = Path(tempfile.mkdtemp(prefix="mmdebstrap-", dir=means.scratch))
-    temporary.chmod(0o1777)  # mmdebstrap changes user when it is not root
-    argv = ["mmdebstrap", "--variant=minbase"]
-    if os.geteuid() == 0:
-        # Its mounts end with it, however it ends. For an ordinary user it does this by itself.
-        argv = ["unshare", "--mount", *(["--net"] if epoch is not None else []), "--", *argv]
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase"]
     if beside := (*VENDORS[base.release.distribution].beside, *base.packages):
         argv.append(f"--include={','.join(beside)}")
-    environment = {**means.site.environment(), "TMPDIR": str(temporary)}
-    if epoch is not None:
-        environment["SOURCE_DATE_EPOCH"] = str(epoch)
-    status = stream([*argv, *words], means.log.line, stop=means.stop, environment=environment)
-    if status:
-        raise _failure(base, status, means)
+    return shlex.join([*argv, *words])
 
 
-def _failure(base: BaseImage, status: int, means: Means) -> BuildFailed | EngineError:
-    tail = list(means.log.tail)
-    text = "\n".join(tail)
+def bootstrap_failure(base: BaseImage, lines: Sequence[str], what: str, means: Means) -> BuildFailed:
+    """What mmdebstrap's last lines mean."""
+    tail = lines[-TAIL_LINES:]
     step = f"bootstrap {base.suite}"
-    if "no space left on device" in text.lower():
-        return DiskFull(
-            f"base image {base.name}: no space is left in {means.scratch}",
-            hint="free some space there, then run the same command again",
-            tail=tail,
-            log=means.log.path,
-        )
-    if _NETWORK(text):
+    if _NETWORK("\n".join(tail)):
         return NetworkFault(
             f"base image {base.name}: the distribution's archives cannot be reached: "
             + ", ".join(archives(default_sources(base.release)).values()),
@@ -259,19 +255,9 @@ def _failure(base: BaseImage, status: int, means: Means) -> BuildFailed | Engine
             tail=tail,
             log=means.log.path,
         )
-    if "unable to pick chroot mode" in text:
-        return EngineError(
-            f"base image {base.name}: mmdebstrap cannot work for an ordinary user here",
-            hint="run ci/setup, which asks for newuidmap; /etc/subuid and /etc/subgid need a line too",
-        )
     return BuildFailed(
-        f"base image {base.name}: mmdebstrap ended with status {status}",
+        f"base image {base.name}: mmdebstrap failed",
         step=step,
         tail=tail,
         log=means.log.path,
     )
-
-
-def _bare(uri: str) -> str:
-    """An address as it can be compared: unquoted, without credentials."""
-    return urllib.parse.unquote(re.sub(r"^(\w+:/+)[^/@]*@", r"\1", uri))

@@ -1,15 +1,25 @@
-"""The tree of one commit as a tar archive whose bytes depend on the tree alone."""
+"""The tree of one commit as a tar archive whose bytes depend on the tree alone.
+
+git runs in a sandbox: a repository from outside may say much that it acts on (.gitattributes, filters,
+submodules, hooks, and as a folder its whole configuration), and nothing of that is needed.
+"""
 
 from __future__ import annotations
 
+import re
 import tarfile
+import tempfile
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
-from imagefactory.errors import BuildFailed, NetworkFault
+from imagefactory.errors import BuildFailed, NetworkFault, disk_error
+from imagefactory.inputs.asking import run_or_raise
 from imagefactory.inputs.protocol import Means
+from imagefactory.sandbox import Job, Limits, Relay, route_to
 from imagefactory.system.faults import network_words
-from imagefactory.system.processes import run, stream
-from imagefactory.system.redact import redact
 
 _NETWORK = network_words(
     r"timed out",
@@ -18,8 +28,47 @@ _NETWORK = network_words(
     r"unexpected disconnect",
     r"URL returned error: (?:5\d\d|429)",
 )
-_SUBMODULE = "160000"
-_AS_IT_IS = "-export-ignore -export-subst -text -eol -crlf -ident -filter -working-tree-encoding"
+_NO_COMMIT, _SUBMODULE = "(no such commit) ", "(submodule) "
+# Many servers give a single commit; those that don't, and plain file servers, give everything.
+_SCRIPT = """\
+git init --quiet --bare tree.git
+cd tree.git
+git fetch --quiet --depth=1 --no-tags "$FROM" "$COMMIT" 2>/dev/null ||
+    git fetch --quiet --no-tags "$FROM" '+refs/*:refs/fetched/*'
+git cat-file -e "$COMMIT^{commit}" 2>/dev/null || {
+    echo "(no such commit) $COMMIT"
+    exit 1
+}
+git ls-tree -r -z --full-tree "$COMMIT" | tr '\\0\\n' '\\n?' | sed -n "s/^160000 [^\t]*\t/(submodule) /p"
+>/work/modules if [ -s /work/modules ]; then
+    head -n 1 /work/modules
+    exit 1
+fi
+mkdir -p info
+# The tree as it is: what its .gitattributes leave out, fill in or convert elsewhere stays as it is.
+echo '* -export-ignore -export-subst -text -eol -crlf -ident -filter -working-tree-encoding' >info/attributes
+git archive --format=tar "$COMMIT" >&3
+"""
+_SETTINGS = """\
+[safe]
+    directory = *
+[protocol]
+    allow = never
+[protocol "http"]
+    allow = always
+[protocol "file"]
+    allow = always
+[core]
+    hooksPath = /dev/null
+[transfer]
+    fsckObjects = true
+[http]
+    followRedirects = false
+"""
+_LIMITS = Limits(seconds=3600, disk=16 << 30)
+_MAX_NAME = 4096
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_KINDS = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE)
 
 
 def tree_archive(url: str, address: str, commit: str, what: str, target: Path, means: Means) -> None:
@@ -28,93 +77,88 @@ def tree_archive(url: str, address: str, commit: str, what: str, target: Path, m
     ``url`` is the repository's own address, ``address`` where it is really fetched from. Raises
     NetworkFault or BuildFailed.
     """
-    repository = target.with_name(f"{target.name}.git")
-    _git(["init", "--quiet", "--bare", str(repository)], what, {}, means)
-    environment = _environment(url, address, means)
-    try:
-        # Many servers give a single commit; those that don't, and plain file servers, give everything.
-        _git(
-            ["-C", str(repository), "fetch", "--quiet", "--depth=1", "--no-tags", url, commit],
-            what,
-            environment,
-            means,
-        )
-    except NetworkFault:
-        raise
-    except BuildFailed:
-        everything = ["-C", str(repository), "fetch", "--quiet", "--no-tags", url, "+refs/*:refs/fetched/*"]
-        _git(everything, what, environment, means)
-    if run(["git", "-C", str(repository), "cat-file", "-e", f"{commit}^{{commit}}"]).status:
+    relay, inputs = Relay(), dict[str, bytes | Path]({"settings": _SETTINGS.encode()})
+    if address.startswith("file:"):
+        inputs["repository"] = _folder(address, url, what)
+        place = "file:///in/repository"
+    else:
+        place = relay.add(route_to(address, means.web, what))
+    job = Job(
+        what,
+        _SCRIPT,
+        inputs,
+        {
+            "FROM": place,
+            "COMMIT": commit,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/in/settings",
+            "GIT_TERMINAL_PROMPT": "0",
+        },
+        _LIMITS,
+        relay,
+    )
+
+    def failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
+        return _failure(lines, url, place, what)
+
+    with tempfile.TemporaryFile(dir=means.scratch) as tree:
+        run_or_raise(job, means, failure, tree)
+        tree.seek(0)
+        _write_tar(tree, what, target)
+
+
+def _folder(address: str, url: str, what: str) -> Path:
+    folder = Path(urllib.request.url2pathname(urllib.parse.urlsplit(address).path))
+    if not folder.is_dir():
         raise BuildFailed(
-            f"{what}: the repository {url} has no commit {commit}", hint="check 'commit' in the recipe"
+            f"{what}: there is no repository {folder}", hint=f"check what site.yaml has in place of {url}"
         )
-    _write_tar(repository, commit, what, target)
+    return folder.resolve()
 
 
-def _environment(url: str, address: str, means: Means) -> dict[str, str]:
-    """Where to fetch from, and with what settings: never on the command line, which others can read."""
-    settings = {
-        f"url.{address}.insteadOf": url,
-        "protocol.allow": "never",
-        "protocol.https.allow": "always",
-        "protocol.http.allow": "always",
-        "protocol.file.allow": "always",
-        "core.hooksPath": "/dev/null",
-        "transfer.fsckObjects": "true",
-    }
-    if address == url:
-        del settings[f"url.{address}.insteadOf"]
-    variables = {
-        "GIT_CONFIG_COUNT": str(len(settings)),
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_NOSYSTEM": "1",
-    }
-    for number, (key, value) in enumerate(settings.items()):
-        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return {**means.site.environment(), **variables}
-
-
-def _git(words: list[str], what: str, environment: dict[str, str], means: Means) -> None:
-    lines: list[str] = []
-
-    def hear(line: str) -> None:
-        lines.append(line)
-        means.log.line(line)
-
-    if stream(["git", *words], hear, stop=means.stop, environment=environment) == 0:
-        return
-    said = redact(" ".join(line.strip() for line in lines)[-300:]) or "git failed"
+def _failure(lines: Sequence[str], url: str, place: str, what: str) -> BuildFailed:
+    for line in lines:
+        if line.startswith(_NO_COMMIT):
+            return BuildFailed(
+                f"{what}: the repository {url} has no commit {line.removeprefix(_NO_COMMIT)}",
+                hint="check 'commit' in the recipe",
+            )
+        if line.startswith(_SUBMODULE):
+            return BuildFailed(
+                f"{what}: '{line.removeprefix(_SUBMODULE)}' is a submodule, which is not fetched",
+                hint="declare it as a source of its own, and put it in place in install.sh",
+            )
+    said = " ".join(line.strip() for line in lines).replace(place, url)[-300:] or "git failed"
     kind = NetworkFault if _NETWORK(said) else BuildFailed
-    raise kind(
+    return kind(
         f"{what}: {said}", hint="check the address in the recipe, the network, and mirrors in site.yaml"
     )
 
 
-def _write_tar(repository: Path, commit: str, what: str, target: Path) -> None:
-    """The tree as it is: what its .gitattributes leave out, fill in or convert elsewhere stays as it is."""
-    listed = run(["git", "-C", str(repository), "ls-tree", "-r", "-z", "--full-tree", commit]).stdout
-    for line in listed.split("\0"):
-        if line.startswith(_SUBMODULE):
-            _, _, path = line.partition("\t")
-            raise BuildFailed(
-                f"{what}: '{path}' is a submodule, which is not fetched",
-                hint="declare it as a source of its own, and put it in place in install.sh",
-            )
-    (repository / "info").mkdir(exist_ok=True)
-    (repository / "info" / "attributes").write_text(f"* {_AS_IT_IS}\n")
-    packed = repository / "tree.tar"
-    done = run(
-        ["git", "-C", str(repository), "archive", "--format=tar", f"--output={packed}", commit], timeout=600
-    )
-    if done.status:
-        raise BuildFailed(f"{what}: git archive failed: {done.stderr.strip()[-300:]}")
-    with (
-        tarfile.open(packed, "r:") as tree,
-        tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive,
-    ):
-        for member in tree:  # git's own headers differ between its versions
-            entry = tarfile.TarInfo(member.name)
-            entry.type, entry.linkname, entry.size = member.type, member.linkname, member.size
-            entry.mtime = member.mtime
-            entry.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-            archive.addfile(entry, tree.extractfile(member) if member.isfile() else None)
+def _write_tar(tree: IO[bytes], what: str, target: Path) -> None:
+    """The headers of git differ between its versions; and who wrote them in the sandbox is not known."""
+    try:
+        with (
+            tarfile.open(fileobj=tree, mode="r:") as packed,
+            tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive,
+        ):
+            for member in packed:
+                _check(member, what)
+                entry = tarfile.TarInfo(member.name)
+                entry.type, entry.linkname = member.type, member.linkname
+                entry.size = member.size if member.isfile() else 0
+                entry.mtime = member.mtime
+                entry.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+                archive.addfile(entry, packed.extractfile(member) if member.isfile() else None)
+    except (tarfile.TarError, UnicodeError, ValueError, EOFError):
+        raise BuildFailed(f"{what}: what git gives of it is no tar archive that can be read") from None
+    except OSError as error:
+        raise disk_error(error, target) from None
+
+
+def _check(member: tarfile.TarInfo, what: str) -> None:
+    """It refuses such names and kinds itself; this holds where it was made not to."""
+    parts = member.name.split("/")
+    fine = member.type in _KINDS and len(member.name) <= _MAX_NAME and not {"", "..", ".git"} & set(parts)
+    if not fine or _CONTROL.search(member.name):
+        raise BuildFailed(f"{what}: the commit holds {member.name[:100]!r}, which no source may hold")

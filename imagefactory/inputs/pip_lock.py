@@ -89,7 +89,7 @@ def _builders(
             _have(file, indexes, what, means)
             packed = means.scratch / "sdist"
             place_file(means.store, file.sha256, packed, f"{what}: the store's {file.name} {file.version}")
-            wanted |= set(build_requires(packed, file.filename))
+            wanted |= set(build_requires(packed, file.filename, what))
             packed.unlink()
     return sorted(wanted)
 

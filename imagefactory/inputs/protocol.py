@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from imagefactory.model.lock import Lock, Stage, StageLock
 from imagefactory.model.recipe import Release
 from imagefactory.model.spec import BaseDefinition, ImageDefinition, release_of
+from imagefactory.sandbox import Relay
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
 from imagefactory.system.site import Site
@@ -23,10 +24,9 @@ PACKAGES = "/packages"
 TOOLS = "/tools"
 """Where it finds the tools that it installs with."""
 
-AskBase = Callable[[Mapping[str, bytes], Mapping[str, bytes]], Path]
-"""Runs the shell script ``ask.sh`` as root in the base image, with network. The first files are in its
-working folder, the second, which may hold secrets, in ``/run/secrets``. Returns a folder with what it
-wrote to ``answer/``."""
+AskBase = Callable[[Mapping[str, bytes], Relay], Mapping[str, bytes]]
+"""Runs the shell script ``ask.sh`` as root in the base image's tree, in a sandbox that reaches what the relay
+leads to. The files are in its working folder, ``/ask``. Returns what it wrote to ``answer/``, by name."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import BlobFile, Stage
 from imagefactory.model.spec import ImageDefinition
+from imagefactory.system.redact import redact
 from imagefactory.system.site import Address
 
 _API = "/v2/"
@@ -29,6 +30,9 @@ _ACCEPT = ", ".join((*MANIFESTS, *_INDEXES))
 # The hub's images are under one name and served under another, and those without an owner are its own.
 _HUB, _HUB_SERVER, _HUB_OWNER = "docker.io", "registry-1.docker.io", "library"
 _MAX_DOCUMENT = 16 << 20
+_MAX_TOKEN = 1 << 20
+_MAX_LAYERS = 1000
+_MAX_WORDS = 200  # letters of what a registry says, in a message
 _NO_IMAGE = "the registry's answer is no description of an image"
 _MORE = 'find its digest with "docker buildx imagetools inspect NAME:TAG"'
 
@@ -114,10 +118,15 @@ def resolve_image(text: str, base: str, platform: str, means: Means) -> tuple[Bl
     def take(name: str, place: str, digest: str, size: int | None) -> bytes:
         algorithm, _, sha256 = digest.partition(":")
         if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise BuildFailed(f"{what}: its {name} has the digest {digest}, which is no sha256")
+            raise BuildFailed(f"{what}: its {name} has the digest {digest[:_MAX_WORDS]}, which is no sha256")
+        if size is not None and (type(size) is not int or size < 0):
+            raise BuildFailed(f"{what}: {_NO_IMAGE}")
+        most = None if name.startswith(LAYER) else _MAX_DOCUMENT
+        if most and size and size > most:
+            raise BuildFailed(f"{what}: its {name} would have {size} bytes, and {most} are the most")
         path = f"{place}/{digest}"
         if not means.store.has(sha256):
-            fetch_blob(reference, path, Expected(f"{what}: {name}", sha256, size), means)
+            fetch_blob(reference, path, Expected(f"{what}: {name}", sha256, size, most), means)
         stored = f"{what}: the store's {name}"
         files.append(
             BlobFile(
@@ -145,7 +154,11 @@ def resolve_image(text: str, base: str, platform: str, means: Means) -> tuple[Bl
         _check_config(_read(follow(CONFIG, "blobs", document["config"]), what), platform, what)
         for number, layer in enumerate(document["layers"], 1):
             follow(f"{LAYER} {number:02}", "blobs", layer)
-    except (AttributeError, TypeError):  # where a mapping, a list or a number should be, something else is
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+    ):  # where a mapping, a list or a number should be, something else is
         raise BuildFailed(f"{what}: {_NO_IMAGE}") from None
     unique = {file.sha256: file for file in reversed(files)}  # a layer may be there twice
     return tuple(file for file in files if unique[file.sha256] is file)
@@ -154,7 +167,7 @@ def resolve_image(text: str, base: str, platform: str, means: Means) -> tuple[Bl
 def _read(data: bytes, what: str) -> dict[str, Any]:
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise BuildFailed(f"{what}: {_NO_IMAGE}")
@@ -170,7 +183,7 @@ def _choose(index: Mapping[str, Any], platform: str, what: str) -> Mapping[str, 
     if platform not in of:
         there = ", ".join(sorted(name for name in of if "unknown" not in name and "None" not in name))
         raise BuildFailed(
-            f"{what}: it is not there for {platform}, only for {there or 'none that it names'}",
+            f"{what}: it is not there for {platform}, only for {there[:_MAX_WORDS] or 'none that it names'}",
             hint=f"choose another image: {_MORE}",
         )
     return of[platform]
@@ -182,22 +195,25 @@ def _check(manifest: Mapping[str, Any], what: str) -> None:
             f"{what}: that is no image that can be run: its manifest names no config, or no layers",
             hint="perhaps it is of Docker's first kind, or no container image: pull it, and push it anew",
         )
+    if len(manifest["layers"]) > _MAX_LAYERS:
+        raise BuildFailed(f"{what}: it has {len(manifest['layers'])} layers, and {_MAX_LAYERS} are the most")
     for layer in manifest["layers"]:
         kind = str(layer.get("mediaType"))
         if "foreign" in kind or "nondistributable" in kind or "tar" not in kind:
-            raise BuildFailed(f"{what}: it has a layer that cannot be used: {kind}")
+            raise BuildFailed(f"{what}: it has a layer that cannot be used: {kind[:_MAX_WORDS]}")
 
 
 def _check_config(config: Mapping[str, Any], platform: str, what: str) -> None:
     here = f"{config.get('os')}/{config.get('architecture')}"
     if here != platform:
         raise BuildFailed(
-            f"{what}: it is for {here}, and this machine is {platform}",
+            f"{what}: it is for {here[:_MAX_WORDS]}, and this machine is {platform}",
             hint=f"choose another image: {_MORE}",
         )
     if triggers := (config.get("config") or {}).get("OnBuild"):
+        first = str(triggers[0])[:_MAX_WORDS]
         raise BuildFailed(
-            f"{what}: it has steps of its own for whatever is built on it (ONBUILD {triggers[0]})",
+            f"{what}: it has steps of its own for whatever is built on it (ONBUILD {first})",
             hint="choose an image without them, such as the one that it is itself built on",
         )
 
@@ -213,15 +229,34 @@ def _token(api: str, name: str, what: str, means: Means) -> str:
     scheme, _, rest = asked.partition(" ")
     if scheme.lower() != "bearer":
         return ""  # nothing, or a password, which ~/.netrc may hold
-    said = dict(re.findall(r'(\w+)="([^"]*)"', rest))
-    if "realm" not in said:
-        raise BuildFailed(f"{what}: the registry does not say where it gives tokens: {asked[:200]}")
+    said = dict(re.findall(r'\b(\w{1,40})="([^"]*)"', rest))
+    realm = said.get("realm", "")
+    if not realm:
+        raise BuildFailed(f"{what}: the registry does not say where it gives tokens: {asked[:_MAX_WORDS]}")
+    _check_realm(realm, api, what)
     query = {"service": said.get("service", ""), "scope": f"repository:{name}:pull"}
     words = urllib.parse.urlencode({key: value for key, value in query.items() if value})
-    url = f"{said['realm']}{'&' if '?' in said['realm'] else '?'}{words}"
+    url = f"{realm}{'&' if '?' in realm else '?'}{words}"
     try:
-        answer = means.web.read(url, what).json()
+        answer = means.web.read(url, what, most=_MAX_TOKEN, named_by=api).json()
         token = answer.get("token") or answer["access_token"]
-    except (ValueError, KeyError, AttributeError):
-        raise BuildFailed(f"{what}: {said['realm']} gives no token") from None
-    return str(token)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        token = None
+    if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+        raise BuildFailed(f"{what}: {redact(realm[:_MAX_WORDS])} gives no token")
+    return token
+
+
+def _check_realm(realm: str, api: str, what: str) -> None:
+    """A token is asked for as safely as the registry itself is."""
+    try:
+        parts = urllib.parse.urlsplit(realm)
+        good = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.scheme not in ("https", urllib.parse.urlsplit(api).scheme):
+        raise BuildFailed(
+            f"{what}: the registry has its tokens from {redact(realm[:_MAX_WORDS])}, "
+            "which is no safe address to ask",
+            hint="name a mirror of the registry in site.yaml",
+        )

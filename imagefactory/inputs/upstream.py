@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import get_args
+
+from pydantic import ValidationError
 
 from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.inputs.debian import default_sources
@@ -14,9 +15,9 @@ from imagefactory.inputs.registry import resolve_image
 from imagefactory.model.lock import HeldPackage, Lock, StageLock, System
 from imagefactory.model.recipe import BaseImage, Distribution, Release
 
-AskDraft = Callable[[Lock, Mapping[str, bytes]], Path]
-"""Runs the shell script ``ask.sh`` as root in the image that a lock names, without network. Returns a folder
-with what it wrote to ``answer/``."""
+AskDraft = Callable[[Lock, Mapping[str, bytes]], Mapping[str, bytes]]
+"""Runs the shell script ``ask.sh`` as root in the tree of the image that a lock names, in a sandbox without
+network. Returns what it wrote to ``answer/``, by name."""
 
 _NEEDED = "apt-get dpkg-query bash find sed useradd"
 _ASK = f"""\
@@ -56,12 +57,12 @@ def lock_upstream(base: BaseImage, request: str, means: Means, ask: AskDraft) ->
     return Lock(request=request, image=draft.image, system=system)
 
 
-def read_system(answer: Path, what: str) -> System:
+def read_system(answer: Mapping[str, bytes], what: str) -> System:
     """What an image answered. Raises BuildFailed where no image can be built on it."""
-    if missing := (answer / "missing").read_text().split():
+    files = {name: data.decode("utf-8", "replace") for name, data in answer.items()}
+    if missing := files.get("missing", _NEEDED).split():
         raise BuildFailed(f"{what}: no image can be built on it: it lacks {', '.join(missing)}", hint=_HINT)
-    release = answer / "os-release"
-    said = dict(re.findall(r"(?m)^(\w+)=[\"']?([^\"'\n]*)", release.read_text() if release.is_file() else ""))
+    said = dict(re.findall(r"(?m)^(\w+)=[\"']?([^\"'\n]*)", files.get("os-release", "")))
     distribution = next((name for name in get_args(Distribution) if name == said.get("ID")), None)
     suite = said.get("VERSION_CODENAME", "")
     if not distribution or not re.fullmatch(r"[a-z]+", suite):
@@ -72,7 +73,10 @@ def read_system(answer: Path, what: str) -> System:
             hint=_HINT,
         )
     default_sources(Release(distribution, suite))  # apt's packages come from there
-    lines = (line.split(" ") for line in (answer / "packages").read_text().splitlines())
+    lines = (line.split(" ") for line in files.get("packages", "").splitlines())
     held = {line[1]: line[2] for line in lines if len(line) == 3 and line[0] == "installed"}
-    packages = (HeldPackage(name=name, version=version) for name, version in sorted(held.items()))
+    try:
+        packages = [HeldPackage(name=name, version=version) for name, version in sorted(held.items())]
+    except ValidationError:
+        raise BuildFailed(f"{what}: what it says of its packages cannot be read", hint=_HINT) from None
     return System(distribution=distribution, suite=suite, packages=tuple(packages))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,23 +21,15 @@ from packaging.pylock import (
 from packaging.utils import parse_wheel_filename
 from uv import find_uv_bin
 
-from imagefactory.errors import BuildFailed, NetworkFault, Unsolvable
-from imagefactory.inputs.index import client_default, default_index, index_of
+from imagefactory.errors import BuildFailed, Unsolvable
+from imagefactory.inputs.asking import answer_of
+from imagefactory.inputs.index import default_index, index_of
+from imagefactory.inputs.index_route import IndexRoute
 from imagefactory.inputs.protocol import Means
 from imagefactory.inputs.unpinned import python_project
 from imagefactory.inputs.wheels import Target
 from imagefactory.model.recipe import PipIndex
-from imagefactory.system import retry
-from imagefactory.system.faults import network_words
-from imagefactory.system.processes import stream
-
-_NETWORK = network_words(
-    r"timed out",
-    r"error sending request",
-    r"dns error",
-    r"tcp connect error",
-    r"status (?:server error|code 5\d\d|code 429)",
-)
+from imagefactory.sandbox import Job, Limits, Relay, host_python
 
 
 @dataclass(frozen=True)
@@ -63,61 +56,62 @@ class Found:
     index: str
 
 
+_SCRIPT = """\
+cp /in/pyproject.toml /in/constraints.txt .
+if [ -f /in/pylock.toml ]; then cp /in/pylock.toml .; fi
+/in/uv pip compile pyproject.toml --constraints=constraints.txt --output-file=pylock.toml \\
+    --format=pylock.toml --no-header --quiet --python="$BUILD_PYTHON" {options}
+cat pylock.toml >&3
+"""
+_LIMITS = Limits(seconds=1800, disk=8 << 30)
+_MAX_ANSWER = 64 << 20
+
+
 def resolve(request: Request, what: str, means: Means) -> list[Found]:
-    """Every file, by name. Raises BuildFailed, or a kind of it."""
-    folder = means.scratch / "uv"
-    folder.mkdir(exist_ok=True)
-    (folder / "pyproject.toml").write_text(_project(request, means), encoding="utf-8")
-    (folder / "constraints.txt").write_text("".join(f"{c}\n" for c in request.constraints))
-    answer = folder / "pylock.toml"
-    answer.unlink(missing_ok=True)
-    if request.preferred:
-        answer.write_text(_preferences(request.preferred))
-    argv = [
-        *(
-            find_uv_bin(),
-            "pip",
-            "compile",
-            "pyproject.toml",
-            "--constraints=constraints.txt",
-            "--output-file=pylock.toml",
-        ),
-        *("--format=pylock.toml", "--no-header", "--quiet", "--no-python-downloads"),
-        f"--python-version={request.target.python[0]}.{request.target.python[1]}",
-        f"--python-platform={request.target.uv_platform}",
-        *(["--only-binary=:all:"] if request.wheels_only else []),
-    ]
-    environment = {**means.site.environment(), "NO_COLOR": "1"}
-    index = default_index(means)
-    address = means.site.addresses(index)[0].url
-    if address != client_default():
-        environment["UV_DEFAULT_INDEX"] = address  # not on the command line: it may hold a password
+    """Every file, by name. Raises BuildFailed, or a kind of it.
 
-    def ask() -> None:
-        lines: list[str] = []
-
-        def hear(line: str) -> None:
-            lines.append(line)
-            means.log.line(line)
-
-        if stream(argv, hear, stop=means.stop, cwd=folder, environment=environment):
-            raise _failure(lines, what, means)
-
-    retry.on_network_fault(
-        ask,
-        before_retry=means.log.line,
-        wait=means.stop.wait,
-        pause=means.site.settings.retry_pause,
-    )
-    return _files_in(answer, request, what)
-
-
-def _project(request: Request, means: Means) -> str:
-    """A project that needs what is wanted, from where the site has it."""
-    indexes = {
-        name: (means.site.addresses(index.url.rstrip("/"))[0].url, index.packages)
+    uv runs setup.py and other code of packages that only have source distributions, so it does it in a
+    sandbox with nothing of its own there, and with these indexes alone.
+    """
+    relay = Relay()
+    routes = {"": IndexRoute(default_index(means), what, means)}
+    routes |= {
+        name: IndexRoute(index.url.rstrip("/"), what, means)
         for name, index in (request.indexes or {}).items()
     }
+    addresses = {name: f"{relay.add(route)}/simple" for name, route in routes.items()}
+    target = request.target
+    options = [
+        f"--python-version={target.python[0]}.{target.python[1]}",
+        f"--python-platform={target.uv_platform}",
+        *(["--only-binary=:all:"] if request.wheels_only else []),
+    ]
+    job = Job(
+        what,
+        _SCRIPT.format(options=shlex.join(options)),
+        {
+            "uv": Path(find_uv_bin()),
+            "pyproject.toml": _project(request, addresses).encode(),
+            "constraints.txt": "".join(f"{c}\n" for c in request.constraints).encode(),
+            **({"pylock.toml": _preferences(request.preferred).encode()} if request.preferred else {}),
+        },
+        {
+            "UV_DEFAULT_INDEX": addresses[""],
+            "UV_NO_CONFIG": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_CACHE_DIR": "/work/cache",
+            "BUILD_PYTHON": str(host_python()),
+        },
+        _LIMITS,
+        relay,
+    )
+    answer = answer_of(job, means, _failure, _MAX_ANSWER)
+    return _files_in(answer, routes, request, what)
+
+
+def _project(request: Request, addresses: Mapping[str, str]) -> str:
+    """A project that needs what is wanted, from where the sandbox has it."""
+    indexes = {name: (addresses[name], index.packages) for name, index in (request.indexes or {}).items()}
     return python_project(request.packages, indexes, ".".join(map(str, request.target.python)))
 
 
@@ -135,18 +129,19 @@ def _preferences(versions: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _files_in(answer: Path, request: Request, what: str) -> list[Found]:
-    content = tomllib.loads(answer.read_text(encoding="utf-8"))
-    for package in content.get("packages", ()):
-        _leave_out_unreadable(package)
+def _files_in(answer: bytes, routes: Mapping[str, IndexRoute], request: Request, what: str) -> list[Found]:
+    """The files that uv chose. Its answer is not trusted: what was built there could have written it."""
     try:
+        content = tomllib.loads(answer.decode())
+        for package in content.get("packages", ()):
+            _leave_out_unreadable(package)
         lock = Pylock.from_dict(content)
-    except PylockValidationError as error:
+    except (PylockValidationError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BuildFailed(
             f"{what}: uv's answer cannot be read: {error}",
             hint="where one package is named, ask for another version of it under 'constraints'",
         ) from None
-    return [_choose(lock, package, request, what) for package in lock.packages]
+    return [_choose(lock, package, routes, request, what) for package in lock.packages]
 
 
 def _leave_out_unreadable(package: dict[str, Any]) -> None:
@@ -169,8 +164,10 @@ def _is_readable(package: Mapping[str, Any], **files: Any) -> bool:
     return True
 
 
-def _choose(lock: Pylock, package: Package, request: Request, what: str) -> Found:
-    """The file that pip would take."""
+def _choose(
+    lock: Pylock, package: Package, routes: Mapping[str, IndexRoute], request: Request, what: str
+) -> Found:
+    """The file that pip would take, and what its index said of it."""
     version = str(package.version or "")
     # Of several builds the last: packaging takes the first of those that fit equally well.
     wheels = sorted(
@@ -187,29 +184,26 @@ def _choose(lock: Pylock, package: Package, request: Request, what: str) -> Foun
             f"{what}: {package.name} {version} has no file for Python {python} on {request.target.machine}",
             hint="ask for another version under 'constraints'",
         ) from None
-    assert isinstance(file, (PackageWheel, PackageSdist)), f"{package.name} is no file of an index"
+    home = index_of(package.name, request.indexes or {})
+    name = getattr(file, "filename", "")
+    of_index = routes[home].file(package.name, name)
+    if not isinstance(file, (PackageWheel, PackageSdist)) or of_index is None:
+        raise BuildFailed(f"{what}: {package.name} {version} is no file that its index has: {name[:100]!r}")
+    sha256 = routes[home].sha256(package.name, name)
+    if not sha256:
+        raise BuildFailed(
+            f"{what}: the index gives no sha256 of {name}",
+            hint="name another index, or a mirror, in site.yaml",
+        )
     return Found(
-        name=package.name,
-        version=version,
-        filename=file.filename,
-        sha256=file.hashes.get("sha256", ""),
-        bytes=file.size or 0,
-        index=index_of(package.name, request.indexes or {}),
+        name=package.name, version=version, filename=name, sha256=sha256, bytes=of_index.size or 0, index=home
     )
 
 
-def _failure(lines: Iterable[str], what: str, means: Means) -> BuildFailed:
-    said = [line for line in lines if line.strip()]
-    if _NETWORK("\n".join(said)):
-        return NetworkFault(
-            f"{what}: the index of Python packages cannot be reached",
-            hint="check the network; behind a firewall, name 'python_index', mirrors or proxies in site.yaml",
-            tail=said[-8:],
-            log=means.log.path,
-        )
+def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
     return Unsolvable(
         f"{what}: these Python packages cannot be had together",
         hint="uv's reasons stand above; loosen the requirements, or add 'constraints'",
-        tail=said[-15:],
+        tail=lines[-15:],
         log=means.log.path,
     )

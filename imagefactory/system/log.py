@@ -10,7 +10,7 @@ from typing import IO, Protocol
 from imagefactory.errors import disk_error
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
-from imagefactory.system.redact import redact
+from imagefactory.system.redact import harmless, redact
 
 TAIL_LINES = 15
 MAX_LOG_BYTES = 64 << 20
@@ -108,7 +108,7 @@ class Log:
         if self._written > MAX_LOG_BYTES:
             text = f"(this log ends here: {MAX_LOG_BYTES >> 20} MiB are enough)"
         try:
-            self._out.write(text + "\n")
+            self._out.write(harmless(text, "\t\n") + "\n")  # the one place that writes to it
             self._out.flush()
         except OSError as error:
             raise disk_error(error, self.path) from None

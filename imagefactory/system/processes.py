@@ -19,6 +19,7 @@ from imagefactory.errors import EngineError, Interrupted
 
 GRACE_SECONDS = 10.0
 PIPE_BYTES = 1 << 20
+MAX_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,14 @@ def stream(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     newline: str | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> int:
     """Run a long command, hand each line that it writes to ``on_line``, and return its status.
 
-    ``newline`` ends a line; without one, a carriage return ends it as well. The process and its children end
-    with this one, however this one ends. Raises EngineError when the program is missing and Interrupted when
-    ``stop`` was asked for.
+    ``newline`` ends a line; without one, a carriage return ends it as well. A line that is longer than
+    MAX_LINE characters comes in parts. It inherits the file descriptors ``pass_fds``. The process and its
+    children end with this one, however this one ends. Raises EngineError when the program is missing and
+    Interrupted when ``stop`` was asked for.
     """
     if which(argv[0]) is None:
         raise _missing(argv[0])
@@ -126,12 +129,13 @@ def stream(
         stderr=subprocess.STDOUT,
         env={**os.environ, **(environment or {})},
         start_new_session=True,
+        pass_fds=pass_fds,
     )
     assert process.stdout is not None
     said = io.TextIOWrapper(process.stdout, "utf-8", "replace", newline)
     try:
         with stop.ends(lambda: _signal_group(process, signal.SIGTERM)), said:
-            for line in said:
+            while line := said.readline(MAX_LINE):
                 on_line(line.rstrip("\n"))
             status = process.wait()
     finally:

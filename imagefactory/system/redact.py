@@ -1,4 +1,4 @@
-"""Secrets that this run knows of, and texts without them."""
+"""Texts for people: without secrets that this run knows of, and without what a terminal would obey."""
 
 from __future__ import annotations
 
@@ -25,3 +25,13 @@ def redact(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return _IN_ADDRESS.sub("***", text)
+
+
+def harmless(text: str, keep: str = "\t") -> str:
+    """``text`` with a space for whatever does not show, and is not in ``keep``: one line stays one.
+
+    What upstreams and builds say may hold sequences that a terminal obeys, or that turn what is read around.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else " " for c in text)

@@ -16,6 +16,7 @@ from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact, UnpinnedSpec
 from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.sandbox import Relay
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
 from imagefactory.system.records import Record
@@ -205,13 +206,14 @@ class Carried(Protocol):
 class Asked(Protocol):
     """A kind of base image that answers what installing something on it would bring."""
 
-    def ask(self, kept: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means) -> Path:
-        """Run ``ask.sh`` of ``files`` in it, with network; a folder with what it answers.
+    def ask(self, kept: Kept, files: Mapping[str, bytes], relay: Relay, means: Means) -> Mapping[str, bytes]:
+        """Run ``ask.sh`` of ``files`` in it, with what the relay leads to; the files that it answers, by
+        name.
 
         Raises BuildFailed, or a kind of it.
         """
 
-    def ask_draft(self, spec: BaseSpec, files: Mapping[str, bytes], means: Means) -> Path:
+    def ask_draft(self, spec: BaseSpec, files: Mapping[str, bytes], means: Means) -> Mapping[str, bytes]:
         """The same in what would be made of a specification, without network."""
 
 

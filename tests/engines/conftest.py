@@ -14,11 +14,12 @@ from filelock import FileLock
 
 from tests.conftest import copy_base_image
 from tests.engines.bench import HELLO, PREFIX, RUN, WORKER, Bench, copy_base, remove_images
+from tests.engines.probe import Canaries, canaries
 
 
 def _missing() -> str:
     """What these tests need and this machine lacks, or nothing."""
-    for program in ("docker", "mmdebstrap", "git", "apptainer", "mksquashfs"):
+    for program in ("docker", "mmdebstrap", "git", "apptainer", "mksquashfs", "bwrap"):
         if shutil.which(program) is None:
             return f"{program} is not installed: run ci/setup"
     for words in (["docker", "info"], ["docker", "buildx", "version"]):
@@ -135,6 +136,16 @@ def make_bench(first: Bench, tmp_path: Path) -> Iterator[Callable[[str], Bench]]
         bench.end()
     for bench in made:
         bench.assert_clean(patience=5)
+
+
+@pytest.fixture
+def cage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canaries]:
+    """Canaries in the environment of this process, and in its home."""
+    with canaries(tmp_path) as found:
+        for name, value in found.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HOME", str(found.file.parent))
+        yield found
 
 
 @pytest.fixture

@@ -212,14 +212,13 @@ ANSWER = {
 }
 
 
-def answer(folder: Path, **changes: str) -> Path:
-    for name, text in {**ANSWER, **{name.replace("_", "-"): text for name, text in changes.items()}}.items():
-        (folder / name).write_text(text)
-    return folder
+def answer(**changes: str) -> dict[str, bytes]:
+    told = {**ANSWER, **{name.replace("_", "-"): text for name, text in changes.items()}}
+    return {name: text.encode() for name, text in told.items()}
 
 
-def test_what_an_image_says_of_itself(tmp_path: Path) -> None:
-    system = read_system(answer(tmp_path), "it")
+def test_what_an_image_says_of_itself() -> None:
+    system = read_system(answer(), "it")
     assert (system.distribution, system.suite) == ("debian", "bookworm")
     assert [(package.name, package.version) for package in system.packages] == [
         ("bash", "5.2"),
@@ -236,8 +235,15 @@ def test_what_an_image_says_of_itself(tmp_path: Path) -> None:
         ({"os_release": ""}, "says that it is something, no release of Debian or Ubuntu"),
     ],
 )
-def test_what_no_image_can_be_built_on(tmp_path: Path, changes: dict[str, str], said: str) -> None:
+def test_what_no_image_can_be_built_on(changes: dict[str, str], said: str) -> None:
     with pytest.raises(BuildFailed) as caught:
-        read_system(answer(tmp_path, **changes), "it")
+        read_system(answer(**changes), "it")
     assert caught.value.message.startswith("it: no image can be built on it: ")
     assert said in caught.value.message
+
+
+def test_what_an_image_must_not_say_of_itself() -> None:
+    with pytest.raises(BuildFailed, match="what it says of its packages cannot be read"):
+        read_system(answer(packages="installed libc6 2\x1b[2J\n"), "it")
+    with pytest.raises(BuildFailed, match="it lacks apt-get"):
+        read_system({}, "it")

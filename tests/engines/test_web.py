@@ -201,7 +201,9 @@ def test_another_content_is_never_stored(upstream: Upstream, fetch: Fetch) -> No
 
 def test_a_longer_file_is_never_stored(upstream: Upstream, fetch: Fetch) -> None:
     upstream.replace(PATH, DATA + b"more", "application/octet-stream")
-    assert f", {len(DATA) + 4} bytes" in fetch.fails(BuildFailed, upstream.url + PATH).message
+    error = fetch.fails(BuildFailed, upstream.url + PATH)
+    assert error.message == f"{WHAT}: expected {len(DATA)} bytes, found {len(DATA) + 4} bytes"
+    assert error.hint.startswith(f"{upstream.url}{PATH} holds another file than the one that was pinned")
 
 
 def test_a_page_in_place_of_a_file_is_named(upstream: Upstream, fetch: Fetch) -> None:

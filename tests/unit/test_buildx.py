@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError, NetworkFault
+from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
 from imagefactory.system.log import Log
@@ -18,14 +18,12 @@ from imagefactory.system.processes import Stop
 from imagefactory.targets.common import buildx
 from imagefactory.targets.common.buildx import Request, _Reader, manifest_bytes, read_digest, step_name
 
-APT, INSTALL, BASE, ASK = "sha256:apt", "sha256:install", "sha256:base", "sha256:ask"
+APT, INSTALL, BASE = "sha256:apt", "sha256:install", "sha256:base"
 NAMES = {
     BASE: "[stage-1 1/7] FROM docker.io/imagefactory/debian-12@sha256:1234",
     APT: "[system 2/3] RUN --network=none     --mount=type=tmpfs,target=/tmp "
     "    --mount=type=bind,source=steps/apt-image.sh,target=/step.sh     sh /step.sh",
     INSTALL: "[build 3/4] RUN --network=none     . /etc/environment.sh     && sh /recipe/install.sh",
-    ASK: "[ask 4/4] RUN --mount=type=cache,target=/var/lib/apt/lists     mkdir answer && "
-    "APT_CONFIG=/run/secrets/apt.conf sh ./ask.sh",
 }
 AT = "2024-05-01T12:00:{:09.6f}123Z"  # Go writes nanoseconds
 
@@ -181,17 +179,11 @@ def test_a_failure_before_any_step_keeps_what_was_written(log: Log) -> None:
     assert error.tail == ("ERROR: failed to parse the Dockerfile",)
 
 
-UNREACHED = "app: the distribution's mirror cannot be reached"
-
-
 @pytest.mark.parametrize(
     ("output", "kind", "message"),
     [
-        ("E: Failed to fetch a.deb", NetworkFault, UNREACHED),
-        ("Temporary failure resolving 'a'", NetworkFault, UNREACHED),
-        ("dial tcp: i/o timeout", NetworkFault, UNREACHED),
         ("write /x: no space left on device", DiskFull, "app: no space is left where the image is built"),
-        ("make: *** [all] Error 1", BuildFailed, "app: step 'ask the distribution' ended with status 2"),
+        ("make: *** [all] Error 1", BuildFailed, "app: step 'install apt packages' ended with status 2"),
     ],
 )
 @pytest.mark.parametrize("in_error", [False, True])
@@ -199,7 +191,7 @@ def test_kinds_of_failures_are_told_apart(
     log: Log, output: str, kind: type[FactoryError], message: str, in_error: bool
 ) -> None:
     said = ("", f"{output}: exit code: 2") if in_error else (f"x\n{output}\n", STATUS_2)
-    error = failure(log, *said, step=ASK)
+    error = failure(log, *said, step=APT)
     assert type(error) is kind
     assert error.message.startswith(message)
     assert error.hint or kind is BuildFailed
@@ -208,7 +200,7 @@ def test_kinds_of_failures_are_told_apart(
 @pytest.mark.parametrize(
     "output", ["E: Failed to fetch a.deb", "Temporary failure resolving 'a'", "i/o timeout"]
 )
-def test_no_step_but_one_has_a_network_to_blame(log: Log, output: str) -> None:
+def test_no_step_has_a_network_to_blame(log: Log, output: str) -> None:
     error = failure(log, f"{output}\n", step=APT)
     assert type(error) is BuildFailed
     assert error.message == "app: step 'install apt packages' ended with status 2"
@@ -242,7 +234,6 @@ def test_a_script_that_wants_the_network_is_told_that_it_has_none(log: Log) -> N
         ("[part-tools 4/4] RUN --network=none . /x && sh /recipe/install.sh", "part-tools: install.sh"),
         ("[stage-1 6/7] COPY --from=build /opt/app /opt/app", "COPY --from=build /opt/app /opt/app"),
         ("[build  3/12] WORKDIR /build", "build: WORKDIR /build"),
-        (NAMES[ASK], "ask the distribution"),
         (NAMES[APT].replace("apt-image", "apt-build"), "install apt packages to build with"),
         (NAMES[APT].replace("apt-image", "apt-tools"), "install apt packages to install with"),
         ("[pip 1/1] RUN --mount=source=steps/pip-image.sh,x=y sh /step.sh", "install Python packages"),
@@ -288,9 +279,7 @@ def test_a_build_gives_its_steps_or_its_failure(
         buildx.build(request, log, Stop())
 
 
-def test_a_question_has_a_network_and_hides_its_secrets(
-    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tree_is_written_without_network(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[list[str], dict[str, Any]]] = []
 
     def stream(argv: list[str], on_line: Callable[[str], None], **options: Any) -> int:
@@ -299,25 +288,13 @@ def test_a_question_has_a_network_and_hides_its_secrets(
 
     monkeypatch.setattr(buildx, "stream", stream)
     request = Request(
-        tmp_path / "context",
-        "ask",
-        1_700_000_000,
-        tmp_path / "answer",
-        "linux/amd64",
-        kind="files",
-        secrets={"sources.list": tmp_path / "secrets" / "sources.list"},
-        environment={"https_proxy": "http://me:hunter2@proxy.example.org", "no_proxy": "localhost"},
-        network=True,
+        tmp_path / "context", "tree", 1_700_000_000, tmp_path / "tree.tar", "linux/amd64", kind="tree"
     )
     assert buildx.build(request, log, Stop()) == ()
     ((argv, options),) = asked
-    assert {"--network=host", "--allow=network.host"} <= set(argv)
-    assert "--secret=id=sources.list,src=secrets/sources.list" in argv
-    assert "type=local,dest=answer" in argv
-    at = argv.index("https_proxy")  # by name: its value must not show among the processes
-    assert argv[at - 1 : at + 3] == ["--build-arg", "https_proxy", "--build-arg", "no_proxy"]
-    assert "hunter2" not in " ".join(argv)
-    assert options["environment"] == request.environment
+    assert "type=tar,dest=tree.tar" in argv
+    assert not [word for word in argv if "network" in word or "secret" in word or "proxy" in word]
+    assert "environment" not in options
 
 
 def test_an_oci_layout_is_read() -> None:

@@ -13,11 +13,12 @@ import pytest
 
 from imagefactory.errors import BuildFailed, EngineError, Gone, NetworkFault, Unsolvable
 from imagefactory.inputs import KINDS, Origin, Staged, Wanted, debian
-from imagefactory.inputs.debian import archives, parse_uris, site_sources
+from imagefactory.inputs.debian import archives, parse_uris, relayed
 from imagefactory.model.lock import Lock, StageLock
 from imagefactory.model.recipe import Inputs, Release
 from imagefactory.model.settings import SiteFile
 from imagefactory.model.spec import ImageDefinition
+from imagefactory.sandbox import ADDRESS, Relay
 from imagefactory.system.site import Site
 from imagefactory.system.store import Store
 from tests.unit.samples import (
@@ -55,7 +56,10 @@ def site(**settings: Any) -> Site:
     return Site(SiteFile.model_validate(settings))
 
 
-def uri(path: str, name: str, archive: str = "http://archive.example.org/debian") -> str:
+PLACES = {f"{ADDRESS}/0/": ("debian", False), f"{ADDRESS}/1/": ("debian-security", True)}
+
+
+def uri(path: str, name: str, archive: str = f"{ADDRESS}/0") -> str:
     return f"'{archive}/{path}' {name} 123 SHA256:{SHA}\n"
 
 
@@ -103,7 +107,7 @@ def test_archives_are_called_by_the_end_of_their_address() -> None:
     ],
 )
 def test_what_apt_lists_is_read(path: str, deb: str, name: str, version: str, file: str) -> None:
-    (found,) = parse_uris(uri(path, deb), BOOKWORM, site())
+    (found,) = parse_uris(uri(path, deb), PLACES)
     assert (found.name, found.version, found.file, found.archive) == (name, version, file, "debian")
     assert (found.bytes, found.sha256, found.stand_in) == (123, SHA, False)
 
@@ -112,59 +116,64 @@ def test_each_archive_is_told_from_the_other() -> None:
     text = (
         "Reading package lists...\nNeed to get 2 kB of archives.\n"
         + uri("pool/a_1_all.deb", "a_1_all.deb")
-        + uri("pool/b_1_all.deb", "b_1_all.deb", "http://safe.example.org/debian-security")
+        + uri("pool/b_1_all.deb", "b_1_all.deb", f"{ADDRESS}/1")
     )
-    found = list(parse_uris(text, BOOKWORM, site()))
+    found = list(parse_uris(text, PLACES))
     assert [(file.name, file.archive, file.file) for file in found] == [
         *(("a", "debian", "pool/a_1_all.deb"), ("b", "debian-security", "pool/b_1_all.deb")),
     ]
 
 
-@pytest.mark.parametrize(
-    ("mirror", "shown"),
-    [
-        ("https://mirror.example.net/x", "https://mirror.example.net/x/debian"),
-        ("https://mirror.example.net/x/", "https://mirror.example.net/x/debian"),
-        # apt leaves out who we are.
-        ("https://me:hunter2@mirror.example.net", "https://mirror.example.net/debian"),
-        ("https://me:p%40ss@mirror.example.net", "https://mirror.example.net/debian"),
-        ("https://me:p%40ss@mirror.example.net", "https://me:p%40ss@mirror.example.net/debian"),
-        ("file:///srv/a mirror", "file:/srv/a mirror/debian"),
-    ],
-)
-def test_a_mirror_s_files_are_called_as_the_archive_s(mirror: str, shown: str) -> None:
-    ours = Site(SiteFile.model_construct(mirrors={"http://archive.example.org": (mirror,)}, stand_ins={}))
-    if mirror.startswith("file:///"):
-        shown = shown.replace("file:/srv", "file:///srv")
-    (found,) = parse_uris(uri("pool/a%2bb_1_all.deb", "a+b_1_all.deb", shown), BOOKWORM, ours)
-    assert (found.archive, found.file, found.stand_in) == ("debian", "pool/a+b_1_all.deb", False)
-
-
 def test_a_stand_in_for_an_archive_marks_its_packages() -> None:
-    ours = site(stand_ins={"http://archive.example.org/debian": {"url": "http://fake.example.net/d"}})
-    (found,) = parse_uris(uri("pool/a_1_all.deb", "a_1_all.deb", "http://fake.example.net/d"), BOOKWORM, ours)
-    assert (found.archive, found.stand_in) == ("debian", True)
+    (found,) = parse_uris(uri("pool/a_1_all.deb", "a_1_all.deb", f"{ADDRESS}/1"), PLACES)
+    assert (found.archive, found.stand_in) == ("debian-security", True)
 
 
-def test_a_package_from_elsewhere_is_refused() -> None:
-    text = uri("pool/a_1_all.deb", "a_1_all.deb", "http://archive.example.org/debian-other")
+@pytest.mark.parametrize("place", [f"{ADDRESS}/2", f"{ADDRESS}/00", "http://archive.example.org/debian"])
+def test_a_package_from_elsewhere_is_refused(place: str) -> None:
     with pytest.raises(
         BuildFailed, match=r"apt would take a from .*, which is none of the base image's archives"
     ):
-        list(parse_uris(text, BOOKWORM, site()))
+        list(parse_uris(uri("pool/a_1_all.deb", "a_1_all.deb", place), PLACES))
 
 
-def test_apt_asks_the_site_s_mirrors() -> None:
-    assert site_sources(BOOKWORM, site()) == list(SOURCES)
+@pytest.mark.parametrize(
+    ("path", "deb"),
+    [
+        ("../../etc/shadow", "a_1_all.deb"),
+        ("pool/%2e%2e/a_1_all.deb", "a_1_all.deb"),
+        ("pool/a%0a_1_all.deb", "a_1_all.deb"),
+        ("pool/a_1_all.deb", "a\x1b[2J_1_all.deb"),
+        ("pool/a_1_all.deb", "a_1%0a_all.deb"),
+    ],
+)
+def test_a_file_that_no_archive_can_have_is_refused(path: str, deb: str) -> None:
+    """What writes apt's answer runs in a sandbox with what comes from outside."""
+    with pytest.raises(BuildFailed, match="apt names a file that no archive can have"):
+        list(parse_uris(uri(path, deb), PLACES))
+
+
+def test_a_sandbox_sees_archives_at_addresses_of_its_own() -> None:
     ours = site(
-        mirrors={"http://archive.example.org": "https://mirror.example.net"},
-        stand_ins={"http://safe.example.org": {"url": "http://fake.example.net"}},
+        mirrors={"http://archive.example.org": "https://me:hunter2@mirror.example.net"},
+        stand_ins={"http://safe.example.org": {"url": "file:///srv/fake"}},
     )
-    assert site_sources(BOOKWORM, ours) == [
-        "deb https://mirror.example.net/debian bookworm main",
-        "deb https://mirror.example.net/debian bookworm-updates main",
-        "deb [trusted=yes] http://fake.example.net/debian-security bookworm-security main",
-    ]
+    means: Any = SimpleNamespace(site=ours, web=None)
+    found = relayed(BOOKWORM, "app", means)
+    assert found.lines == (
+        f"deb {ADDRESS}/0 bookworm main",
+        f"deb {ADDRESS}/0 bookworm-updates main",
+        f"deb [trusted=yes] {ADDRESS}/1 bookworm-security main",
+    )
+    assert found.places == {
+        f"{ADDRESS}/0/": ("debian", False),
+        f"{ADDRESS}/1/": ("debian-security", True),
+    }
+    mirror, folder = (found.relay.find(f"/{number}/x") for number in (0, 1))
+    assert mirror
+    assert folder
+    assert getattr(mirror[0], "address", "") == "https://me:hunter2@mirror.example.net/debian"
+    assert getattr(folder[0], "folder", "") == Path("/srv/fake/debian-security")
 
 
 NOBLE = Release("ubuntu", "noble")
@@ -199,32 +208,30 @@ def test_another_distribution_s_keys_must_be_here(
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": here} if here else {})
     if needed:
         with pytest.raises(EngineError) as caught:
-            debian.keyring_options(base)
+            debian.keyrings(base)
         assert str(keyring) in caught.value.message
         assert caught.value.hint == "run ci/setup, or install the package ubuntu-keyring"
     else:
-        assert debian.keyring_options(base) == []
+        assert debian.keyrings(base) == ({}, [])
     trusted.mkdir()
     keyring.touch()
-    assert debian.keyring_options(base) == [f"--keyring={trusted}", f"--keyring={keyring}"]
+    inputs = {"keys-0": trusted, "keys-1": keyring}
+    assert debian.keyrings(base) == (inputs, ["--keyring=/in/keys-0", "--keyring=/in/keys-1"])
 
 
 class Base:
     """Stands in for the base image: remembers the question, and answers what the test says."""
 
-    def __init__(self, folder: Path, **answer: str) -> None:
-        self.folder, self.answer = folder, answer
+    def __init__(self, **answer: str) -> None:
+        self.answer = answer
         self.files: Mapping[str, bytes] = {}
-        self.secrets: Mapping[str, bytes] = {}
         self.error: BuildFailed | None = None
 
-    def ask(self, files: Mapping[str, bytes], secrets: Mapping[str, bytes]) -> Path:
-        self.files, self.secrets = files, secrets
+    def ask(self, files: Mapping[str, bytes], relay: Relay) -> Mapping[str, bytes]:
+        self.files = files
         if self.error:
             raise self.error
-        for stage in ("image", "build", "tools"):
-            (self.folder / stage).write_text(self.answer.get(stage, ""))
-        return self.folder
+        return {stage: self.answer.get(stage, "").encode() for stage in ("image", "build", "tools")}
 
     @property
     def requests(self) -> list[str]:
@@ -234,13 +241,12 @@ class Base:
 
 def ask(of: ImageDefinition, base: Base, ours: Site | None = None, old: Lock | None = None) -> Any:
     wanted = Wanted(of, definition(), base_lock(), old, base.ask, {})
-    means: Any = SimpleNamespace(site=ours or site(), log=SimpleNamespace(step=lambda name: None))
+    means: Any = SimpleNamespace(site=ours or site(), web=None, log=SimpleNamespace(step=lambda name: None))
     return KINDS["apt"].lock(wanted, means)
 
 
-def test_apt_is_asked_stage_by_stage(tmp_path: Path) -> None:
+def test_apt_is_asked_stage_by_stage() -> None:
     base = Base(
-        tmp_path,
         image=uri("pool/a_1_all.deb", "a_1_all.deb"),
         build=uri("pool/a_1_all.deb", "a_1_all.deb")
         + uri("pool/gcc_1_all.deb", "gcc_1_all.deb").replace(SHA, "b" * 64),
@@ -261,20 +267,20 @@ def test_apt_is_asked_stage_by_stage(tmp_path: Path) -> None:
     assert "python3" in tools.split()
 
 
-def test_a_python_package_needs_a_python(tmp_path: Path) -> None:
-    base = Base(tmp_path)
+def test_a_python_package_needs_a_python() -> None:
+    base = Base()
     ask(image(inputs=Inputs(apt=("hello",), pip=PIP)), base)
     assert base.requests[0] == "image hello python3"
 
 
-def test_apt_is_not_asked_for_nothing(tmp_path: Path) -> None:
-    base = Base(tmp_path)
+def test_apt_is_not_asked_for_nothing() -> None:
+    base = Base()
     assert ask(image(inputs=Inputs()), base) == {}
     assert base.files == {}
 
 
-def test_apt_prefers_the_versions_of_the_last_lock(tmp_path: Path) -> None:
-    base = Base(tmp_path)
+def test_apt_prefers_the_versions_of_the_last_lock() -> None:
+    base = Base()
     ask(
         image(),
         base,
@@ -288,22 +294,15 @@ def test_apt_prefers_the_versions_of_the_last_lock(tmp_path: Path) -> None:
     assert base.files["preferences"] == b""
 
 
-def test_the_site_s_settings_of_apt_are_secrets(tmp_path: Path) -> None:
-    base, bundle = Base(tmp_path), tmp_path / "ca.pem"
+def test_the_base_image_sees_nothing_of_the_site_s_settings(tmp_path: Path) -> None:
+    base, bundle = Base(), tmp_path / "ca.pem"
     bundle.write_bytes(b"certificates")
-    ours = Site(
-        SiteFile.model_validate(
-            {"mirrors": {"http://archive.example.org": "https://me:hunter2@mirror.example.net"}}
-        ),
-        ca_bundle=bundle,
-    )
-    ask(image(), base, ours)
-    assert b"https://me:hunter2@mirror.example.net/debian bookworm main\n" in base.secrets["sources.list"]
-    assert base.secrets["ca"] == b"certificates"
-    assert b'Acquire::https::CAInfo "/run/secrets/ca";\n' in base.secrets["apt.conf"]
-    assert not [name for name, data in base.files.items() if b"hunter2" in data]
-    ask(image(), base)
-    assert set(base.secrets) == {"sources.list", "apt.conf"}
+    mirrors = {"http://archive.example.org": "https://me:hunter2@mirror.example.net"}
+    ask(image(), base, Site(SiteFile.model_validate({"mirrors": mirrors}), ca_bundle=bundle))
+    assert f"deb {ADDRESS}/0 bookworm main\n".encode() in base.files["sources.list"]
+    assert b'Dir::Etc::sourcelist "/ask/sources.list";\n' in base.files["apt.conf"]
+    told = b"".join(base.files.values())
+    assert not [word for word in (b"hunter2", b"mirror.example.net", b"certificates") if word in told]
 
 
 @pytest.mark.parametrize(
@@ -320,8 +319,8 @@ def test_the_site_s_settings_of_apt_are_secrets(tmp_path: Path) -> None:
         (NetworkFault("the network"), NetworkFault, "the network"),
     ],
 )
-def test_why_apt_failed(tmp_path: Path, error: BuildFailed, kind: type[BuildFailed], message: str) -> None:
-    base = Base(tmp_path)
+def test_why_apt_failed(error: BuildFailed, kind: type[BuildFailed], message: str) -> None:
+    base = Base()
     base.error = error
     with pytest.raises(kind) as caught:
         ask(image(), base)

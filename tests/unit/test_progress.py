@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from imagefactory.cli.errors import show_error
 from imagefactory.cli.progress import LiveProgress, PlainProgress, watch
+from imagefactory.cli.runs import print_json
+from imagefactory.cli.text import Screen, table
 from imagefactory.cli.words import NORMAL, QUIET
+from imagefactory.errors import BuildFailed
 from imagefactory.model.report import TestReport
 from imagefactory.model.spec import Step
-from imagefactory.system.log import Progress
+from imagefactory.system.log import Log, Progress
 from imagefactory.system.processes import Stop
 
 
@@ -50,7 +57,7 @@ def test_every_line_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     play(PlainProgress(verbose=True))
     lines = capsys.readouterr().err.splitlines()
     assert "app: smoke test runs passed: level = 2" in lines
-    assert lines[2:4] == ["app: |  [31mred [0m text", "app: | ::endgroup::"]
+    assert lines[2:4] == ["app: |  [31mred [0m\ttext", "app: | ::endgroup::"]
     assert "\x1b" not in "".join(lines)
 
 
@@ -63,7 +70,7 @@ def test_github_folds_the_log(capsys: pytest.CaptureFixture[str], monkeypatch: p
     # A line of the log that looks like a command to GitHub is not at the beginning of a line.
     assert written.removeprefix(PLAIN).splitlines() == [
         "::group::log of app",
-        "  [31mred [0m text",
+        "  [31mred [0m\ttext",
         " ::endgroup::",
         "::endgroup::",
     ]
@@ -90,6 +97,61 @@ def test_a_terminal_shows_what_is_done() -> None:
     assert not any("smoke test runs" in line for line in lines)
     assert "✓ app 2 of 3 tests passed" in lines
     assert "✗ app contract test labels failed" in lines
+
+
+HOSTILE = "\x1b[2J\x1b]0;t\x07 \x9b31m \r \x7f \u202e \u2066 \x00 \b a\tb\u00e9"
+
+
+def hostile(text: str) -> list[str]:
+    """What of it a terminal would obey, colours of our own aside."""
+    return [c for c in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text) if not c.isprintable() and c not in "\n\t"]
+
+
+def test_what_upstreams_say_is_never_obeyed_by_a_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = Log("app", tmp_path / "log", PlainProgress(verbose=True))
+    log.line(f"{HOSTILE}\nforged: passed")
+    log.phase(HOSTILE)
+    log.done(ok=False, text=HOSTILE)
+    log.close()
+    written = (tmp_path / "log").read_bytes().decode()
+    assert not hostile(written)
+    assert "\x1b" not in written
+    assert "a\tb\u00e9" in written
+    show_error(BuildFailed(HOSTILE, hint=HOSTILE, tail=[HOSTILE]))
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert not hostile(said)
+    assert [line.partition(":")[0] for line in said.splitlines()[:3]] == ["app"] * 3  # none is forged
+    assert said.count("a\tb\u00e9") == 6
+
+
+def test_a_screen_shows_texts_and_obeys_none() -> None:
+    out = io.StringIO()
+    screen = Screen(file=out, force_terminal=True, width=200, color_system=None)
+    grid = table("name", wraps=())
+    grid.add_row(Text(HOSTILE))
+    with LiveProgress(screen) as live:
+        live.phase(HOSTILE, HOSTILE)
+        live.step(HOSTILE, HOSTILE)
+        screen.print(grid)
+        screen.print(Text(HOSTILE))
+        live.done(HOSTILE, ok=True, text=HOSTILE)
+    said = out.getvalue()
+    assert not hostile(said.replace("\r", ""))  # the live view's own
+    assert "\x1b]" not in said
+    assert "\x1b[2J" not in said
+    assert "b\u00e9" in said
+
+
+def test_json_says_all_and_shows_nothing_to_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({HOSTILE: [HOSTILE, "\U000e0001"]})
+    said = capsys.readouterr().out
+    assert not hostile(said)
+    assert "\x1b" not in said
+    assert "\u00e9" in said
+    assert json.loads(said) == {HOSTILE: [HOSTILE, "\U000e0001"]}
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,18 @@ from imagefactory.system.holds import hold_file
 from imagefactory.system.store import Store, file_sha256, place_file
 from imagefactory.targets.base import bootstrap
 from imagefactory.targets.oci.stage import stage_inputs
-from tests.unit.samples import RECIPE, apt_file, image, lock, lock_all, pip_file, sha256, spec
+from tests.unit.samples import (
+    RECIPE,
+    apt_file,
+    base_lock,
+    base_spec,
+    image,
+    lock,
+    lock_all,
+    pip_file,
+    sha256,
+    spec,
+)
 
 DATA = b"an input\n"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -444,7 +455,11 @@ def staged(store: Store, folder: Path) -> None:
 
 def bootstrapped(store: Store, folder: Path) -> None:
     """No process may start here, so it must end before it looks into a package."""
-    bootstrap._make_repository(lock(image={"apt": (HELLO,)}), "bookworm", folder / "repository", store)
+    ours = base_spec(lock=base_lock(image={"apt": (HELLO,)}))
+    log = SimpleNamespace(step=lambda name: None)
+    bootstrap._bootstrap(
+        ours, folder / "tar", cast(Any, SimpleNamespace(store=store, scratch=folder, log=log))
+    )
 
 
 def laid_out(store: Store, folder: Path) -> None:
@@ -457,7 +472,7 @@ def asked_what_builds_it(store: Store, folder: Path) -> None:
 
 USERS: list[tuple[Callable[[Store, Path], None], str, str, str]] = [
     (staged, "apt hello 2.10-3", "app: the store's hello 2.10-3", "app: the store lacks hello 2.10-3"),
-    (bootstrapped, "apt hello 2.10-3", "the store's hello 2.10-3", "the store's hello 2.10-3 is not there: "),
+    (bootstrapped, "apt hello 2.10-3", "debian-12: the store's hello 2.10-3", "debian-12: "),
     (
         laid_out,
         "data",

@@ -96,7 +96,7 @@ def test_its_release_and_packages_are_its_own() -> None:
 
 
 def test_python_packages_are_for_the_python_that_it_has() -> None:
-    wanted = Wanted(image(), SPEC.base, SPEC.lock, None, lambda files, secrets: Path(), {})
+    wanted = Wanted(image(), SPEC.base, SPEC.lock, None, lambda files, relay: {}, {})
     found = python_target(wanted)
     assert (found.python, found.glibc) == ((3, 10), (2, 35))
 

@@ -1,27 +1,38 @@
-"""A question to the base image: a script that runs in it, with network, and the files that it answers."""
+"""A question to the base image: a script that runs in its tree, in a sandbox, and the files that it
+answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
-from imagefactory.inputs import Means
-from imagefactory.system import retry
-from imagefactory.system.files import remove_tree
+from imagefactory.errors import BuildFailed
+from imagefactory.inputs import Means, answer_of
+from imagefactory.sandbox import Job, Limits, Relay
 from imagefactory.targets.common import buildx
 
-# The lists of packages stay in a cache from question to question; secrets are there only while it runs.
-_DOCKERFILE = """\
-FROM {base} AS ask
-USER 0:0
-WORKDIR /ask
-COPY ask .
-RUN{network} --mount=type=cache,id={name}-apt-lists,target=/var/lib/apt/lists,sharing=locked \\
-{secrets}    mkdir answer && APT_CONFIG=/run/secrets/apt.conf sh ./ask.sh
-FROM scratch
-COPY --from=ask /ask/answer /
+# As root of a user namespace that has no other user: nobody else's files are to be told apart here.
+_SCRIPT = """\
+mkdir root answer
+tar -xf /in/tree -C root --no-same-owner --exclude='dev/*' --exclude='./dev/*'
+mkdir -p root/proc root/dev root/ask root/tmp
+mount -t proc proc root/proc
+mount --rbind /dev root/dev
+mount -t tmpfs -o mode=1777 none root/tmp
+cp /in/question/* root/ask
+mkdir root/ask/answer
+chroot root env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 APT_CONFIG=/ask/apt.conf \\
+    /bin/sh -c 'cd /ask && exec sh ./ask.sh' 3>&-
+tar -C root/ask/answer -cf - . >&3
 """
+_LIMITS = Limits(seconds=1800, disk=16 << 30)
+_MAX_ANSWER = 64 << 20
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +45,58 @@ class Asked:
     epoch: int
 
 
-def ask_base(
-    base: Asked, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means, *, network: bool
-) -> Path:
-    """Run ``ask.sh`` of ``files`` in the base image; a folder with what it wrote to ``answer/``.
+def ask_base(base: Asked, files: Mapping[str, bytes], relay: Relay | None, means: Means) -> dict[str, bytes]:
+    """Run ``ask.sh`` of ``files`` in the base image; the files that it wrote to ``answer/``, by name.
 
-    Raises BuildFailed, or a kind of it.
+    It reaches what the relay leads to, and nothing without one. Raises BuildFailed, or a kind of it.
     """
-    folder = means.scratch / "ask"
-    remove_tree(folder)
-    mounts = "".join(f"    --mount=type=secret,id={name},mode=0444 \\\n" for name in secrets)
+    tree = _tree(base, means)
+    question = {f"question/{name}": data for name, data in files.items()}
+    what = f"base image {base.name}"
+    job = Job(what, _SCRIPT, {"tree": tree, **question}, {}, _LIMITS, relay, ids=1)
+    packed = answer_of(job, means, _failure, _MAX_ANSWER)
+    found = {}
+    with TemporaryFile(dir=means.scratch) as file:
+        file.write(packed)
+        file.seek(0)
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                for member in archive:
+                    if member.isfile() and (content := archive.extractfile(member)):
+                        found[member.name.removeprefix("./")] = content.read()
+        except (tarfile.TarError, ValueError, EOFError):
+            raise BuildFailed(f"{what}: its answer is none that can be read") from None
+    return found
+
+
+def _tree(base: Asked, means: Means) -> Path:
+    """A tar archive of the base image's tree: its one layer, or what BuildKit makes of several."""
+    manifest = json.loads(_blob(base, base.digest).read_bytes())
+    layers = [_blob(base, layer["digest"]) for layer in manifest["layers"]]
+    if len(layers) == 1:
+        with layers[0].open("rb") as layer:
+            if layer.read(2) == _GZIP:
+                return layers[0]
     reference = buildx.base_reference(base.name, base.digest)
-    without = "" if network else " --network=none"
-    text = _DOCKERFILE.format(base=reference, name=base.name, secrets=mounts, network=without)
-    for place, contents in (("context/ask", files), ("secrets", secrets)):
-        (folder / place).mkdir(parents=True)
-        for name, data in contents.items():
-            (folder / place / name).write_bytes(data)
-    (folder / "secrets").chmod(0o700)
-    (folder / "context" / "Dockerfile").write_text(text)
+    context, tree = means.scratch / "tree", means.scratch / "tree.tar"
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text(f"FROM {reference}\n", encoding="utf-8")
     request = buildx.Request(
-        context=folder / "context",
-        name="ask",
+        context=context,
+        name="tree",
         epoch=base.epoch,
-        target=folder / "answer",
+        target=tree,
         platform=means.platform,
-        kind="files",
+        kind="tree",
         layouts={reference: str(base.layout)},
-        secrets={name: folder / "secrets" / name for name in secrets},
-        environment=means.site.proxies,
-        network=network,
-        cache=False,
     )
-    retry.on_network_fault(
-        lambda: buildx.build(request, means.log, means.stop),
-        before_retry=means.log.line,
-        wait=means.stop.wait,
-        pause=means.site.settings.retry_pause,
-    )
-    remove_tree(folder / "secrets")
-    return folder / "answer"
+    buildx.build(request, means.log, means.stop)
+    return tree
+
+
+def _blob(base: Asked, digest: str) -> Path:
+    return base.layout / "blobs" / digest.replace(":", "/")
+
+
+def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
+    return BuildFailed(f"{what}: what it was asked failed", tail=lines[-20:], log=means.log.path)

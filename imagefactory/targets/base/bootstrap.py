@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 import time
-import urllib.parse
 from pathlib import Path
 
-from imagefactory.errors import BuildFailed, disk_error
-from imagefactory.inputs import Means, default_sources, mmdebstrap
+from imagefactory.errors import disk_error
+from imagefactory.inputs import Means, default_sources
 from imagefactory.inputs.apt import Apt
-from imagefactory.model.lock import Lock
+from imagefactory.inputs.asking import run_or_raise
+from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure
+from imagefactory.model.lock import AptFile
 from imagefactory.model.spec import Artifact, BaseSpec, Step
+from imagefactory.sandbox import MANY, Job
 from imagefactory.system.files import remove_tree
-from imagefactory.system.processes import run
-from imagefactory.system.store import Store, place_file
+from imagefactory.system.store import place_file
 from imagefactory.system.templates import quoted
 from imagefactory.targets.common import buildx
 
@@ -35,7 +36,21 @@ _CLEAN = (
     "var/cache/ldconfig/* var/lib/apt/lists/* var/cache/apt/archives/* var/cache/apt/*.bin "
     "etc/apt/sources.list etc/apt/sources.list.d/* && printf '%s' '{sources}' >etc/apt/sources.list"
 )
-_NOT_FOR_APT = frozenset('":')  # apt reads the first as a quote, the second as the end of a path
+# A repository of the locked packages and no others (https://wiki.debian.org/DebianRepository/Format).
+# mmdebstrap looks for essential packages in the suite of that name alone.
+_REPOSITORY = """\
+mkdir repository
+ln -s /in/repository repository/pool
+while read -r name bytes sha256; do
+    dpkg-deb --field "/in/repository/$name"
+    printf 'Filename: pool/%s\\nSize: %s\\nSHA256: %s\\n\\n' "$name" "$bytes" "$sha256"
+done </in/files >repository/Packages
+{
+    printf 'Suite: %s\\nCodename: %s\\nSHA256:\\n' "$SUITE" "$SUITE"
+    echo " $(sha256sum <repository/Packages | cut -d ' ' -f 1) $(wc -c <repository/Packages) Packages"
+} >repository/Release
+echo 'deb [trusted=yes] copy:/work/repository ./' >sources.list
+"""
 
 
 def make_base(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
@@ -44,11 +59,6 @@ def make_base(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
     Raises BuildFailed, or a kind of it.
     """
     base, scratch = spec.base.base, means.scratch
-    for character in _NOT_FOR_APT & set(str(scratch)):
-        raise BuildFailed(
-            f"base image {base.name}: apt cannot work below {scratch}, for its path holds a {character}",
-            hint="move the checkout to another path",
-        )
     context = scratch / "context"
     context.mkdir()
     steps = [_bootstrap(spec, context / "rootfs.tar", means)]
@@ -93,41 +103,38 @@ def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
     means.log.step(name)
     start = time.monotonic()
     repository = means.scratch / "repository"
-    _make_repository(lock, base.release.suite, repository, means.store)
-    sources = means.scratch / "sources.list"
-    sources.write_text(f"deb [trusted=yes] copy:{urllib.parse.quote(str(repository))} ./\n")
+    try:
+        repository.mkdir()
+        repository.chmod(0o755)
+        for file in lock.image.apt:
+            what = f"{base.name}: the store's {file.name} {file.version}"
+            place_file(means.store, file.sha256, repository / _place(file), what, file.bytes)
+        out = rootfs.open("wb")
+    except OSError as error:
+        raise disk_error(error, repository) from None
     lines = "".join(f"{line}\n" for line in default_sources(base.release))
     # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
     words = [
         *("--format=tar", "--skip=output/dev,cleanup/apt"),
         f"--include={','.join(file.name for file in lock.image.apt)}",
         f"--customize-hook={_CLEAN.format(sources=lines)}",
-        *(base.release.suite, str(rootfs), str(sources)),
+        *(base.release.suite, "-", "/work/sources.list"),
     ]
-    mmdebstrap(base, words, means, epoch=spec.epoch)
+    inputs: dict[str, bytes | Path] = {
+        "repository": repository,
+        # What the index says beside each package's own words.
+        "files": "".join(f"{_place(f)} {f.bytes} {f.sha256}\n" for f in lock.image.apt).encode(),
+    }
+    environment = {"SUITE": base.release.suite, "SOURCE_DATE_EPOCH": str(spec.epoch)}
+    script = f"{_REPOSITORY}\n{bootstrap(base, words)} >&3\n"
+    job = Job(f"base image {base.name}", script, inputs, environment, LIMITS, ids=MANY)
+    with out:
+        run_or_raise(job, means, functools.partial(bootstrap_failure, base), out)
     remove_tree(repository)
     step = Step(name, round(time.monotonic() - start, 3))
     means.log.step_done(step)
     return step
 
 
-def _make_repository(lock: Lock, suite: str, folder: Path, store: Store) -> None:
-    """A repository of the locked packages and no others (https://wiki.debian.org/DebianRepository/Format)."""
-    entries = []
-    try:
-        folder.mkdir()
-        folder.chmod(0o755)
-        for file in lock.image.apt:
-            place = folder / Apt().stage(file).path.rpartition("/")[2]
-            place_file(store, file.sha256, place, f"the store's {file.name} {file.version}", file.bytes)
-            control = run(["dpkg-deb", "--field", str(place)]).stdout.strip()
-            entries.append(
-                f"{control}\nFilename: ./{place.name}\nSize: {file.bytes}\nSHA256: {file.sha256}\n"
-            )
-        index = "\n".join(entries).encode()
-        (folder / "Packages").write_bytes(index)
-        # mmdebstrap looks for essential packages in the suite of that name alone.
-        listed = f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n"
-        (folder / "Release").write_text(f"Suite: {suite}\nCodename: {suite}\n{listed}", encoding="utf-8")
-    except OSError as error:
-        raise disk_error(error, folder) from None
+def _place(file: AptFile) -> str:
+    return Apt().stage(file).path.rpartition("/")[2]

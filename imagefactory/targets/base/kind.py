@@ -12,6 +12,7 @@ from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.sandbox import Relay, sandbox_version
 from imagefactory.system.files import remove_tree, size_of
 from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Held, Job, Kept
@@ -22,6 +23,7 @@ TAKER = 1
 """The same for upstream images."""
 LAYOUT = "layout"
 _TIMES_ITS_PACKAGES = 15  # the disk that a root tree takes, as itself, as an archive and as a layer
+_TIMES_IN_MEMORY = 6
 _MEMORY = 512 << 20
 
 
@@ -65,11 +67,14 @@ class BaseKind(WithEngine):
         assert isinstance(target.spec, BaseSpec)
         inputs = sum(file.bytes for _, file in target.spec.lock.files())
         times = 1 if target.spec.upstream else _TIMES_ITS_PACKAGES
-        return Room(memory=_MEMORY, disk={str(self._workspace.build): times * inputs})
+        # A sandbox's files are in memory: the packages, and the tree that they become.
+        memory = _MEMORY + (0 if target.spec.upstream else _TIMES_IN_MEMORY * inputs)
+        return Room(memory=memory, disk={str(self._workspace.build): times * inputs})
 
     def engines(self) -> Mapping[str, str]:
-        """Versions of Docker, buildx and mmdebstrap. Raises EngineError."""
-        return {**self._engine.versions(), "mmdebstrap": mmdebstrap_version()}
+        """Versions of Docker, buildx, mmdebstrap and bubblewrap. Raises EngineError."""
+        ours = {"mmdebstrap": mmdebstrap_version(), "bubblewrap": sandbox_version()}
+        return {**self._engine.versions(), **ours}
 
     def make(self, job: Job) -> Artifact:
         """An OCI layout in the scratch folder. Raises BuildFailed, or a kind of it."""
@@ -118,20 +123,20 @@ class BaseKind(WithEngine):
         """Remove its layout."""
         remove_tree(held.path)
 
-    def ask(self, kept: Kept, files: Mapping[str, bytes], secrets: Mapping[str, bytes], means: Means) -> Path:
-        """Run ``ask.sh`` of ``files`` in it, with network; a folder with what it answers."""
+    def ask(self, kept: Kept, files: Mapping[str, bytes], relay: Relay, means: Means) -> Mapping[str, bytes]:
+        """Run ``ask.sh`` of ``files`` in it, with what the relay leads to; the files that it answers."""
         from imagefactory.targets.base.ask import Asked, ask_base
 
         asked = Asked(kept.report.id, kept.path, kept.report.digest, kept.target.spec.epoch)
-        return ask_base(asked, files, secrets, means, network=True)
+        return ask_base(asked, files, relay, means)
 
-    def ask_draft(self, spec: BaseSpec, files: Mapping[str, bytes], means: Means) -> Path:
+    def ask_draft(self, spec: BaseSpec, files: Mapping[str, bytes], means: Means) -> Mapping[str, bytes]:
         """The same in what would be made of a specification, without network."""
         from imagefactory.targets.base.ask import Asked, ask_base
 
         artifact = _make(spec, means.scratch / LAYOUT, means)
         asked = Asked(spec.name, Path(artifact.path), artifact.digest, spec.epoch)
-        return ask_base(asked, files, {}, means, network=False)
+        return ask_base(asked, files, None, means)
 
 
 def _make(spec: BaseSpec, layout: Path, means: Means) -> Artifact:

@@ -9,7 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from imagefactory.system.archives import Bounds, members, told
+
 MAX_DOCUMENT_BYTES = 32 << 20
+LAYER = Bounds(1 << 40)
+"""Of one layer, unpacked: a machine that builds images has no room for more."""
 
 
 class OciArchive:
@@ -52,8 +56,8 @@ class OciArchive:
     def read(self, path: str) -> bytes | None:
         """A file as the topmost layer has it that has it; None where none does."""
         for digest in reversed(self.layers):
-            with self.open_layer(digest) as blob, tarfile.open(fileobj=blob, mode="r|*") as layer:
-                for member in layer:
+            with self.open_layer(digest) as blob, told(digest):
+                for layer, member in members(blob, digest, LAYER):
                     if member.isfile() and member.name.removeprefix("./") == path:
                         file = layer.extractfile(member)
                         return file.read(MAX_DOCUMENT_BYTES) if file else None

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from imagefactory.errors import BuildFailed, DiskFull, EngineError, NetworkFault
+from imagefactory.errors import BuildFailed, DiskFull, EngineError
 from imagefactory.model.spec import Step
 from imagefactory.system.faults import network_words
 from imagefactory.system.log import TAIL_LINES, Log
@@ -29,7 +29,6 @@ _ENGINE_GONE = re.compile(
     r"Cannot connect to the Docker daemon|error reading from server: EOF|code = Unavailable"
     r"|docker daemon is not running|dial unix|closing transport|session healthcheck failed",
 )
-ONLINE = "ask the distribution"  # the one step that has a network
 WORTH_TELLING = 0.05  # seconds
 
 _KINDS = {"apt": "apt packages", "pip": "Python packages", "conda": "conda packages"}
@@ -40,12 +39,12 @@ _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One build of a context folder, to ``target``: an OCI image archive or layout named ``name``, or files.
+    """One build of a context folder, to ``target``: an OCI image archive or layout named ``name``, or its
+    tree as a tar archive.
 
     ``layouts`` holds OCI layouts of base images by name with digest, ``folders`` other folders by the name
-    of the stage that they stand for. ``secrets`` are files that steps see while they run. Only with
-    ``network`` do steps reach the network: this machine's, with its loopback, where proxies may be. With
-    ``gzip`` all layers are compressed so, those of the base image too.
+    of the stage that they stand for. No step has a network, or a secret. With ``gzip`` all layers are
+    compressed so, those of the base image too.
     """
 
     context: Path
@@ -53,13 +52,10 @@ class Request:
     epoch: int
     target: Path
     platform: str
-    kind: Literal["oci", "layout", "files"] = "oci"
+    kind: Literal["oci", "layout", "tree"] = "oci"
     arguments: Mapping[str, str] = field(default_factory=dict)
     layouts: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, Path] = field(default_factory=dict)
-    secrets: Mapping[str, Path] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    network: bool = False
     cache: bool = True
     gzip: bool = False
 
@@ -76,10 +72,10 @@ def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
         output += ",compression=gzip,force-compression=true"
     if request.kind == "layout":
         output += ",tar=false"
-    elif request.kind == "files":
-        output = f"type=local,dest={target}"
+    elif request.kind == "tree":
+        output = f"type=tar,dest={target}"
     argv = ["docker", "buildx", "build", "--progress=rawjson", "--output", output, *_options(request)]
-    status = stream(argv, reader.feed, stop=stop, cwd=_home(request), environment=request.environment)
+    status = stream(argv, reader.feed, stop=stop, cwd=_home(request))
     if status:
         raise reader.failure(log, request.target)
     return reader.steps
@@ -94,7 +90,7 @@ def debug(request: Request) -> None:
     attach(
         [*argv, "--output", "type=cacheonly", *_options(request)],
         cwd=_home(request),
-        environment={**request.environment, "BUILDX_EXPERIMENTAL": "1"},
+        environment={"BUILDX_EXPERIMENTAL": "1"},
     )
 
 
@@ -110,18 +106,11 @@ def _options(request: Request) -> list[str]:
     options = ["--provenance=false", "--sbom=false", "--pull=false", f"--platform={request.platform}"]
     for name, value in arguments.items():
         options += ["--build-arg", f"{name}={value}"]
-    if request.network:
-        options += ["--network=host", "--allow=network.host"]
-        # Docker takes these from the environment by name, and keeps them out of the image and its history.
-        proxies = (name for name in request.environment if name.lower().endswith("_proxy"))
-        options += [word for name in proxies for word in ("--build-arg", name)]
     for name, layout in request.layouts.items():
         place = os.path.relpath(layout, _home(request))
         options += ["--build-context", f"{name}=oci-layout://{place}@{name.rpartition('@')[2]}"]
     for name, folder in request.folders.items():
         options += ["--build-context", f"{name}={os.path.relpath(folder, _home(request))}"]
-    for name, file in request.secrets.items():
-        options.append(f"--secret=id={name},src={os.path.relpath(file, _home(request))}")
     if not request.cache:
         options.append("--no-cache")
     return [*options, request.context.name]
@@ -189,12 +178,6 @@ class _Reader:
                 hint="free some space: docker system df shows what holds it",
                 **told,
             )
-        if _NETWORK(text) and step == ONLINE:
-            return NetworkFault(
-                f"{log.id}: the distribution's mirror cannot be reached",
-                hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",
-                **told,
-            )
         code = re.search(r"exit code: (\d+)", error)
         how = f"ended with status {code[1]}" if code else error or "failed"
         hint = "no step has a network: declare what it needs under 'inputs'" if _NETWORK(text) else ""
@@ -255,8 +238,6 @@ def step_name(raw: str) -> str:
         words = re.sub(r"^RUN( --\S+)*", "", words).strip()
         if "sh /recipe/install.sh" in words:
             return f"{prefix}install.sh"
-        if "sh ./ask.sh" in words:
-            return ONLINE
         if "sh /commands.sh" in words:
             return f"{prefix}list the commands"
         if "userdel " in words:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from imagefactory.errors import BuildFailed
-from imagefactory.targets.common.archive import OciArchive
+from imagefactory.system.archives import members, parts_of, told
+from imagefactory.targets.common.archive import LAYER, OciArchive
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -50,12 +51,12 @@ class _Merge:
         self._opaque: set[str] = set()  # nothing below these
         self._waiting: dict[str, list[tarfile.TarInfo]] = {}  # a file of a lower layer: hard links to it
 
-    def layer(self, blob: IO[bytes]) -> None:
+    def layer(self, blob: IO[bytes], digest: str) -> None:
         """Write what this layer shows, and remember what it hides."""
         now = _Layer()
-        with tarfile.open(fileobj=blob, mode="r|*") as layer:
-            for member in layer:
-                path = _clean(member.name)
+        with told(digest):
+            for layer, member in members(blob, digest, LAYER):
+                path = "/".join(parts_of(member.name, digest))
                 folder, _, name = path.rpartition("/")
                 if name == OPAQUE:
                     now.opaque.add(folder)
@@ -120,7 +121,8 @@ class _Merge:
             names.insert(0, _normalised(member, path))
         now.hidden.add(path)  # whether it shows or not: a folder of that name is older
         if member.islnk():
-            self._link(path, _clean(member.linkname), names, now)
+            target = "/".join(parts_of(member.linkname, "the image"))
+            self._link(path, target, names, now)
         elif names:
             data = layer.extractfile(member) if member.isfile() else None
             now.at[path] = self._write(member, data, names)
@@ -184,7 +186,7 @@ def write_merged(
             tree.addfile(entry, data)
         for digest in reversed(archive.layers):
             with archive.open_layer(digest) as blob:
-                merge.layer(blob)
+                merge.layer(blob, digest)
         merge.finish()
 
 
@@ -234,8 +236,3 @@ def _normalised(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
     if member.islnk() or not member.isfile():
         entry.size = 0
     return entry
-
-
-def _clean(name: str) -> str:
-    path = name.removeprefix("./").strip("/")
-    return "" if path == "." else path

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from imagefactory.targets.common.archive import OciArchive
+from imagefactory.system.archives import members, told
+from imagefactory.targets.common.archive import LAYER, OciArchive
 from imagefactory.targets.oci.survey import DPKG, Entry, suspect
 
 HEAD_BYTES = 1 << 20
@@ -25,7 +26,7 @@ def entries(archive: Path, of_base: int) -> Iterator[Entry]:
     with OciArchive(archive) as image:
         for digest in image.layers[of_base:]:
             with image.open_layer(digest) as blob:
-                yield from _layer(blob)
+                yield from _layer(blob, digest)
 
 
 def layer_digests(manifest: bytes) -> list[str]:
@@ -33,9 +34,9 @@ def layer_digests(manifest: bytes) -> list[str]:
     return [layer["digest"] for layer in json.loads(manifest)["layers"]]
 
 
-def _layer(blob: IO[bytes]) -> Iterator[Entry]:
-    with tarfile.open(fileobj=blob, mode="r|*") as layer:
-        for member in layer:
+def _layer(blob: IO[bytes], digest: str) -> Iterator[Entry]:
+    with told(digest):
+        for layer, member in members(blob, digest, LAYER):
             path = member.name.removeprefix("./").strip("/")
             if path in ("", "."):
                 continue

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import tarfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from tarfile import TarInfo
 
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.inputs import KINDS
 from imagefactory.model.lock import PACKAGES, LockedFile
 from imagefactory.model.spec import ImageSpec
+from imagefactory.system.archives import Bounds, members, parts_of, told, too_much
 from imagefactory.system.store import Store, place_file
 
 
@@ -27,7 +30,7 @@ def stage_inputs(spec: ImageSpec, folder: Path, store: Store) -> Path:
                 if place.unpack:
                     archive = folder.with_name("unpacked.tar")
                     place_file(store, file.sha256, archive, what, file.bytes)
-                    _unpack(archive, target)
+                    _unpack(archive, target, f"{spec.image.id}: {file.name} {file.version}")
                     archive.unlink()
                 else:
                     place_file(store, file.sha256, target, what, file.bytes)
@@ -50,6 +53,28 @@ def _check(spec: ImageSpec, file: LockedFile, store: Store) -> str:
     return f"{spec.image.id}: the store's {file.name} {file.version}"
 
 
-def _unpack(archive: Path, target: Path) -> None:
-    with tarfile.open(archive, "r:") as tree:
-        tree.extractall(target, filter="tar")
+def _unpack(archive: Path, target: Path, what: str) -> None:
+    """A commit's tree: folders, files and links, none of them outside of ``target`` or by way of a link."""
+    target.mkdir(parents=True)
+    bounds = Bounds(archive.stat().st_size)  # it is not compressed
+    with archive.open("rb") as file, told(what):
+        entries = members(file, what, bounds)
+        if first := next(entries, None):
+            tree, _ = first
+            inside = _inside((member for _, member in chain([first], entries)), what)
+            tree.extractall(target, inside, filter="tar")
+
+
+def _inside(tree: Iterable[TarInfo], what: str) -> Iterator[TarInfo]:
+    links: set[str] = set()
+    for member in tree:
+        parts, name = parts_of(member.name, what), member.name[:200]
+        if not (member.isdir() or member.isreg() or member.issym()) or member.issparse():
+            raise too_much(what, f"it has {name}, which is no file, folder or symbolic link")
+        # The library looks where a link leads, which can be made too long for it (CVE-2025-4517).
+        if any("/".join(parts[:depth]) in links for depth in range(1, len(parts) + 1)):
+            raise too_much(what, f"it has {name} twice, or beyond a link")
+        if member.issym():
+            links.add("/".join(parts))
+        if parts:
+            yield member

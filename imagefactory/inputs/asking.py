@@ -1,0 +1,69 @@
+"""A question to a resolver in a sandbox: asked again where the network was at fault, its answer bounded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from imagefactory.errors import BuildFailed, DiskFull
+from imagefactory.inputs.protocol import Means
+from imagefactory.sandbox import Job, run_job
+from imagefactory.system import retry
+from imagefactory.system.redact import redact
+
+_KEPT = 200  # lines of what a resolver says
+_FULL = "no space left on device"
+
+Failure = Callable[[Sequence[str], str, Means], BuildFailed]
+"""What a resolver's last lines mean, for what was asked, where no upstream was at fault."""
+
+
+def answer_of(job: Job, means: Means, failure: Failure, most: int) -> bytes:
+    """What a job answers, at most that many bytes.
+
+    Raises NetworkFault where an upstream could not be reached, whatever the job made of that; else what
+    ``failure`` makes of its words, or another kind of BuildFailed.
+    """
+
+    def once() -> bytes:
+        with tempfile.TemporaryFile(dir=means.scratch) as answer:
+            run_or_raise(job, means, failure, answer)
+            if (size := answer.seek(0, 2)) > most:
+                raise BuildFailed(f"{job.what}: an answer of {size} bytes is none")
+            answer.seek(0)
+            return answer.read()
+
+    return retry.on_network_fault(
+        once,
+        before_retry=means.log.line,
+        wait=means.stop.wait,
+        pause=means.site.settings.retry_pause,
+    )
+
+
+def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes]) -> None:
+    """Run a job once. Raises as ``answer_of`` does."""
+    lines: deque[str] = deque(maxlen=_KEPT)
+
+    def hear(line: str) -> None:
+        if line.strip():
+            lines.append(redact(line))
+        means.log.line(line)
+
+    status = run_job(job, hear, means.stop, means.scratch, answer)
+    if not status:
+        return
+    fault = job.relay.fault if job.relay else None
+    if isinstance(fault, BuildFailed):
+        fault.tail, fault.log = tuple(lines)[-8:], means.log.path
+        raise fault
+    if any(_FULL in line.lower() for line in lines):
+        raise DiskFull(
+            f"{job.what}: its files would take more than {job.limits.disk >> 30} GiB, or half of the memory",
+            hint="files of a sandbox are in memory: use a machine with more of it",
+            tail=tuple(lines)[-8:],
+            log=means.log.path,
+        )
+    raise failure(tuple(lines), job.what, means)

@@ -1,0 +1,23 @@
+"""Where programs run that read, or run, what comes from outside: they see what a job names, and nothing
+else.
+"""
+
+from imagefactory.sandbox.job import Job, Limits, run_job
+from imagefactory.sandbox.relay import ADDRESS, Asked, Passing, Relay, Reply, Route, route_to
+from imagefactory.sandbox.view import MANY, host_python, sandbox_version
+
+__all__ = [
+    "ADDRESS",
+    "MANY",
+    "Asked",
+    "Job",
+    "Limits",
+    "Passing",
+    "Relay",
+    "Reply",
+    "Route",
+    "host_python",
+    "route_to",
+    "run_job",
+    "sandbox_version",
+]

@@ -1,0 +1,164 @@
+"""One job in a sandbox: a script, what it may see, how much it may take, and the one way out to upstreams."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import IO
+
+from imagefactory.errors import BuildFailed, Interrupted, disk_error
+from imagefactory.sandbox.relay import PORT, Relay
+from imagefactory.sandbox.view import INPUTS, OUTSIDER, WORK, host_python, sandbox_version, view
+from imagefactory.system.files import remove_tree
+from imagefactory.system.processes import Stop, stream
+
+GIB = 1 << 30
+_PROCESSES = 4096
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a job may take: ``seconds`` of time, and bytes of memory and of files. Files are in memory, and
+    at most half of the machine's.
+    """
+
+    seconds: float = 1800
+    memory: int = 8 * GIB
+    disk: int = 4 * GIB
+
+
+@dataclass(frozen=True)
+class Job:
+    """``script`` is for a POSIX shell, which ends where a command fails. It runs in an empty folder,
+    ``/work``; ``inputs`` stand in ``/in``, read-only: bytes of files, or files and folders of this machine
+    by their path. What it writes to file descriptor 3 is its answer.
+
+    ``what`` is what messages call it. With ``ids`` it is root of a user namespace that has so many.
+    """
+
+    what: str
+    script: str
+    inputs: Mapping[str, bytes | Path] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    relay: Relay | None = None
+    ids: int = 0
+
+
+def run_job(
+    job: Job, on_line: Callable[[str], None], stop: Stop, scratch: Path, answer: IO[bytes] | None = None
+) -> int:
+    """Run a job to its end, hand each line that it says to ``on_line``, and return its status.
+
+    ``answer`` is a file, open for writing, that takes what the job writes to its file descriptor 3; it may
+    be of any content. Raises EngineError where there is no sandbox, BuildFailed where the job took too
+    long, and Interrupted on a stop.
+    """
+    sandbox_version()
+    with _inputs(job, scratch) as folder, contextlib.ExitStack() as stack:
+        control = None
+        if job.relay:
+            ours, control = socket.socketpair()
+            stack.enter_context(ours)
+            stack.enter_context(control)
+            stack.enter_context(job.relay.serving(ours))
+        argv = [*_words(job, folder), str(host_python()), "-I", "-S", f"{INPUTS}/inside.py"]
+        spec = _spec(job, control, answer)
+        passed = [end for end in (spec["control"], spec["answer"]) if isinstance(end, int)]
+        argv += [json.dumps(spec), "sh", "-eu", f"{INPUTS}/script"]
+        with _bounded(job, stop) as (own, late):
+            try:
+                return stream(argv, on_line, stop=own, cwd=Path("/"), pass_fds=passed)
+            except Interrupted:
+                stop.check()
+    assert late
+    raise BuildFailed(
+        f"{job.what}: took longer than {job.limits.seconds / 60:g} minutes, and was ended",
+        hint="an upstream may be slow, or what it gives may never end: look at the log",
+    )
+
+
+def _spec(job: Job, control: socket.socket | None, answer: IO[bytes] | None) -> dict[str, object]:
+    """What inside.py is told."""
+    of_root = os.geteuid() == 0
+    return {
+        "control": control.fileno() if control else None,
+        "port": PORT,
+        "answer": answer.fileno() if answer else None,
+        "files": _disk(job),
+        "processes": _PROCESSES,
+        "user": (OUTSIDER, OUTSIDER) if of_root and not job.ids else None,
+        "map": OUTSIDER if of_root and job.ids else None,
+        "count": job.ids,
+        "root": job.ids > 0,
+    }
+
+
+def _words(job: Job, folder: Path) -> list[str]:
+    environment = {
+        "PATH": _PATH,
+        "HOME": f"{WORK}/home",
+        "TMPDIR": f"{WORK}/tmp",  # noqa: S108
+        "LANG": "C.UTF-8",
+        "NO_COLOR": "1",
+        **job.environment,
+    }
+    paths = {name: given for name, given in job.inputs.items() if isinstance(given, Path)}
+    return view(folder, paths, environment, _disk(job), job.ids)
+
+
+def _disk(job: Job) -> int:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(job.limits.disk, memory // 2)
+
+
+@contextlib.contextmanager
+def _inputs(job: Job, scratch: Path) -> Iterator[Path]:
+    """A folder with the script, the inputs that are bytes, and places for those that are not."""
+    folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir=scratch))
+    try:
+        folder.chmod(0o755)  # whoever runs it is somebody else
+        ours = {"script": job.script.encode(), "inside.py": (files(__package__) / "inside.py").read_bytes()}
+        for name, data in {**job.inputs, **ours}.items():
+            place = folder / name
+            place.parent.mkdir(exist_ok=True)
+            if isinstance(data, bytes):
+                place.write_bytes(data)
+                place.chmod(0o644)
+            elif data.is_dir():
+                place.mkdir()
+            else:
+                place.touch()
+        yield folder
+    except OSError as error:
+        raise disk_error(error, folder) from None
+    finally:
+        remove_tree(folder)
+
+
+@contextlib.contextmanager
+def _bounded(job: Job, stop: Stop) -> Iterator[tuple[Stop, list[bool]]]:
+    """A stop of the job's own, for when its time is up; and whether that was so."""
+    own, late = Stop(), list[bool]()
+
+    def end() -> None:
+        late.append(True)
+        own.now()
+
+    timer = threading.Timer(job.limits.seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        with stop.ends(own.now):
+            yield own, late
+    finally:
+        timer.cancel()

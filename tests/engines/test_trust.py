@@ -1,0 +1,244 @@
+"""What comes from outside runs with nothing of this machine in reach: docs/explanation/trust.md, line by
+line.
+
+Every test plants canaries, has something from outside try all that it can, and finds that none sang.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagefactory.definitions.bases import host_platform
+from imagefactory.inputs import KINDS, Means, Origin, Wanted, lock_base
+from imagefactory.inputs.debian import archives, default_sources
+from imagefactory.inputs.git import tree_archive
+from imagefactory.inputs.uv import Request, resolve
+from imagefactory.inputs.wheels import Target
+from imagefactory.model.recipe import BaseImage, Conda, Inputs, Release
+from imagefactory.model.settings import SiteFile
+from imagefactory.model.spec import BaseDefinition, BaseSpec
+from imagefactory.sandbox import Job, run_job
+from imagefactory.system.processes import Stop
+from imagefactory.system.site import Site
+from imagefactory.system.store import Store
+from imagefactory.system.web import Web
+from imagefactory.targets.base.ask import Asked, ask_base
+from imagefactory.targets.base.bootstrap import make_base
+from tests.engines.bench import Bench
+from tests.engines.probe import Canaries, assert_outsider
+from tests.unit.samples import base_lock, definition, image
+from tests.upstreams.channel import Package, make_channel
+from tests.upstreams.hostile import hostile_repository, hostile_sdist, make_archive, make_deb
+from tests.upstreams.index import make_index, make_sdist
+from tests.upstreams.server import Upstream
+
+PYTHON = Target((3, 11), (2, 36), "x86_64")
+
+
+class Heard:
+    """A log that keeps what it hears."""
+
+    path = Path("lock.log")
+
+    def __init__(self) -> None:
+        self.tail: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.tail.append(text)
+
+    def step(self, *words: object) -> None:
+        """Let it pass."""
+
+    phase = step_done = step
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.tail)
+
+
+def means_of(folder: Path, index: str | None = None, **settings: Any) -> tuple[Means, Heard]:
+    """Means with a store and a scratch folder of their own."""
+    site = Site(SiteFile.model_validate(settings), store=folder / "store", python_index=index)
+    stop, log, scratch = Stop(), Heard(), folder / "scratch"
+    scratch.mkdir()
+    quiet: Any = log
+    return Means(site, Store(site.store), Web(site, stop), quiet, stop, scratch, host_platform()), log
+
+
+@pytest.fixture
+def probed(cage: Canaries, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every job of a resolver begins with the probe: what it can reach, whatever makes it run can."""
+
+    def run(job: Job, *words: Any) -> int:
+        return run_job(dataclasses.replace(job, script=f"(\n{cage.script}\n)\n{job.script}"), *words)
+
+    monkeypatch.setattr("imagefactory.inputs.asking.run_job", run)
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["setup.py", "backend"])
+def test_a_python_package_that_is_built_to_be_asked(
+    bench: Bench, cage: Canaries, tmp_path: Path, old: bool
+) -> None:
+    """The whole command, with all that its caller has."""
+    with Upstream(tmp_path / "up") as up:
+        for fails in (True, False):
+            make_index(tmp_path / "up" / "simple", [hostile_sdist(cage.script, old=old, fails=fails)])
+            bench.environment = {**cage.environment, "HOME": str(cage.file.parent)}
+            (bench.root / "site.yaml").write_text(
+                json.dumps({"mirrors": {"https://wheels.example.org": up.url}})
+            )
+            index = {"url": "https://wheels.example.org/simple", "packages": ["zz-hostile"]}
+            pip = {"packages": ["zz-hostile"], "indexes": {"ours": index}}
+            name = bench.recipe(f"hostile-{'old' if old else 'new'}", inputs={"pip": pip})
+            ended = bench.run("lock", name, status=1 if fails else 0)
+            if fails:
+                # uv marks what a build wrote.
+                said = (bench.build / name / "lock.log").read_text()
+                assert_outsider("\n".join(line.strip() for line in said.splitlines()))
+                assert "that is all" in ended.text
+        lock = (bench.folder(name) / "lock.yaml").read_text()
+    assert (
+        hashlib.sha256((tmp_path / "up/simple/zz-hostile/zz_hostile-1.0.tar.gz").read_bytes()).hexdigest()
+        in lock
+    )
+    assert sorted(path.name for path in cage.file.parent.iterdir()) == [
+        "key",
+        "nest",
+    ]  # no cache in that home
+    assert cage.song not in ended.text
+
+
+def test_what_is_built_cannot_say_what_an_index_has(tmp_path: Path) -> None:
+    """It may write uv's answer, and can name only what the index has, with the digest that the index
+    gives.
+    """
+    evil = hostile_sdist("", forges=True)
+    make_index(tmp_path / "up" / "simple", [evil])
+    with Upstream(tmp_path / "up") as up:
+        means, _ = means_of(tmp_path, f"{up.url}/simple")
+        (found,) = resolve(Request(["zz-hostile"], PYTHON), "it", means)
+    assert found.sha256 == hashlib.sha256(evil.data).hexdigest()
+
+
+def test_uv_s_surroundings(tmp_path: Path, probed: None) -> None:
+    make_index(tmp_path / "up" / "simple", [make_sdist("zz-app", "1.0", {"zz.py": ""}, ())])
+    with Upstream(tmp_path / "up") as up:
+        means, log = means_of(tmp_path, f"{up.url}/simple")
+        resolve(Request(["zz-app"], PYTHON), "it", means)
+    assert_outsider(log.text)
+
+
+def test_conda_packages_are_read_and_not_run(tmp_path: Path, probed: None, cage: Canaries) -> None:
+    """Scripts of packages, and what they say of others, are for the image alone."""
+    egg = cage.folder / "egg"
+    script = f"#!/bin/sh\ntouch {egg}\n"
+    app = Package("app", "1.0", subdir="linux-64", files={"bin/app": script}, post_link=script)
+    make_channel(tmp_path / "up" / "lab", [app])
+    means, log = means_of(tmp_path, mirrors={"https://conda.example.org": (tmp_path / "up").as_uri()})
+    inputs = Inputs(conda=Conda(channels=("https://conda.example.org/lab",), packages=("app",)))
+    wanted: Any = Wanted(image(inputs=inputs), definition(), base_lock(), None, None, {})  # type: ignore[arg-type]
+    (found,) = KINDS["conda"].lock(wanted, means)["image"]
+    assert (found.name, found.version) == ("app", "1.0")
+    assert_outsider(log.text)
+
+
+@pytest.mark.parametrize("way", ["http", "plain files", "folder"])
+def test_a_repository_is_read_and_not_obeyed(tmp_path: Path, cage: Canaries, way: str, probed: None) -> None:
+    folder = tmp_path / "up" / "app.git"
+    commit = hostile_repository(folder, f": >{cage.folder}/egg\n")
+    means, log = means_of(tmp_path)
+    target = tmp_path / "tree.tar"
+    with Upstream(tmp_path / "up", smart_git=way == "http") as up:
+        address = folder.as_uri() if way == "folder" else f"{up.url}/app.git"
+        tree_archive("https://git.example.org/app.git", address, commit, "it", target, means)
+    with tarfile.open(target) as tree:
+        found = {member.name: member for member in tree}
+        assert sorted(found) == [".gitattributes", ".gitmodules", "a.txt", "run.sh"]
+        text = tree.extractfile("a.txt")
+        assert text
+        assert text.read() == b"$Format:%H$\n"
+    assert_outsider(log.text)
+    assert not list(means.scratch.iterdir())
+
+
+@pytest.mark.skipif(host_platform() != "linux/amd64", reason="the archive of this test is for amd64")
+def test_maintainer_scripts_of_a_base_image(tmp_path: Path, cage: Canaries, probed: None) -> None:
+    """When it is locked, with packages as an archive gives them, and when it is made."""
+    make_archive(tmp_path / "archive", "bookworm-security", make_deb(tmp_path, "zz-canary", cage.script))
+    places = archives(default_sources(Release("debian", "bookworm")))
+    stand_in = {"url": (tmp_path / "archive").as_uri()}
+    means, log = means_of(tmp_path, stand_ins={places["debian-security"]: stand_in})
+    base = BaseImage.model_validate(
+        {
+            "name": "canary",
+            "title": "A base image with a canary",
+            "distribution": "debian",
+            "suite": "bookworm",
+            "published": "debian:12-slim",
+            "packages": ["zz-canary"],
+        }
+    )
+    defined = BaseDefinition(base, host_platform(), 1_700_000_000)
+    lock = lock_base(base, "0" * 64, means)
+    assert [file.stand_in for file in lock.image.apt if file.name == "zz-canary"] == [True]
+    assert_outsider(log.text)
+    for file in lock.image.apt:
+        KINDS["apt"].fetch(file, file.name, Origin(defined, base_lock=lock), means)
+    artifact = make_base(BaseSpec(defined, lock), tmp_path / "layout", means)
+    assert_outsider(read_layer(tmp_path / "layout", artifact.digest, "etc/canary-report"))
+
+
+def read_layer(layout: Path, digest: str, path: str) -> str:
+    """A file of an OCI layout's one layer."""
+    manifest = json.loads((layout / "blobs" / digest.replace(":", "/")).read_bytes())
+    (layer,) = manifest["layers"]
+    with tarfile.open(layout / "blobs" / layer["digest"].replace(":", "/")) as tree:
+        content = tree.extractfile(path)
+        assert content
+        return content.read().decode()
+
+
+def test_a_question_to_a_base_image(first: Bench, tmp_path: Path, cage: Canaries) -> None:
+    """An image of a registry may have another apt, and another shell, than it seems."""
+    means, _ = means_of(tmp_path)
+    layout = first.build / "debian-12" / "layout"
+    digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+    script = f"{cage.script}\nln -s /etc/passwd answer/link; mkfifo answer/pipe; mkdir answer/folder"
+    files = {"ask.sh": f"({script}) >answer/said 2>&1; ls -A / >answer/root\n".encode(), "apt.conf": b""}
+    answer = ask_base(Asked("debian-12", layout, digest, 0), files, None, means)
+    assert sorted(answer) == ["root", "said"]
+    assert_outsider(answer["said"].decode())
+    assert not {"in", "work"} & set(answer["root"].decode().split())
+
+
+def test_a_recipe_and_its_tests(bench: Bench, cage: Canaries) -> None:
+    """install.sh as root of a container without network; its tests as nobody, in Docker and as a SIF file."""
+    command = "sh /tests/probe.sh >said 2>&1; cat said; ! grep 'it sang' said"
+    ends = "^the probe has run as [0-9]{4,} of the machine$"
+    name = bench.recipe(
+        "probes",
+        f"(\n{cage.script}\n) >/etc/canary-report 2>&1",
+        tests=[
+            {"name": "silent", "command": ["sh", "-c", command], "output": [ends]},
+            {
+                "name": "built",
+                "command": ["cat", "/etc/canary-report"],
+                "output": ["^the probe has run as 0 of"],
+            },
+            {"name": "was-silent", "command": ["grep", "it sang", "/etc/canary-report"], "status": 1},
+        ],
+    )
+    (bench.folder(name) / "tests" / "probe.sh").write_text(cage.script)
+    bench.environment = {**cage.environment, "HOME": str(cage.file.parent)}
+    bench.run("build", name, "--format", "sif", timeout=600)
+    for kind in ("oci", "sif"):
+        report = bench.report(name, kind)
+        assert [test["status"] for test in report["tests"] if test["kind"] == "smoke"] == ["passed"] * 3
+    assert cage.song not in bench.log(name)
