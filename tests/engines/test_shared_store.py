@@ -8,7 +8,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,13 +99,16 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    for parent in (tmp_path, *tmp_path.parents):  # pytest makes them for root alone
-        if parent.stat().st_mode & 0o001:
-            break
-        parent.chmod(0o711)
-    shutil.copytree(REPOSITORY / "imagefactory", tmp_path / "code" / "imagefactory")
-    place = Place(tmp_path)
+def place() -> Iterator[Place]:
+    """Not below pytest's folders, which are for root alone."""
+    with tempfile.TemporaryDirectory(prefix="zz-shared-") as folder:
+        yield _place(Path(folder))
+
+
+def _place(folder: Path) -> Place:
+    folder.chmod(0o711)
+    shutil.copytree(REPOSITORY / "imagefactory", folder / "code" / "imagefactory")
+    place = Place(folder)
     for user in (OURS, THEIRS):
         place.home(user).mkdir(mode=0o700)
         os.chown(place.home(user), user, user)
