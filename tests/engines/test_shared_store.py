@@ -266,14 +266,19 @@ def test_whoever_changes_a_file_while_it_is_used_harms_nobody(place: Place) -> N
     """What stands in the build is what was hashed, or nothing does."""
     place.run(THEIRS, "put()")
     evil = """
-        while True:
-            path.write_bytes(b"evil one\\n")
-            path.write_bytes(DATA)
+        import time
+        with path.open("r+b") as file:
+            while True:
+                for data in (b"evil one\\n", DATA):
+                    os.pwrite(file.fileno(), data, 0)
+                    time.sleep(0.001)
     """
     ours = """
+        import time
         good = bad = 0
-        for number in range(400):
-            target = home / str(number)
+        end = time.monotonic() + 20
+        while (good < 100 or bad < 100) and time.monotonic() < end:
+            target = home / str(good + bad)
             try:
                 place_file(store, SHA256, target, "the input", 0)
                 assert target.read_bytes() == DATA, target.read_bytes()
@@ -281,6 +286,6 @@ def test_whoever_changes_a_file_while_it_is_used_harms_nobody(place: Place) -> N
             except FactoryError:
                 assert not target.exists()
                 bad += 1
-        print(good + bad, good > 0, bad > 0)
+        print(good >= 100, bad >= 100)
     """
-    assert while_the_other_works(place, ours, evil) == "400 True True"
+    assert while_the_other_works(place, ours, evil) == "True True"
