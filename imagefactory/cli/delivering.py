@@ -122,7 +122,7 @@ def bundle(
 @click.option("--to", type=words.new_folder, help="Folder to make.  [named as the file]")
 def unbundle(file: Path, to: Path | None) -> None:
     """Take a bundle's inputs into the store, and make a checkout that builds without any network."""
-    from imagefactory.deliver.bundle import read_bundle
+    from imagefactory.deliver.unbundle import read_bundle
     from imagefactory.system.site import load_site
     from imagefactory.system.workspace import Workspace
 

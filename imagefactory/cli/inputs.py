@@ -117,10 +117,14 @@ def store_list(root: Path, as_json: bool) -> None:
 def store_verify(root: Path) -> None:
     """Read every file again, and remove those that are damaged."""
     from imagefactory.drive.stock import verify_store
+    from imagefactory.system.shared import owner
 
     count, damaged = verify_store(find_workspace(root))
     for stored in damaged:
-        click.echo(f"{stored.sha256}: damaged, and removed: the next fetch brings it again", err=True)
+        done = "and removed: the next fetch brings it again"
+        if not stored.removable:
+            done = f"and belongs to {owner(stored.user)}, who can remove it"
+        click.echo(f"{stored.sha256}: damaged, {done}", err=True)
     click.echo(f"{count} files: {len(damaged) or 'none'} damaged")
     sys.exit(1 if damaged else 0)
 

@@ -60,7 +60,7 @@ def ensure_fetched(session: Session, name: str, spec: Spec, lock: Lock) -> tuple
                 digests = _fetch(session, name, origin, missing, log, scratch)
             whole = note_fetched(session, spec, lock, digests, log)
             log.done(True, "fetched")
-        total = sum(session.store.path(digest).stat().st_size for digest in digests.values())
+        total = sum(session.store.size(digest) for digest in digests.values())
         words = (f"{len(missing)} files, {total} bytes",) if missing else ()
         return Result(name, "fetch" if missing else "nothing", time.monotonic() - start, words)
 

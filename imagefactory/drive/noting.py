@@ -27,7 +27,7 @@ def note_fetched(session: Session, spec: Spec, lock: Lock, digests: Mapping[str,
     told: dict[str, FetchedFile] = {}
     for source in untold(lock):
         sha256 = source.sha256 or digests[source.pin]
-        size = session.store.path(sha256).stat().st_size
+        size = session.store.checked_size(sha256, f"{spec.name}: the store's {source.name} {source.version}")
         told[source.pin] = FetchedFile(commit=source.commit, bytes=size, sha256=sha256)
     if not told:
         return lock

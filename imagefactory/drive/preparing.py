@@ -81,7 +81,8 @@ def bundle_images(
     for image in images:
         write_context(session, image)
     file = to or default_name(images, session.resolver, session.workspace)
-    return file, write_bundle(session.workspace, session.resolver, session.store, images, file), results
+    size = write_bundle(session.workspace, session.resolver, session.kinds, session.store, images, file)
+    return file, size, results
 
 
 def lock_all(

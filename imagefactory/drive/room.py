@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
 
 from imagefactory.errors import DiskFull
 from imagefactory.model.target import Room, TargetId
+from imagefactory.system.disks import by_disk, gib
 
-GIB = 1 << 30
 # Builds wait for disks and for each other's steps: so much more is started than there are cores for.
 _OVERSUBSCRIBED = 2
 _LEAST_CORES = 4
@@ -26,11 +23,11 @@ class Machine:
 
     def lacks(self, shown: str, room: Room) -> DiskFull | None:
         """The failure of what would not fit on the disk if nothing else ran; None where it fits."""
-        for place, (needed, free) in _by_disk(room.disk).items():
-            free += sum(_by_disk(other.disk).get(place, (0, 0))[0] for other in self._taken.values())
+        for place, (needed, free) in by_disk(room.disk).items():
+            free += sum(by_disk(other.disk).get(place, (0, 0))[0] for other in self._taken.values())
             if needed > free:
                 return DiskFull(
-                    f"{shown} needs {_gib(needed)} of disk below {place}, {_gib(free)} are free",
+                    f"{shown} needs {gib(needed)} of disk below {place}, {gib(free)} are free",
                     hint="free some space there, then run the same command again",
                 )
         return None
@@ -53,23 +50,8 @@ class Machine:
         if sum(other.memory for other in others) + room.memory > self._memory:
             return False
         # What runs has used some of its share already, so this asks for more than it must.
-        for place, (needed, free) in _by_disk(room.disk).items():
-            taken = sum(_by_disk(other.disk).get(place, (0, 0))[0] for other in others)
+        for place, (needed, free) in by_disk(room.disk).items():
+            taken = sum(by_disk(other.disk).get(place, (0, 0))[0] for other in others)
             if needed + taken > free:
                 return False
         return True
-
-
-def _by_disk(wanted: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """For each file system the bytes that are wanted of it, and how many are free."""
-    places: dict[int, str] = {}
-    needed: dict[str, int] = {}
-    for folder, count in wanted.items():
-        there = next((path for path in (Path(folder), *Path(folder).parents) if path.exists()), Path("/"))
-        place = places.setdefault(there.stat().st_dev, str(there))
-        needed[place] = needed.get(place, 0) + count
-    return {place: (count, shutil.disk_usage(place).free) for place, count in needed.items()}
-
-
-def _gib(count: int) -> str:
-    return f"{count / GIB:.3g} GiB"

@@ -34,20 +34,22 @@ def stock(workspace: Workspace) -> Stock:
 
 
 def verify_store(workspace: Workspace) -> tuple[int, list[Stored]]:
-    """Remove damaged files; how many files there were, and which were damaged."""
+    """Remove damaged files that are ours to remove; how many files there were, and which were damaged."""
     store = Store(load_site(workspace).store)
     damaged = list(store.damaged())
     count = sum(1 for _ in store.files())
     for stored in damaged:
-        store.remove(stored)
+        if stored.removable:
+            store.remove(stored)
     return count, damaged
 
 
 def prune_store(workspace: Workspace, before: float) -> list[Stored]:
-    """Remove what was last used before that time (seconds since 1970), and no lock here names."""
+    """Remove what is ours, was last used before that time (seconds since 1970), and no lock here names."""
     store = Store(load_site(workspace).store)
     users = _users(workspace)
-    old = [stored for stored in store.files() if stored.used <= before and stored.sha256 not in users]
+    ours = (stored for stored in store.files() if stored.removable)
+    old = [stored for stored in ours if stored.used <= before and stored.sha256 not in users]
     for stored in old:
         store.remove(stored)
     store.drop_partial(_FORGOTTEN)

@@ -17,6 +17,7 @@ from imagefactory.inputs.wheels import Target, build_requires
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import PipFile, Stage, StageLock
 from imagefactory.model.recipe import PipIndex
+from imagefactory.system.store import place_file
 from imagefactory.system.versions import numbers
 
 
@@ -86,7 +87,10 @@ def _builders(
     for file in image:
         if not file.filename.endswith(".whl"):
             _have(file, indexes, what, means)
-            wanted |= set(build_requires(means.store.path(file.sha256), file.filename, what))
+            packed = means.scratch / "sdist"
+            place_file(means.store, file.sha256, packed, f"{what}: the store's {file.name} {file.version}")
+            wanted |= set(build_requires(packed, file.filename, what))
+            packed.unlink()
     return sorted(wanted)
 
 
@@ -103,7 +107,7 @@ def _pinned(file: Found, indexes: Mapping[str, PipIndex], what: str, means: Mean
     )
     if not file.bytes:  # the index does not say: the file itself does
         _have(pinned, indexes, what, means)
-        size = means.store.path(file.sha256).stat().st_size
+        size = means.store.checked_size(file.sha256, f"{what}: the store's {file.name} {file.version}")
         pinned = pinned.model_copy(update={"bytes": size})
     return pinned
 

@@ -127,20 +127,19 @@ def resolve_image(text: str, base: str, platform: str, means: Means) -> tuple[Bl
         path = f"{place}/{digest}"
         if not means.store.has(sha256):
             fetch_blob(reference, path, Expected(f"{what}: {name}", sha256, size, most), means)
-        stored = means.store.use(sha256)
+        stored = f"{what}: the store's {name}"
         files.append(
             BlobFile(
                 name=name,
                 version=digest[: len("sha256:") + 12],
                 file=path,
-                bytes=stored.stat().st_size,
+                bytes=means.store.checked_size(sha256, stored),
                 sha256=sha256,
             )
         )
         if name.startswith(LAYER):
             return b""
-        with stored.open("rb") as file:
-            return file.read(_MAX_DOCUMENT)
+        return means.store.read(sha256, _MAX_DOCUMENT, stored)
 
     def follow(name: str, place: str, part: Mapping[str, Any]) -> bytes:
         return take(name, place, str(part.get("digest")), part.get("size"))

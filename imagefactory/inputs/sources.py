@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from imagefactory.errors import BuildFailed
 from imagefactory.inputs.git import tree_archive
@@ -102,18 +104,15 @@ def _store_tree(source: Source, file: SourceFile, what: str, means: Means) -> st
     commit, repository = file.commit, source.git
 
     def get(address: Address) -> str:
-        with means.store.draft(f"git-{commit}") as draft:
-            folder = draft.with_name(f"{draft.name}.git")
-            shutil.rmtree(folder, ignore_errors=True)
-            draft.unlink(missing_ok=True)
-            try:
-                tree_archive(repository, address.url, commit, what, draft, means)
-                digest = file_sha256(draft)
-                means.store.take(draft, digest)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                draft.unlink(missing_ok=True)
-        means.on_bytes(means.store.path(digest).stat().st_size)
+        # git works by paths, which in a store that others may write to could be led elsewhere.
+        with tempfile.TemporaryDirectory(dir=means.scratch, prefix="git-") as folder:
+            archive = Path(folder) / "tree.tar"
+            tree_archive(repository, address.url, commit, what, archive, means)
+            digest = file_sha256(archive)
+            with means.store.tray() as tray:
+                shutil.move(archive, tray / digest)
+                means.store.take(tray / digest, digest)
+        means.on_bytes(means.store.size(digest))
         return digest
 
     return from_mirrors(_places(source, means), get, means)

@@ -63,7 +63,7 @@ if [ -f /in/pylock.toml ]; then cp /in/pylock.toml .; fi
     --format=pylock.toml --no-header --quiet --python="$BUILD_PYTHON" {options}
 cat pylock.toml >&3
 """
-_LIMITS = Limits(seconds=1800, disk=8 << 30)
+_LIMITS = Limits(seconds=900, disk=8 << 30)
 _MAX_ANSWER = 64 << 20
 
 

@@ -22,9 +22,7 @@ def write_files(folder: Path, files: Iterable[File], *, mark: bool = False) -> P
 
     With a ``mark`` in it, ``may_write`` knows it again.
     """
-    files = (*files,)
-    if mark:
-        files = (*files, File(_MARK, 0o644, "".join(f"{file.path}\n" for file in files).encode()))
+    files = marked(files) if mark else (*files,)
     draft = folder.with_name(f".{folder.name}.draft")
     try:
         remove_tree(draft)
@@ -43,6 +41,12 @@ def write_files(folder: Path, files: Iterable[File], *, mark: bool = False) -> P
             remove_tree(draft)
         raise disk_error(error, folder) from None
     return folder
+
+
+def marked(files: Iterable[File]) -> tuple[File, ...]:
+    """The files with the mark that ``may_write`` knows them by."""
+    files = (*files,)
+    return (*files, File(_MARK, 0o644, "".join(f"{file.path}\n" for file in files).encode()))
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from imagefactory.errors import disk_error
 
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 
 class Hold:
     """One lock file: held by one alone, or shared by several that only read what it guards.
@@ -25,7 +27,7 @@ class Hold:
     def take(self, *, wait: bool = False) -> bool:
         """Take it; whether it is held now. Raises BuildFailed where the file can't be made."""
         try:
-            handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(self._file, _OPEN, 0o644)
         except OSError as error:
             raise disk_error(error, self._file) from None
         try:

@@ -192,6 +192,17 @@ class Swept(Protocol):
 
 
 @runtime_checkable
+class Carried(Protocol):
+    """A kind of files that are carried to other machines, where they are not made again."""
+
+    def carried(self, kept: Kept) -> list[Path]:
+        """The files that what was kept consists of, all of them read and fitting to its report.
+
+        Raises BuildFailed where they are not. What the report and the files say may be anybody's word.
+        """
+
+
+@runtime_checkable
 class Asked(Protocol):
     """A kind of base image that answers what installing something on it would bring."""
 

@@ -92,7 +92,7 @@ class Fetch:
 
     @property
     def draft(self) -> Path:
-        return self.store.folder / "partial" / SHA256
+        return self.store.folder / "partial" / str(os.geteuid()) / SHA256
 
     def whole(self) -> bool:
         """Whether the store holds the right file, and no draft of it is left."""

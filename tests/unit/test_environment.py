@@ -107,6 +107,7 @@ READERS: dict[str, set[str]] = {
     "drive/licences.py": {"XDG_STATE_HOME"},
     "system/environment.py": {"*", "DOCKER_HOST"},
     "system/history.py": {"SOURCE_DATE_EPOCH"},
+    "system/memory.py": {"*"},  # of a constant's name
     "system/site.py": {
         *("*", "IMAGEFACTORY_SITE", "IMAGEFACTORY_RETRY_PAUSE", "IMAGEFACTORY_ACCEPT_LICENCES"),
         *("IMAGEFACTORY_MIRRORS", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),

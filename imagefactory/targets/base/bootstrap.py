@@ -107,7 +107,8 @@ def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
         repository.mkdir()
         repository.chmod(0o755)
         for file in lock.image.apt:
-            place_file(means.store, file.sha256, repository / _place(file))
+            what = f"{base.name}: the store's {file.name} {file.version}"
+            place_file(means.store, file.sha256, repository / _place(file), what, file.bytes)
         out = rootfs.open("wb")
     except OSError as error:
         raise disk_error(error, repository) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +14,6 @@ from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.sandbox import Relay, sandbox_version
 from imagefactory.system.files import remove_tree, size_of
-from imagefactory.system.store import file_sha256
 from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Held, Job, Kept
 
@@ -97,15 +95,22 @@ class BaseKind(WithEngine):
 
     def verify(self, kept: Kept) -> None:
         """Read every blob of it again. Raises BuildFailed."""
-        manifest = _blob(kept.path, kept.report.digest)
-        described = json.loads(manifest.read_bytes())
-        parts = (part["digest"] for part in (described["config"], *described["layers"]))
-        for digest in (kept.report.digest, *parts):
-            if f"sha256:{file_sha256(_blob(kept.path, digest))}" != digest:
-                raise BuildFailed(
-                    f"{kept.path} is damaged: the blob {digest} is not what was made",
-                    hint=f"remove the folder, then run imagefactory build {kept.report.id}",
-                )
+        self.carried(kept)
+
+    def carried(self, kept: Kept) -> list[Path]:
+        """Its layout, without the blobs of the one before. Raises BuildFailed."""
+        from imagefactory.targets.base.layout import layout_files
+
+        report = kept.report
+        try:
+            if report.file != LAYOUT:
+                raise ValueError(f"it stands at {report.file!a}")
+            return layout_files(kept.path, report.digest, report.bytes)
+        except ValueError as error:
+            raise BuildFailed(
+                f"{kept.record.shelf / LAYOUT} is damaged: {error}",
+                hint=f"remove the folder, then run imagefactory build {report.id}",
+            ) from None
 
     def discard(self, artifact: Artifact) -> None:
         """A candidate goes with the scratch folder."""
