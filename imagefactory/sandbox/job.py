@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -18,10 +19,12 @@ from imagefactory.errors import BuildFailed, Interrupted, disk_error
 from imagefactory.sandbox.relay import PORT, Relay
 from imagefactory.sandbox.view import INPUTS, OUTSIDER, WORK, host_python, sandbox_version, view
 from imagefactory.system.files import remove_tree
+from imagefactory.system.memory import bounded
 from imagefactory.system.processes import Stop, stream
 
 GIB = 1 << 30
 _PROCESSES = 4096
+_SAID = 50  # of its last lines, which tell of a want of memory where the kernel does not
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -60,31 +63,45 @@ def run_job(
     """Run a job to its end, hand each line that it says to ``on_line``, and return its status.
 
     ``answer`` is a file, open for writing, that takes what the job writes to its file descriptor 3; it may
-    be of any content. Raises EngineError where there is no sandbox, BuildFailed where the job took too
-    long, and Interrupted on a stop.
+    be of any content. Raises EngineError where there is no sandbox, BuildFailed where the job took too long
+    or too much memory, and Interrupted on a stop.
     """
     sandbox_version()
-    with _inputs(job, scratch) as folder, contextlib.ExitStack() as stack:
+    said: deque[str] = deque(maxlen=_SAID)
+
+    def hear(line: str) -> None:
+        said.append(line)
+        on_line(line)
+
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(_inputs(job, scratch))
+        bound = stack.enter_context(bounded(job.limits.memory, _disk(job)))
         control = None
         if job.relay:
             ours, control = socket.socketpair()
             stack.enter_context(ours)
             stack.enter_context(control)
             stack.enter_context(job.relay.serving(ours))
-        argv = [*_words(job, folder), str(host_python()), "-I", "-S", f"{INPUTS}/inside.py"]
         spec = _spec(job, control, answer)
         passed = [end for end in (spec["control"], spec["answer"]) if isinstance(end, int)]
+        argv = [*bound.prefix, *_words(job, folder), str(host_python()), "-I", "-S", f"{INPUTS}/inside.py"]
         argv += [json.dumps(spec), "sh", "-eu", f"{INPUTS}/script"]
-        with _bounded(job, stop) as (own, late):
-            try:
-                return stream(argv, on_line, stop=own, cwd=Path("/"), pass_fds=passed)
-            except Interrupted:
-                stop.check()
-    assert late
-    raise BuildFailed(
-        f"{job.what}: took longer than {job.limits.seconds / 60:g} minutes, and was ended",
-        hint="an upstream may be slow, or what it gives may never end: look at the log",
-    )
+        own, late = stack.enter_context(_timed(job, stop))
+        try:
+            status = stream(argv, hear, stop=own, cwd=Path("/"), pass_fds=passed)
+        except Interrupted:
+            stop.check()
+            assert late
+            raise BuildFailed(
+                f"{job.what}: took longer than {job.limits.seconds / 60:g} minutes, and was ended",
+                hint="an upstream may be slow, or what it gives may never end: look at the log",
+            ) from None
+        if bound.exceeded(status, "\n".join(said)):
+            raise BuildFailed(
+                f"{job.what}: needed more memory than its limit of {job.limits.memory >> 20} MiB",
+                hint="what comes from outside may ask for that on purpose: look at the log",
+            )
+        return status
 
 
 def _spec(job: Job, control: socket.socket | None, answer: IO[bytes] | None) -> dict[str, object]:
@@ -146,7 +163,7 @@ def _inputs(job: Job, scratch: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _bounded(job: Job, stop: Stop) -> Iterator[tuple[Stop, list[bool]]]:
+def _timed(job: Job, stop: Stop) -> Iterator[tuple[Stop, list[bool]]]:
     """A stop of the job's own, for when its time is up; and whether that was so."""
     own, late = Stop(), list[bool]()
 

@@ -44,6 +44,10 @@ def test_a_sandbox_is_bounded(tmp_path: Path) -> None:
     script = "for n in 1 2 3 4 5 6 7 8; do head -c 20M /dev/zero >$n; done"
     assert run_job(Job("it", script, limits=limits), said.append, Stop(), tmp_path) != 0
     assert "No space left on device" in "\n".join(said)
+    script = "perl -e 'for (1 .. 30) { $_[$_] = q(x) x 20_000_000 }; print qq(there was room\\n)'"
+    small = Limits(memory=200 << 20, disk=32 << 20)
+    with pytest.raises(BuildFailed, match="it: needed more memory than its limit of 200 MiB"):
+        run_job(Job("it", script, limits=small), said.append, Stop(), tmp_path)
     with TemporaryFile() as answer:
         job = Job("it", "head -c 100M /dev/zero >&3 || :", limits=limits)
         run_job(job, said.append, Stop(), tmp_path, answer)
