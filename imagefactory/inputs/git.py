@@ -39,8 +39,9 @@ git cat-file -e "$COMMIT^{commit}" 2>/dev/null || {
     echo "(no such commit) $COMMIT"
     exit 1
 }
-git ls-tree -r -z --full-tree "$COMMIT" | tr '\\0\\n' '\\n?' | sed -n "s/^160000 [^\t]*\t/(submodule) /p"
->/work/modules if [ -s /work/modules ]; then
+git ls-tree -r -z --full-tree "$COMMIT" | tr '\\0\\n' '\\n?' |
+    sed -n "s/^160000 [^\t]*\t/(submodule) /p" >/work/modules
+if [ -s /work/modules ]; then
     head -n 1 /work/modules
     exit 1
 fi

@@ -30,7 +30,7 @@ if command -v dpkg-query >/dev/null; then
     dpkg-query --show --showformat '${{db:Status-Status}} ${{Package}} ${{Version}}\\n' >answer/packages
 fi
 """
-_NO_SHELL = re.compile(r'"?/bin/sh"?:? .*(no such file|not found)')
+_NO_SHELL = re.compile(r"/bin/sh\W+.*(no such file|not found)", re.IGNORECASE)
 _HINT = "choose an image of Debian or Ubuntu that has apt, or build on one of this repository's base images"
 
 

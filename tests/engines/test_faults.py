@@ -57,7 +57,7 @@ def test_an_interrupt_while_a_base_image_is_made(bench: Bench) -> None:
     image = bench.recipe("interrupted-base")
     before = bench.report_file("debian-12", "base").read_bytes()
     process = bench.start("build", "debian-12", image, "--no-cache")
-    wait_for(lambda: bool(list(bench.build.glob("*/base/scratch/mmdebstrap-*/*/usr/bin"))))
+    wait_for(lambda: bool(list(bench.build.glob("*/base/scratch/sandbox-*/repository"))))
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -87,7 +87,7 @@ def test_what_a_killed_build_left_goes_with_the_next(bench: Bench, moment: str) 
     if moment == "base":
         image = bench.recipe("killed-base")
         process = bench.start("build", "debian-12", image, "--no-cache")
-        wait_for(lambda: bool(list(bench.build.glob("*/base/scratch/mmdebstrap-*/*/usr/bin"))))
+        wait_for(lambda: bool(list(bench.build.glob("*/base/scratch/sandbox-*/repository"))))
     elif moment == "between":
         image = bench.recipe("killed-between", "head -c 60000000 /dev/urandom >/opt/noise")
         process = bench.start("build", image)
@@ -209,10 +209,11 @@ def test_programs_that_are_missing(bench: Bench, tmp_path: Path) -> None:
     for missing, line in (
         ("docker", "error: docker is not installed"),
         ("mmdebstrap", "error: mmdebstrap, which makes base images, is not installed"),
+        ("bwrap", "error: bubblewrap, which keeps what comes from outside in a sandbox, is not installed"),
     ):
         folder = tmp_path / f"without-{missing}"
         folder.mkdir()
-        for name in {"docker", "mmdebstrap", "git", "setpriv"} - {missing}:
+        for name in {"docker", "mmdebstrap", "git", "setpriv", "bwrap"} - {missing}:
             found = next(p for d in os.get_exec_path() if (p := Path(d) / name).exists())
             (folder / name).symlink_to(found)
         ended = bench.run("build", "debian-12", image, "--no-cache", status=3, PATH=str(folder))

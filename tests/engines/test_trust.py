@@ -182,7 +182,7 @@ def test_maintainer_scripts_of_a_base_image(tmp_path: Path, cage: Canaries, prob
             "distribution": "debian",
             "suite": "bookworm",
             "published": "debian:12-slim",
-            "packages": ["zz-canary"],
+            "packages": ("zz-canary",),
         }
     )
     defined = BaseDefinition(base, host_platform(), 1_700_000_000)
@@ -240,5 +240,5 @@ def test_a_recipe_and_its_tests(bench: Bench, cage: Canaries) -> None:
     bench.run("build", name, "--format", "sif", timeout=600)
     for kind in ("oci", "sif"):
         report = bench.report(name, kind)
-        assert [test["status"] for test in report["tests"] if test["kind"] == "smoke"] == ["passed"] * 3
+        assert {test["status"] for test in report["tests"] if test["kind"] == "smoke"} == {"passed"}
     assert cage.song not in bench.log(name)

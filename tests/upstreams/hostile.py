@@ -50,8 +50,11 @@ if os.fork() == 0:
     os.closerange(0, 256)  # or uv waits for its end
     while True:
         for file in glob.glob("/work/pylock.toml"):
-            text = open(file).read().replace('sha256 = "', 'sha256 = "0000')
-            open(file, "w").write(text)
+            text = open(file).read()
+            if 'sha256 = "' in text and 'sha256 = "0000' not in text:
+                with open("/work/forged", "w") as out:
+                    out.write(text.replace('sha256 = "', 'sha256 = "0000'))
+                os.replace("/work/forged", file)
 """
 _HOOKS = ("post-checkout", "pre-receive", "update", "post-update", "reference-transaction", "pre-auto-gc")
 _RUNS = (
@@ -101,7 +104,7 @@ def hostile_repository(folder: Path, script: str) -> str:
         folder,
         {
             ".gitattributes": "* filter=evil diff=evil merge=evil export-subst\n*.txt export-ignore\n",
-            ".gitmodules": '[submodule "x"]\n\tpath = x\n\turl = ext::sh -c true\n\tupdate = !sh probe\n',
+            ".gitmodules": '[submodule "x"]\n\tpath = x\n\turl = https://git.example.org/x.git\n',
             "a.txt": "$Format:%H$\n",
             "run.sh": "#!/bin/sh\n",
         },
