@@ -32,7 +32,7 @@ _NETWORK = network_words(
     r"Cannot initiate",
     r"download failed",
 )
-LIMITS = Limits(seconds=3600, disk=16 << 30)
+LIMITS = Limits(seconds=3600, disk=16 << 30, file=16 << 30)
 """For making a base image: its whole tree is there, and its packages beside it."""
 _MAX_ANSWER = 16 << 20
 # What mmdebstrap has installed, as apt would fetch it.

@@ -66,7 +66,7 @@ _SETTINGS = """\
 [http]
     followRedirects = false
 """
-_LIMITS = Limits(seconds=3600, disk=16 << 30)
+_LIMITS = Limits(seconds=3600, disk=16 << 30, file=16 << 30)
 _MAX_NAME = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KINDS = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE)

@@ -39,6 +39,9 @@ def main(spec: dict[str, Any], argv: list[str]) -> None:
         _listen(spec["control"], spec["port"])
     if spec["answer"] is not None:
         os.dup2(spec["answer"], ANSWER)  # which is inherited
+        if spec.get("user") or spec.get("map") is not None:
+            # Some programs open it once more, as whoever they are then.
+            os.fchown(ANSWER, *(spec.get("user") or (spec["map"], spec["map"])))
     for what, bound in (
         (resource.RLIMIT_FSIZE, spec["files"]),
         (resource.RLIMIT_NPROC, spec["processes"]),

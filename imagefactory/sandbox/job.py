@@ -20,7 +20,7 @@ from imagefactory.sandbox.relay import PORT, Relay
 from imagefactory.sandbox.view import INPUTS, OUTSIDER, WORK, host_python, sandbox_version, view
 from imagefactory.system.files import remove_tree
 from imagefactory.system.memory import bounded
-from imagefactory.system.processes import Stop, stream
+from imagefactory.system.processes import Stop, feed, stream
 
 GIB = 1 << 30
 _PROCESSES = 4096
@@ -30,13 +30,15 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a job may take: ``seconds`` of time, and bytes of memory and of files. Files are in memory, and
+    """What a job may take: ``seconds`` of time, and bytes of memory, of files, and of each file, its answer
+    among them. Files are in memory, and
     at most half of the machine's.
     """
 
     seconds: float = 1800
     memory: int = 8 * GIB
     disk: int = 4 * GIB
+    file: int = 4 * GIB
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,19 @@ class Job:
 
 
 def run_job(
-    job: Job, on_line: Callable[[str], None], stop: Stop, scratch: Path, answer: IO[bytes] | None = None
+    job: Job,
+    on_line: Callable[[str], None],
+    stop: Stop,
+    scratch: Path,
+    answer: IO[bytes] | None = None,
+    write: Callable[[IO[bytes]], None] | None = None,
 ) -> int:
     """Run a job to its end, hand each line that it says to ``on_line``, and return its status.
 
     ``answer`` is a file, open for writing, that takes what the job writes to its file descriptor 3; it may
-    be of any content. Raises EngineError where there is no sandbox, BuildFailed where the job took too long
-    or too much memory, and Interrupted on a stop.
+    be of any content. ``write`` writes what the job reads from its standard input. Raises EngineError where
+    there is no sandbox, BuildFailed where the job took too long or too much memory, and Interrupted on a
+    stop.
     """
     sandbox_version()
     said: deque[str] = deque(maxlen=_SAID)
@@ -86,9 +94,14 @@ def run_job(
         passed = [end for end in (spec["control"], spec["answer"]) if isinstance(end, int)]
         argv = [*bound.prefix, *_words(job, folder), str(host_python()), "-I", "-S", f"{INPUTS}/inside.py"]
         argv += [json.dumps(spec), "sh", "-eu", f"{INPUTS}/script"]
+        if answer:
+            stack.callback(os.fchown, answer.fileno(), os.geteuid(), os.getegid())  # it was the job's
         own, late = stack.enter_context(_timed(job, stop))
         try:
-            status = stream(argv, hear, stop=own, cwd=Path("/"), pass_fds=passed)
+            if write:
+                status = feed(argv, write, hear, stop=own, cwd=Path("/"), pass_fds=passed)
+            else:
+                status = stream(argv, hear, stop=own, cwd=Path("/"), pass_fds=passed)
         except Interrupted:
             stop.check()
             assert late
@@ -111,7 +124,7 @@ def _spec(job: Job, control: socket.socket | None, answer: IO[bytes] | None) -> 
         "control": control.fileno() if control else None,
         "port": PORT,
         "answer": answer.fileno() if answer else None,
-        "files": _disk(job),
+        "files": job.limits.file,
         "processes": _PROCESSES,
         "user": (OUTSIDER, OUTSIDER) if of_root and not job.ids else None,
         "map": OUTSIDER if of_root and job.ids else None,

@@ -160,10 +160,12 @@ def feed(
     on_line: Callable[[str], None],
     *,
     stop: Stop,
-    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> int:
     """Run a command that reads what ``write`` writes, hand each line that it says to ``on_line``, and return
-    its status. Where it ends before it has read all, its status tells why; ``write`` just ends.
+    its status. Where it ends before it has read all, its status tells why; ``write`` just ends. It inherits
+    the file descriptors ``pass_fds``.
 
     Raises EngineError when the program is missing and Interrupted when ``stop`` was asked for.
     """
@@ -172,12 +174,14 @@ def feed(
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [*_die_with_parent(), *argv],
+            cwd=cwd,
             umask=0o022,
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,
             bufsize=PIPE_BYTES,
-            env=child_environment(environment),
+            env=child_environment(),
+            pass_fds=pass_fds,
             start_new_session=True,
         )
         assert process.stdin is not None

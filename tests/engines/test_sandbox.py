@@ -34,7 +34,7 @@ def test_a_sandbox_has_nothing_in_reach(tmp_path: Path, cage: Canaries, ids: int
 
 
 def test_a_sandbox_is_bounded(tmp_path: Path) -> None:
-    limits = Limits(seconds=2, disk=32 << 20)
+    limits = Limits(seconds=2, disk=32 << 20, file=32 << 20)
     # It does not mind signals, and leaves others behind.
     script = "trap '' TERM INT; (trap '' TERM; sleep 7777.5) & while :; do sleep 1; done"
     with pytest.raises(BuildFailed, match=r"it: took longer than 0\.03\d* minutes, and was ended"):

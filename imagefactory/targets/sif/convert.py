@@ -7,7 +7,7 @@ writes the file system at its place in the file; nothing is unpacked. The header
 from __future__ import annotations
 
 import io
-import os
+import shlex
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ from typing import IO
 
 from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.model.spec import File
+from imagefactory.sandbox import Job, Limits, run_job
 from imagefactory.system.log import TAIL_LINES, Log
-from imagefactory.system.processes import Stop, feed
+from imagefactory.system.processes import Stop
 from imagefactory.targets.common.archive import OciArchive
 from imagefactory.targets.common.merge import folder_entry, write_merged
 from imagefactory.targets.sif.header import ARCHITECTURES, Document, system_offset, write_header
@@ -33,6 +34,8 @@ from imagefactory.targets.sif.metadata import (
 # zstd at this level gives smaller files than gzip at its best, in a tenth of its time; at a higher one
 # compression takes longer than all the rest. Larger blocks help it more than they cost whoever reads a part.
 _COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "5", "-b", "256K")
+_MEM = "2G"  # for what it has read and not yet written
+_LIMITS = Limits(seconds=6 * 3600, memory=6 << 30, disk=64 << 20, file=1 << 40)
 _ROOT = ("-root-uid", "0", "-root-gid", "0")  # whoever makes it
 _EMPTY = ("dev", "proc", "sys")
 _ORIGIN = """\
@@ -102,15 +105,8 @@ def _write_system(
     stop: Stop,
 ) -> None:
     options = (
-        "-tar",
-        "-quiet",
-        "-no-progress",
-        "-exit-on-error",
-        "-root-mode",
-        "755",
-        *_ROOT,
-        "-o",
-        str(offset),
+        *("-tar", "-quiet", "-no-progress", "-exit-on-error", "-noappend", "-mem", _MEM),
+        *("-root-mode", "755", *_ROOT, "-o", str(offset), *_COMPRESSION),
     )
     tail: list[str] = []
 
@@ -118,22 +114,23 @@ def _write_system(
         tail.append(line)
         log.line(line)
 
-    status = feed(
-        # The table of owners begins with whoever runs it.
-        [
-            *(() if os.getuid() == 0 else ("unshare", "--map-root-user", "--")),
-            "mksquashfs",
-            "-",
-            str(target),
-            *options,
-            *_COMPRESSION,
-        ],
-        lambda pipe: write_merged(image, pipe, _extra(files_of(data, definition)), _skipped, scratch),
-        hear,
-        stop=stop,
+    job = Job(
+        log.id,
+        f"exec mksquashfs - /proc/self/fd/3 {shlex.join(options)}",
         # Not only the file system's own date: no file is given a later one.
         environment={"SOURCE_DATE_EPOCH": str(epoch)},
+        limits=_LIMITS,
+        ids=1,  # the table of owners begins with whoever runs it
     )
+    with target.open("wb") as out:
+        status = run_job(
+            job,
+            hear,
+            stop,
+            scratch,
+            out,
+            lambda pipe: write_merged(image, pipe, _extra(files_of(data, definition)), _skipped, scratch),
+        )
     if status:
         full = any("no space left" in line.lower() for line in tail)
         kind = DiskFull if full else BuildFailed
