@@ -12,7 +12,7 @@ from imagefactory.drive.fetching import ensure_fetched
 from imagefactory.drive.locking import asked_of, ensure_base_lock, ensure_image_lock
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
-from imagefactory.drive.sweep import sweep
+from imagefactory.drive.sweep import sweep_files
 from imagefactory.drive.test_data import data_of, ensure_data
 from imagefactory.drive.upkeep import bring_up_to_date, write_context
 from imagefactory.errors import Interrupted
@@ -28,7 +28,7 @@ def lock_images(session: Session, selection: Selection, *, upgrade: bool) -> lis
     """Lock every image (and base image) that is not locked for what is asked for now; with ``upgrade``,
     all of them, to what upstreams have today.
     """
-    sweep(session)
+    sweep_files(session)
     results, _ = lock_all(session, selection, upgrade=upgrade, tell_all=True)
     return results
 
@@ -71,7 +71,7 @@ def bundle_images(
 
     The file is None where something failed.
     """
-    sweep(session)
+    sweep_files(session)
     images = list(selection.images)
     results = fetch_images(session, selection)
     made = [] if any(result.error for result in results) else _make_bases(session, _bases_of(selection))

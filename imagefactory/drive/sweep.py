@@ -22,6 +22,11 @@ def sweep(session: Session) -> None:
             with session.record(TargetId(name, image)).if_free() as free:
                 if free:  # look again: with the lock held, nobody adds to it
                     kind.sweep(kind.left_behind().get(image, ()))
+    sweep_files(session)
+
+
+def sweep_files(session: Session) -> None:
+    """Remove abandoned files, and ask no engine."""
     for home in homes(session.workspace):
         for desk in (home, *home.records()):
             if desk.abandoned():

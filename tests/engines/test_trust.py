@@ -242,3 +242,12 @@ def test_a_recipe_and_its_tests(bench: Bench, cage: Canaries) -> None:
         report = bench.report(name, kind)
         assert {test["status"] for test in report["tests"] if test["kind"] == "smoke"} == {"passed"}
     assert cage.song not in bench.log(name)
+
+
+def test_locking_and_fetching_ask_no_engine(bench: Bench) -> None:
+    """Where the base image is made: what may talk to the Docker Engine is root on most machines."""
+    name = bench.recipe("apart", inputs={"apt": ["hello"]})
+    bench.environment = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    for command in ("check", "lock", "fetch", "render", "plan"):
+        bench.run(command, name)
+    assert bench.run("build", name, status=3).errors == ["error: the Docker Engine does not answer"]
