@@ -187,8 +187,8 @@ def _namespaces() -> list[str]:
 
 
 def _tmpfs_bytes(call: Call) -> int:
-    """What the folders of the sandbox hold when they are full: output, working folder, home, /tmp."""
-    return call.write_limit * (1 if call.in_folder else 2) + 2 * ROOM_BYTES
+    """What the folders of the sandbox hold when full: output, working folder, home, /tmp, /dev/shm."""
+    return call.write_limit * (1 if call.in_folder else 2) + 3 * ROOM_BYTES
 
 
 def _outcome(

@@ -40,6 +40,7 @@ mount --bind group /etc/group
 mount --bind hosts /etc/hosts
 mount --bind tmp /tmp
 mount --bind tmp /var/tmp
+[ ! -d /dev/shm ] || mount -t tmpfs -o "size=$ROOM_BYTES,mode=1777" none /dev/shm # else what is left there stays
 hostname container # the file of the kernel's is root's alone
 ip link set lo up
 cd /mnt/work
