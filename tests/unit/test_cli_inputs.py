@@ -34,8 +34,7 @@ def root(workspace: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wor
 @pytest.fixture
 def call(root: Workspace, imagefactory: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The command line, with an engine in which nothing was ever left behind."""
-    for room in ("tasks", "preparing"):
-        monkeypatch.setattr(f"imagefactory.drive.{room}.sweep", lambda session: None)
+    monkeypatch.setattr("imagefactory.drive.tasks.sweep", lambda session: None)
     return lambda *words: imagefactory("--root", root.root, *words)
 
 
