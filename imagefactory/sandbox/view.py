@@ -38,8 +38,10 @@ def sandbox_version() -> str:
 
 def host_python() -> Path:
     """The Python that runs this, without its virtual environment."""
-    here: str = getattr(sys, "_base_executable", sys.executable)
-    return Path(here).resolve()
+    here = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    if os.access(here, os.X_OK) and here.is_relative_to(sys.base_prefix):
+        return here
+    return Path(sys.base_prefix, "bin", "python3")  # it was started in a place that we do not see
 
 
 def view(

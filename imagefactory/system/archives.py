@@ -104,12 +104,19 @@ class _Flow:
     def seek(self, to: int) -> None:
         if to < self._at:
             raise tarfile.StreamError("an entry is before the one that names it")
-        while to > self._at and self.read(min(to - self._at, _HEADER_BYTES)):
+        while to > self._at and self._take(min(to - self._at, _HEADER_BYTES)):
             pass
 
     def read(self, count: int) -> bytes:
         if count > self.piece:
             raise too_much(self._what, f"an entry of it has a header of {count} bytes")
+        data = self._take(count)
+        # The library's own search for a character set takes the square of a number's length (CVE-2024-6232).
+        if self.piece == _HEADER_BYTES and len(data) > tarfile.BLOCKSIZE and _DIGITS.search(data):
+            raise too_much(self._what, "it has a header with a number without end")
+        return data
+
+    def _take(self, count: int) -> bytes:
         try:
             data: bytes = self._stream.read(count)
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -119,9 +126,6 @@ class _Flow:
             raise too_much(self._what, f"it has more than {self._bounds.bytes} bytes once it is unpacked")
         if time.thread_time() > self._until:
             raise too_much(self._what, f"it takes more than {self._bounds.seconds:g} seconds to read")
-        # The library's own search for a character set takes the square of a number's length (CVE-2024-6232).
-        if self.piece == _HEADER_BYTES and len(data) > tarfile.BLOCKSIZE and _DIGITS.search(data):
-            raise too_much(self._what, "it has a header with a number without end")
         return data
 
 

@@ -140,7 +140,7 @@ def told(bench: Bench, lie: Lie, url: str, action: Callable[[], object], capsys:
     assert all(line.isprintable() for line in shown.splitlines())
     stored = [stored.path.read_bytes() for stored in bench.store.files()]
     assert all(hashlib.sha256(data).hexdigest() in lie.stays for data in stored)
-    drafts = [path.name for path in bench.store.folder.glob("partial/*") if path.suffix != ".lock"]
+    drafts = [path.name for path in bench.store.folder.glob("partial/*/*") if path.suffix != ".lock"]
     assert lie.draft in (bool(drafts), None), drafts
     assert not list((bench.folder / "scratch").iterdir())
     assert bench.listing() == before
