@@ -26,7 +26,7 @@ mount --rbind /dev root/dev
 mount -t tmpfs -o mode=1777 none root/tmp
 cp /in/question/* root/ask
 mkdir root/ask/answer
-chroot root env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 APT_CONFIG=/ask/apt.conf \\
+env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 APT_CONFIG=/ask/apt.conf chroot root \\
     /bin/sh -c 'cd /ask && exec sh ./ask.sh' 3>&-
 tar -C root/ask/answer -cf - . >&3
 """
