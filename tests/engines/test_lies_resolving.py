@@ -405,6 +405,25 @@ def zst_bomb() -> bytes:
     return b"\x28\xb5\x2f\xfd\x00\x58" + block * 800 + ((1 << 3) | 3).to_bytes(3, "little") + b" "
 
 
+def shards(**info: str) -> Callable[[Bench], None]:
+    """A channel of shards, which says that of itself: MessagePack in a frame of one block as it is."""
+
+    def text(said: str) -> bytes:
+        return b"\xd9" + bytes([len(said)]) + said.encode()
+
+    def tell(bench: Bench) -> None:
+        facts = {"subdir": "linux-64", "base_url": "", "shards_base_url": "./shards/"} | info
+        pairs = [text(key) + text(value.replace("{other}", bench.other.url)) for key, value in facts.items()]
+        said = b"\x82" + text("info") + bytes([0x80 | len(pairs)]) + b"".join(pairs)
+        said += text("shards") + b"\x81" + text("app") + b"\xc4\x20" + bytes(32)
+        block = ((len(said) << 3) | 1).to_bytes(3, "little")
+        repodata("")(bench)
+        place = bench.home / "lab/linux-64/repodata_shards.msgpack.zst"
+        place.write_bytes(b"\x28\xb5\x2f\xfd\x00\x58" + block + said)
+
+    return tell
+
+
 SHARDS = f"@{SUBDIR}repodata_shards.msgpack.zst"
 CONDA_LIES = {
     "without end": Lie(
@@ -441,6 +460,9 @@ CONDA_LIES = {
     "a negative size": Lie(record(size=-5), f"{CONDA}…: invalid value: integer `-5`, …"),
     "files elsewhere": Lie(record(base_url="{other}/x/"), f"{CONDA}app is elsewhere: {{other}}/x/{ARCHIVE}"),
     "files of this machine": Lie(record(base_url="file:///etc/"), f"{CONDA}app is elsewhere: …{ARCHIVE}"),
+    "no such shard": Lie(shards(), f"{CONDA}…@{SUBDIR}shards/{'0' * 64}.msgpack.zst…"),
+    "shards elsewhere": Lie(shards(shards_base_url="{other}/x/"), f"{CONDA}…"),
+    "shards of this machine": Lie(shards(shards_base_url="file:///etc/"), f"{CONDA}…"),
     "another server": Lie(
         does("redirect", f"{SUBDIR}*", "{other}/x"), f"{SHARDS} sends us to another server, {{other}}"
     ),
