@@ -7,7 +7,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from imagefactory.errors import BuildFailed, DiskFull, Gone, NetworkFault, Unsolvable
-from imagefactory.inputs.debian import archives, default_sources, parse_uris, relayed
+from imagefactory.inputs.debian import (
+    OTHER_ARCHIVE,
+    archives,
+    default_sources,
+    parse_uris,
+    relayed,
+    wrong_in_archives,
+)
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
@@ -97,6 +104,8 @@ class Apt:
         except (NetworkFault, DiskFull):
             raise
         except BuildFailed as error:
+            if error is found.relay.fault:
+                raise
             raise _explained(error, image, release) from None
         stages = {
             stage: list(parse_uris(answer.get(stage, b"").decode("utf-8", "replace"), found.places))
@@ -167,7 +176,7 @@ def _before(wanted: Wanted) -> list[AptFile]:
     return [file for stage in _STAGES for file in wanted.before("apt", stage)]
 
 
-def _explained(error: BuildFailed, image: ImageDefinition, release: Release) -> Unsolvable:
+def _explained(error: BuildFailed, image: ImageDefinition, release: Release) -> BuildFailed:
     """Apt's own words say what is wrong; where to mend it is ours to say."""
     said = "\n".join(error.tail)
     missing = re.search(r"E: Unable to locate package (\S+)", said)
@@ -176,6 +185,13 @@ def _explained(error: BuildFailed, image: ImageDefinition, release: Release) -> 
         return Unsolvable(
             f"recipes/{image.recipe}: {image.id}: {distribution} has no package called {missing[1]}",
             hint="check 'apt' in the recipe: apt-cache search finds names",
+        )
+    if wrong := wrong_in_archives(error.tail):
+        return BuildFailed(
+            f"recipes/{image.recipe}: {image.id}: the archives cannot be used: {wrong}",
+            hint=OTHER_ARCHIVE,
+            tail=error.tail,
+            log=error.log,
         )
     return Unsolvable(
         f"recipes/{image.recipe}: {image.id}: apt cannot install these packages together",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,10 +12,11 @@ from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Job, run_job
 from imagefactory.system import retry
-from imagefactory.system.redact import redact
+from imagefactory.system.redact import harmless, redact
 
 _KEPT = 200  # lines of what a resolver says
-_FULL = "no space left on device"
+_MAX_WORDS = 250  # letters of one of them, in a message
+_FULL = ("no space left on device", "file too large", "file size limit exceeded")
 
 Failure = Callable[[Sequence[str], str, Means], BuildFailed]
 """What a resolver's last lines mean, for what was asked, where no upstream was at fault."""
@@ -31,7 +33,10 @@ def answer_of(job: Job, means: Means, failure: Failure, most: int) -> bytes:
         with tempfile.TemporaryFile(dir=means.scratch) as answer:
             run_or_raise(job, means, failure, answer)
             if (size := answer.seek(0, 2)) > most:
-                raise BuildFailed(f"{job.what}: an answer of {size} bytes is none")
+                raise BuildFailed(
+                    f"{job.what}: an answer of {size} bytes is none: {most} are the most",
+                    hint="what comes from outside may do that on purpose: look at the log",
+                )
             answer.seek(0)
             return answer.read()
 
@@ -43,11 +48,23 @@ def answer_of(job: Job, means: Means, failure: Failure, most: int) -> bytes:
     )
 
 
+def first_words(lines: Sequence[str], begin: str, cause: str) -> str:
+    """What a program says first of what went wrong, in a line that begins so, a regular expression, and the
+    last of its causes: one line.
+    """
+    said = [line.strip() for line in lines]
+    found = [line[match.end() :] for line in said if (match := re.match(begin, line))]
+    first = found[0] if found else "it does not say why"
+    causes = [line.removeprefix(cause) for line in said if line.startswith(cause)]
+    return ": ".join(harmless(each.strip())[:_MAX_WORDS] for each in (first, *causes[-1:]))
+
+
 def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes]) -> None:
     """Run a job once. Raises as ``answer_of`` does."""
     lines: deque[str] = deque(maxlen=_KEPT)
 
     def hear(line: str) -> None:
+        line = job.relay.readable(line) if job.relay else line
         if line.strip():
             lines.append(redact(line))
         means.log.line(line)
@@ -58,11 +75,12 @@ def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes]) ->
     fault = job.relay.fault if job.relay else None
     if isinstance(fault, BuildFailed):
         fault.tail, fault.log = tuple(lines)[-8:], means.log.path
+        fault.hint = fault.hint or "try again later, or name a mirror in site.yaml"
         raise fault
-    if any(_FULL in line.lower() for line in lines):
+    if any(words in line.lower() for line in lines for words in _FULL):
         raise DiskFull(
-            f"{job.what}: its files would take more than {job.limits.disk >> 30} GiB, or half of the memory",
-            hint="files of a sandbox are in memory: use a machine with more of it",
+            f"{job.what}: its files would take more than {job.limits.disk >> 20} MiB, or half of the memory",
+            hint="files of a sandbox are in memory: if they are really so large, use a larger machine",
             tail=tuple(lines)[-8:],
             log=means.log.path,
         )

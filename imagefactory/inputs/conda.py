@@ -9,8 +9,10 @@ from importlib.resources import files as files_in
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from imagefactory.errors import BuildFailed, Gone, Unsolvable
-from imagefactory.inputs.asking import answer_of
+from imagefactory.inputs.asking import answer_of, first_words
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.inputs.unpinned import BEGIN
@@ -30,6 +32,8 @@ _SCRIPT = """\
 """
 _LIMITS = Limits(seconds=1800, disk=8 << 30)
 _MAX_ANSWER = 64 << 20
+_UNSOLVABLE = "SolverError:"
+_OTHER = "look at the channel, or name another one, or a mirror of it in site.yaml"
 
 _INSTALL = """\
 # conda packages in {prefix}, from files alone.
@@ -230,17 +234,35 @@ def _read(answer: bytes, what: str, channels: Container[str], stand_ins: Contain
     """The packages of an answer, which is not trusted: it must be of these channels, and have a sha256."""
     try:
         rows = [{**row, "stand_in": row["channel"] in stand_ins} for row in json.loads(answer)]
-        for row in rows:
-            if row["sha256"] == "":
-                raise BuildFailed(f"{what}: the channel {row['channel']} gives no sha256 for {row['file']}")
-            if row["channel"] not in channels:
-                raise BuildFailed(f"{what}: {row['name']} is of none of the recipe's channels")
-        return [CondaFile.model_validate(row) for row in rows]
+        return [_file(row, what, channels) for row in rows]
     except (ValueError, TypeError, LookupError, RecursionError):
-        raise BuildFailed(f"{what}: the solver's answer is none that can be read") from None
+        raise BuildFailed(f"{what}: the solver's answer is none that can be read", hint=_OTHER) from None
+
+
+def _file(row: Mapping[str, object], what: str, channels: Container[str]) -> CondaFile:
+    if row["channel"] not in channels:
+        raise BuildFailed(f"{what}: {str(row['name'])[:100]!r} is of none of the recipe's channels")
+    shown, place = repr(str(row["file"])[:200]), row["channel"]
+    if row["sha256"] == "":
+        raise BuildFailed(f"{what}: the channel {place} gives no sha256 for {shown}", hint=_OTHER)
+    try:
+        return CondaFile.model_validate(row)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise BuildFailed(
+            f"{what}: the channel {place} says of {shown} what can be of no package: its {field}", hint=_OTHER
+        ) from None
 
 
 def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
+    if not any(line.startswith(_UNSOLVABLE) for line in lines):
+        said = first_words(lines, r"\w*(?:Error|Exception):", "Caused by:")
+        return BuildFailed(
+            f"{what}: rattler cannot use what the channels give: {said}",
+            hint=_OTHER,
+            tail=lines[-20:],
+            log=means.log.path,
+        )
     return Unsolvable(
         f"{what}: these packages cannot be had together",
         hint="the solver's reasons stand above; loosen the versions, or name another channel",

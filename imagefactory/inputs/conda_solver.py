@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 sys.path.insert(0, str(Path(__file__).parent))  # which Python leaves out with -I
 
@@ -49,7 +49,9 @@ async def _solve(question: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(record: rattler.RepoDataRecord, channels: list[tuple[str, str]]) -> dict[str, Any]:
-    name, url = next((n, u) for n, u in channels if record.url.startswith(u.rstrip("/") + "/"))
+    name, url = next(((n, u) for n, u in channels if record.url.startswith(u.rstrip("/") + "/")), ("", ""))
+    if not url:
+        raise ValueError(f"{record.name.normalized} is elsewhere: {record.url}")
     return {
         "name": record.name.normalized,
         "version": str(record.version),
@@ -66,10 +68,15 @@ def main(question: str) -> None:
     try:
         records = asyncio.run(_solve(json.loads(Path(question).read_text())))
     except Exception as error:  # whatever rattler raises is for the caller to read
-        sys.exit(f"{type(error).__name__}: {error}")
-    sys.stdout.write(json.dumps(records))
-    sys.stdout.flush()
-    os._exit(0)  # at once: threads of rattler may still end, and Python would abort on that
+        _end(sys.stderr, f"{type(error).__name__}: {error}\n", 1)
+    _end(sys.stdout, json.dumps(records), 0)
+
+
+def _end(stream: TextIO, text: str, status: int) -> NoReturn:
+    """At once: threads of rattler may still end, and Python would abort on that."""
+    stream.write(text)
+    stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

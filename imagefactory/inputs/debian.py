@@ -24,6 +24,7 @@ from imagefactory.sandbox import MANY, Job, Limits, Relay, route_to
 from imagefactory.system.faults import network_words
 from imagefactory.system.log import TAIL_LINES
 from imagefactory.system.processes import run, which
+from imagefactory.system.redact import harmless
 
 _URI = re.compile(r"^'([^']+)' (\S+)_([^_\s]+)_([^_\s]+)\.deb (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
 _ADDRESS = re.compile(r"\b(?:https?|file|copy):/[^\s\]]*")
@@ -35,6 +36,14 @@ _NETWORK = network_words(
 LIMITS = Limits(seconds=3600, disk=16 << 30, file=16 << 30)
 """For making a base image: its whole tree is there, and its packages beside it."""
 _MAX_ANSWER = 16 << 20
+_MAX_WORDS = 300  # letters of what apt says, in a message
+_OTHER = "what comes from outside may do that on purpose: look at the log"
+# All else than the network: a relay notes that itself.
+_WRONG = re.compile(
+    r"E: (?:The repository .* (?:is not signed|does not have a Release file)"
+    r"|Release file .* is (?:expired|not valid)|Unable to parse|Encountered a section|GPG error"
+    r"|Failed to fetch .*(?:40[0-9] |Hash Sum|unexpected size|Insufficient information|Clearsigned))"
+)
 # What mmdebstrap has installed, as apt would fetch it.
 _LIST_PACKAGES = (
     "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -o Acquire::ForceHash=SHA256 download --print-uris "
@@ -165,11 +174,14 @@ def parse_uris(written: str, places: Mapping[str, tuple[str, bool]]) -> Iterator
     """
     for line in written.splitlines():
         if line.startswith("'") and not _URI.match(line):
-            raise BuildFailed(f"apt names a file without a sha256: {line[:300]}")
+            raise BuildFailed(f"apt names a file without a sha256: {_in_archive(line, places)}", hint=_OTHER)
     for uri, name, version, _, size, sha256 in _URI.findall(written):
         known = next((place for place in places if uri.startswith(place)), None)
         if known is None:
-            raise BuildFailed(f"apt would take {name} from {uri}, which is none of the base image's archives")
+            raise BuildFailed(
+                f"apt would take {name} from {uri[:_MAX_WORDS]}, which is none of the base image's archives",
+                hint=_OTHER,
+            )
         archive, stand_in = places[known]
         try:
             yield AptFile(
@@ -182,7 +194,24 @@ def parse_uris(written: str, places: Mapping[str, tuple[str, bool]]) -> Iterator
                 stand_in=stand_in,
             )
         except ValidationError:
-            raise BuildFailed(f"apt names a file that no archive can have: {uri[:300]!r}") from None
+            raise BuildFailed(
+                f"apt names a file that no archive can have: {_in_archive(uri, places)}", hint=_OTHER
+            ) from None
+
+
+def _in_archive(text: str, places: Mapping[str, tuple[str, bool]]) -> str:
+    """What apt says, with the names of archives for their addresses in the sandbox."""
+    for place, (archive, _) in places.items():
+        text = text.replace(place, f"{archive}: ")
+    return repr(text[:_MAX_WORDS])
+
+
+def wrong_in_archives(lines: Sequence[str]) -> str:
+    """What apt says that is wrong with what the archives hold; empty where it says nothing of that."""
+    return next((harmless(line[2:].strip())[:_MAX_WORDS] for line in lines if _WRONG.match(line)), "")
+
+
+OTHER_ARCHIVE = "look at the archive; a mirror in site.yaml may be behind, or be changing: try again later"
 
 
 def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
@@ -246,6 +275,14 @@ def bootstrap_failure(base: BaseImage, lines: Sequence[str], what: str, means: M
     """What mmdebstrap's last lines mean."""
     tail = lines[-TAIL_LINES:]
     step = f"bootstrap {base.suite}"
+    if wrong := wrong_in_archives(lines):
+        return BuildFailed(
+            f"base image {base.name}: the archives cannot be used: {wrong}",
+            hint=OTHER_ARCHIVE,
+            step=step,
+            tail=tail,
+            log=means.log.path,
+        )
     if _NETWORK("\n".join(tail)):
         return NetworkFault(
             f"base image {base.name}: the distribution's archives cannot be reached: "
@@ -257,6 +294,7 @@ def bootstrap_failure(base: BaseImage, lines: Sequence[str], what: str, means: M
         )
     return BuildFailed(
         f"base image {base.name}: mmdebstrap failed",
+        hint=_OTHER,
         step=step,
         tail=tail,
         log=means.log.path,

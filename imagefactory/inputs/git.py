@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from imagefactory.errors import BuildFailed, NetworkFault, disk_error
+from imagefactory.errors import BuildFailed, Gone, NetworkFault, disk_error
 from imagefactory.inputs.asking import run_or_raise
 from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Job, Limits, Relay, route_to
 from imagefactory.system.faults import network_words
+from imagefactory.system.redact import harmless, redact
 
 _NETWORK = network_words(
     r"timed out",
@@ -28,7 +29,11 @@ _NETWORK = network_words(
     r"unexpected disconnect",
     r"URL returned error: (?:5\d\d|429)",
 )
-_NO_COMMIT, _SUBMODULE = "(no such commit) ", "(submodule) "
+_NO_COMMIT, _SUBMODULE, _EMPTY = "(no such commit) ", "(submodule) ", "(nothing)"
+_REFUSED = re.compile(r"error: object \w+: (\w+: .*)|error: (invalid path .*)")
+_OTHER = "check the address in the recipe, the network, and mirrors in site.yaml"
+_NOT_THERE = re.compile(r"repository '.*' not found")
+_DENIED = re.compile(r"returned error: 4\d\d")
 # Many servers give a single commit; those that don't, and plain file servers, give everything.
 _SCRIPT = """\
 git init --quiet --bare tree.git
@@ -36,6 +41,7 @@ cd tree.git
 git fetch --quiet --depth=1 --no-tags "$FROM" "$COMMIT" 2>/dev/null ||
     git fetch --quiet --no-tags "$FROM" '+refs/*:refs/fetched/*'
 git cat-file -e "$COMMIT^{commit}" 2>/dev/null || {
+    [ -n "$(git for-each-ref --count=1)" ] || echo "(nothing)"
     echo "(no such commit) $COMMIT"
     exit 1
 }
@@ -83,7 +89,7 @@ def tree_archive(url: str, address: str, commit: str, what: str, target: Path, m
         inputs["repository"] = _folder(address, url, what)
         place = "file:///in/repository"
     else:
-        place = relay.add(route_to(address, means.web, what))
+        place = relay.add(route_to(address, means.web, what, posts=True))
     job = Job(
         what,
         _SCRIPT,
@@ -100,7 +106,7 @@ def tree_archive(url: str, address: str, commit: str, what: str, target: Path, m
     )
 
     def failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
-        return _failure(lines, url, place, what)
+        return _failure(lines, redact(address) if place.startswith("http") else url, place, what, means)
 
     with tempfile.TemporaryFile(dir=means.scratch) as tree:
         run_or_raise(job, means, failure, tree)
@@ -117,8 +123,13 @@ def _folder(address: str, url: str, what: str) -> Path:
     return folder.resolve()
 
 
-def _failure(lines: Sequence[str], url: str, place: str, what: str) -> BuildFailed:
+def _failure(lines: Sequence[str], url: str, place: str, what: str, means: Means) -> BuildFailed:
     for line in lines:
+        if line.startswith(_EMPTY):
+            return BuildFailed(
+                f"{what}: {url} has no branch and no tag: it is no git repository, or an empty one",
+                hint="look at it with a browser, perhaps you must log in first; " + _OTHER,
+            )
         if line.startswith(_NO_COMMIT):
             return BuildFailed(
                 f"{what}: the repository {url} has no commit {line.removeprefix(_NO_COMMIT)}",
@@ -126,14 +137,25 @@ def _failure(lines: Sequence[str], url: str, place: str, what: str) -> BuildFail
             )
         if line.startswith(_SUBMODULE):
             return BuildFailed(
-                f"{what}: '{line.removeprefix(_SUBMODULE)}' is a submodule, which is not fetched",
+                f"{what}: {line.removeprefix(_SUBMODULE)!r} is a submodule, which is not fetched",
                 hint="declare it as a source of its own, and put it in place in install.sh",
             )
-    said = " ".join(line.strip() for line in lines).replace(place, url)[-300:] or "git failed"
-    kind = NetworkFault if _NETWORK(said) else BuildFailed
-    return kind(
-        f"{what}: {said}", hint="check the address in the recipe, the network, and mirrors in site.yaml"
-    )
+        if refused := _REFUSED.match(line):
+            return BuildFailed(
+                f"{what}: the repository {url} holds what git refuses: {refused[1] or refused[2]}",
+                hint="name another commit, or an archive of the source, which is not read by git",
+                tail=lines[-8:],
+                log=means.log.path,
+            )
+    words = [harmless(line.strip().replace(place, url)) for line in lines]
+    worst = [word for kind in ("fatal:", "error:", "") for word in words if word.startswith(kind)]
+    said = worst[0] if worst else "git failed"
+    kind = NetworkFault if _NETWORK("\n".join(words)) else BuildFailed
+    if _NOT_THERE.search(said):
+        kind = Gone
+    elif _DENIED.search(said):
+        kind = BuildFailed
+    return kind(f"{what}: {said[:300]}", hint=_OTHER, tail=lines[-8:], log=means.log.path)
 
 
 def _write_tar(tree: IO[bytes], what: str, target: Path) -> None:
@@ -161,5 +183,8 @@ def _check(member: tarfile.TarInfo, what: str) -> None:
     """It refuses such names and kinds itself; this holds where it was made not to."""
     parts = member.name.split("/")
     fine = member.type in _KINDS and len(member.name) <= _MAX_NAME and not {"", "..", ".git"} & set(parts)
-    if not fine or _CONTROL.search(member.name):
-        raise BuildFailed(f"{what}: the commit holds {member.name[:100]!r}, which no source may hold")
+    if not fine or _CONTROL.search(member.name + member.linkname) or len(member.linkname) > _MAX_NAME:
+        raise BuildFailed(
+            f"{what}: the commit holds {member.name[:100]!r}, which no source may hold",
+            hint="name another commit, or an archive of the source, which is not read by git",
+        )

@@ -7,15 +7,16 @@ import json
 import re
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from imagefactory.errors import Gone
+from imagefactory.errors import BuildFailed, Gone
 from imagefactory.inputs.index import project_page
 from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Asked, Passing, Reply
+from imagefactory.system.redact import redact
 
 if TYPE_CHECKING:
     from pypi_simple import DistributionPackage
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _JSON = "application/vnd.pypi.simple.v1+json"  # PEP 691
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGES, _FILES = "simple", "files"
+_MAX_METADATA = 32 << 20  # bytes of what a file says of itself, beside it
+_MAX_WORDS = 200
 
 
 @dataclass
@@ -36,6 +39,8 @@ class IndexRoute:
     what: str
     means: Means
     seen: dict[str, dict[str, DistributionPackage]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """By the name of a project: why a file of its page is none."""
 
     @contextlib.contextmanager
     def reply(self, asked: Asked) -> Iterator[Reply]:
@@ -56,7 +61,16 @@ class IndexRoute:
         home = self.means.site.addresses(f"{self.home}/{name}/")[0].url
         passing = Passing(self.means.web, url, f"{self.what}: {filename}", named_by=home)
         with passing.reply(Asked(asked.method, "", "", asked.headers)) as reply:
-            yield reply
+            yield reply if filename == file.filename else _bounded(reply, f"{self.what}: {redact(url)}")
+
+    def shown(self, path: str) -> str:
+        """The page's or the file's own address."""
+        kind, _, rest = urllib.parse.unquote(path).partition("/")
+        name, _, filename = rest.partition("/")
+        file = self.file(name, filename) or self.file(name, filename.removesuffix(".metadata"))
+        if kind == _FILES and file:
+            return file.url if filename == file.filename else file.metadata_url
+        return self.means.site.addresses(f"{self.home}/{rest}" if kind == _PAGES else self.home)[0].url
 
     def file(self, name: str, filename: str) -> DistributionPackage | None:
         """What the index said of a file; None where it was not asked, or has no such file."""
@@ -70,7 +84,10 @@ class IndexRoute:
 
     def _page(self, name: str) -> bytes:
         page = project_page(name, self.home, self.what, self.means)
-        files = self.seen[name] = {file.filename: file for file in page.packages if _is_plain(file)}
+        for why in filter(None, map(_refused, page.packages)):
+            self.left_out.setdefault(name, why)
+            self.means.log.line(f"{self.what}: {name}: {why}")
+        files = self.seen[name] = {file.filename: file for file in page.packages if not _refused(file)}
         rows = [_row(name, file) for file in files.values()]
         return json.dumps(
             {"meta": {"api-version": "1.1"}, "name": name, "versions": [], "files": rows}
@@ -91,8 +108,27 @@ def _row(name: str, file: DistributionPackage) -> dict[str, Any]:
     return row | {key: value for key, value in optional.items() if value is not None}
 
 
-def _is_plain(file: DistributionPackage) -> bool:
-    """Whether its name is one of a file, and it lies at an address of HTTP(S)."""
+def _refused(file: DistributionPackage) -> str:
+    """Why it is no file to fetch: its name is that of none, or it lies at no address of HTTP(S)."""
     name = file.filename
-    printable = name.isprintable() and not set(name) & set("/\\?#%") and name not in ("", ".", "..")
-    return printable and urllib.parse.urlsplit(file.url).scheme in ("http", "https")
+    if not name.isprintable() or set(name) & set("/\\?#%") or name in ("", ".", ".."):
+        return f"no file can be called {name[:_MAX_WORDS]!r}"
+    if urllib.parse.urlsplit(file.url).scheme not in ("http", "https"):
+        place = redact(file.url[:_MAX_WORDS])
+        return f"the index says that {name} is at {place}, and only http and https are followed"
+    return ""
+
+
+def _bounded(reply: Reply, what: str) -> Reply:
+    def pieces() -> Iterator[bytes]:
+        size = 0
+        for piece in reply.body:
+            size += len(piece)
+            if size > _MAX_METADATA:
+                raise BuildFailed(
+                    f"{what} sends more than {_MAX_METADATA} bytes, which no metadata have",
+                    hint="ask for another version under 'constraints', or name a mirror in site.yaml",
+                )
+            yield piece
+
+    return replace(reply, body=pieces())

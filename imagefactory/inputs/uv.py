@@ -22,7 +22,7 @@ from packaging.utils import parse_wheel_filename
 from uv import find_uv_bin
 
 from imagefactory.errors import BuildFailed, Unsolvable
-from imagefactory.inputs.asking import answer_of
+from imagefactory.inputs.asking import answer_of, first_words
 from imagefactory.inputs.index import default_index, index_of
 from imagefactory.inputs.index_route import IndexRoute
 from imagefactory.inputs.protocol import Means
@@ -65,6 +65,7 @@ cat pylock.toml >&3
 """
 _LIMITS = Limits(seconds=900, disk=8 << 30)
 _MAX_ANSWER = 64 << 20
+_UNSOLVABLE = "No solution found"
 
 
 def resolve(request: Request, what: str, means: Means) -> list[Found]:
@@ -105,7 +106,13 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
         _LIMITS,
         relay,
     )
-    answer = answer_of(job, means, _failure, _MAX_ANSWER)
+
+    def failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
+        return _failure(
+            lines, what, means, [each for route in routes.values() for each in route.left_out.items()]
+        )
+
+    answer = answer_of(job, means, failure, _MAX_ANSWER)
     return _files_in(answer, routes, request, what)
 
 
@@ -200,10 +207,23 @@ def _choose(
     )
 
 
-def _failure(lines: Sequence[str], what: str, means: Means) -> BuildFailed:
+def _failure(
+    lines: Sequence[str], what: str, means: Means, left_out: Sequence[tuple[str, str]] = ()
+) -> BuildFailed:
+    """What uv's last lines mean, where an index names files that were left out."""
+    tail = lines[-15:]
+    if not any(_UNSOLVABLE in line for line in lines):
+        said = first_words(lines, "error:", "cause:")
+        return BuildFailed(
+            f"{what}: uv cannot use what the indexes give: {said}",
+            hint="ask for another version under 'constraints', or name a mirror in site.yaml",
+            tail=tail,
+            log=means.log.path,
+        )
+    hint = "uv's reasons stand above; loosen the requirements, or add 'constraints'"
+    if left_out:
+        name, why = left_out[0]
+        hint += f"\nfiles of {name} were left out: {why}"
     return Unsolvable(
-        f"{what}: these Python packages cannot be had together",
-        hint="uv's reasons stand above; loosen the requirements, or add 'constraints'",
-        tail=lines[-15:],
-        log=means.log.path,
+        f"{what}: these Python packages cannot be had together", hint=hint, tail=tail, log=means.log.path
     )

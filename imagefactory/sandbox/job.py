@@ -104,9 +104,9 @@ def run_job(
                 status = stream(argv, hear, stop=own, cwd=Path("/"), pass_fds=passed)
         except Interrupted:
             stop.check()
-            assert late
+            waited = f" while it waited for {late[0]}" if late[0] else ""
             raise BuildFailed(
-                f"{job.what}: took longer than {job.limits.seconds / 60:g} minutes, and was ended",
+                f"{job.what}: took longer than {job.limits.seconds / 60:g} minutes, and was ended{waited}",
                 hint="an upstream may be slow, or what it gives may never end: look at the log",
             ) from None
         if bound.exceeded(status, "\n".join(said)):
@@ -176,12 +176,12 @@ def _inputs(job: Job, scratch: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _timed(job: Job, stop: Stop) -> Iterator[tuple[Stop, list[bool]]]:
-    """A stop of the job's own, for when its time is up; and whether that was so."""
-    own, late = Stop(), list[bool]()
+def _timed(job: Job, stop: Stop) -> Iterator[tuple[Stop, list[str]]]:
+    """A stop of the job's own, for when its time is up; and what it waited for, where that was so."""
+    own, late = Stop(), list[str]()
 
     def end() -> None:
-        late.append(True)
+        late.append(job.relay.waits_for() if job.relay else "")
         own.now()
 
     timer = threading.Timer(job.limits.seconds, end)
