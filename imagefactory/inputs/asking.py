@@ -22,8 +22,9 @@ Failure = Callable[[Sequence[str], str, Means], BuildFailed]
 """What a resolver's last lines mean, for what was asked, where no upstream was at fault."""
 
 
-def answer_of(job: Job, means: Means, failure: Failure, most: int) -> bytes:
-    """What a job answers, at most that many bytes.
+def answer_of(job: Job, means: Means, failure: Failure, most: int, *, whole: bool = False) -> bytes:
+    """What a job answers, at most that many bytes. With ``whole`` it is no answer where an upstream failed,
+    though the job went on without it.
 
     Raises NetworkFault where an upstream could not be reached, whatever the job made of that; else what
     ``failure`` makes of its words, or another kind of BuildFailed.
@@ -31,7 +32,7 @@ def answer_of(job: Job, means: Means, failure: Failure, most: int) -> bytes:
 
     def once() -> bytes:
         with tempfile.TemporaryFile(dir=means.scratch) as answer:
-            run_or_raise(job, means, failure, answer)
+            run_or_raise(job, means, failure, answer, whole=whole)
             if (size := answer.seek(0, 2)) > most:
                 raise BuildFailed(
                     f"{job.what}: an answer of {size} bytes is none: {most} are the most",
@@ -59,7 +60,7 @@ def first_words(lines: Sequence[str], begin: str, cause: str) -> str:
     return ": ".join(harmless(each.strip())[:_MAX_WORDS] for each in (first, *causes[-1:]))
 
 
-def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes]) -> None:
+def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes], *, whole: bool = False) -> None:
     """Run a job once. Raises as ``answer_of`` does."""
     lines: deque[str] = deque(maxlen=_KEPT)
 
@@ -70,9 +71,9 @@ def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes]) ->
         means.log.line(line)
 
     status = run_job(job, hear, means.stop, means.scratch, answer)
-    if not status:
-        return
     fault = job.relay.fault if job.relay else None
+    if not status and not (whole and fault):
+        return
     if isinstance(fault, BuildFailed):
         fault.tail, fault.log = tuple(lines)[-8:], means.log.path
         fault.hint = fault.hint or "try again later, or name a mirror in site.yaml"

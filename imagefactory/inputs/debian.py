@@ -233,7 +233,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     inputs = {"sources.list": "".join(f"{line}\n" for line in found.lines).encode(), **keys}
     script = f"{bootstrap(base, words)}\ncat /work/uris >&3\n"
     job = Job(f"base image {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
-    written = answer_of(job, means, functools.partial(bootstrap_failure, base), _MAX_ANSWER)
+    written = answer_of(job, means, functools.partial(bootstrap_failure, base), _MAX_ANSWER, whole=True)
     files = sorted(parse_uris(written.decode("utf-8", "replace"), found.places), key=lambda file: file.name)
     return Lock(request=request, image=StageLock(apt=tuple(files)))
 

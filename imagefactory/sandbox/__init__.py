@@ -3,7 +3,8 @@ else.
 """
 
 from imagefactory.sandbox.job import Job, Limits, run_job
-from imagefactory.sandbox.relay import ADDRESS, Asked, Passing, Relay, Reply, Route, route_to
+from imagefactory.sandbox.relay import ADDRESS, Relay
+from imagefactory.sandbox.routes import Asked, Passing, Reply, Route, route_to
 from imagefactory.sandbox.view import MANY, host_python, sandbox_version
 
 __all__ = [

@@ -30,9 +30,8 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a job may take: ``seconds`` of time, and bytes of memory, of files, and of each file, its answer
-    among them. Files are in memory, and
-    at most half of the machine's.
+    """What a job may take: ``seconds`` of time, and bytes of memory, of all files (``disk``), which are in
+    memory and take at most half of the machine's, and of each file, its answer among them.
     """
 
     seconds: float = 1800

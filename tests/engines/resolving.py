@@ -87,7 +87,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         found = Bench(tmp_path, up, other)
 
         def run(job: Job, *words: Any) -> int:
-            limits = Limits(seconds=found.seconds, disk=DISK)
+            limits = Limits(seconds=found.seconds, disk=DISK, file=DISK)
             environment = {**job.environment, "UV_HTTP_RETRIES": "0"}
             return run_job(dataclasses.replace(job, environment=environment, limits=limits), *words)
 

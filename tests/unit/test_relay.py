@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from imagefactory.errors import BuildFailed, FactoryError, Gone, NetworkFault
-from imagefactory.sandbox import Asked, Relay, Reply, relay
+from imagefactory.sandbox import Asked, Relay, Reply, server
 
 FINE = b"GET /0/x HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /0/x HTTP/1.1\r\nHost: x\r\n"
@@ -60,8 +60,8 @@ class Served:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(relay, "_MAX_QUESTION", ROOM)
-    monkeypatch.setattr(relay, "_MAX_CONNECTIONS", CONNECTIONS)
+    monkeypatch.setattr(server, "_MAX_QUESTION", ROOM)
+    monkeypatch.setattr(server, "_MAX_CONNECTIONS", CONNECTIONS)
     ours, theirs = socket.socketpair()
     routes, echo = Relay(), Echo()
     routes.add(echo)
@@ -184,7 +184,7 @@ def test_connections_that_say_nothing_are_bounded(served: Served) -> None:
 
 
 def test_who_says_nothing_for_long_is_hung_up_on(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay._Handler, "timeout", 0.2)
+    monkeypatch.setattr(server._Handler, "timeout", 0.2)
     began = time.monotonic()
     assert status(served.say(POST + b"Content-Length: 9\r\n\r\na", ends=False)) == 0
     assert time.monotonic() - began < 5

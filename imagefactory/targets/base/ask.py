@@ -54,7 +54,7 @@ def ask_base(base: Asked, files: Mapping[str, bytes], relay: Relay | None, means
     question = {f"question/{name}": data for name, data in files.items()}
     what = f"base image {base.name}"
     job = Job(what, _SCRIPT, {"tree": tree, **question}, {}, _LIMITS, relay, ids=1)
-    packed = answer_of(job, means, _failure, _MAX_ANSWER)
+    packed = answer_of(job, means, _failure, _MAX_ANSWER, whole=True)
     found = {}
     with TemporaryFile(dir=means.scratch) as file:
         file.write(packed)
