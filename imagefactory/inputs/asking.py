@@ -15,6 +15,7 @@ from imagefactory.system import retry
 from imagefactory.system.redact import harmless, redact
 
 _KEPT = 200  # lines of what a resolver says
+_LETTERS = 2000  # of each
 _MAX_WORDS = 250  # letters of one of them, in a message
 _FULL = ("no space left on device", "file too large", "file size limit exceeded")
 
@@ -67,7 +68,7 @@ def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes], *,
     def hear(line: str) -> None:
         line = job.relay.readable(line) if job.relay else line
         if line.strip():
-            lines.append(redact(line))
+            lines.append(redact(line[:_LETTERS]))
         means.log.line(line)
 
     status = run_job(job, hear, means.stop, means.scratch, answer)

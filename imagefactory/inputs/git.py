@@ -19,6 +19,7 @@ from imagefactory.errors import BuildFailed, Gone, NetworkFault, disk_error
 from imagefactory.inputs.asking import run_or_raise
 from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Job, Limits, Relay, route_to
+from imagefactory.system import archives
 from imagefactory.system.faults import network_words
 from imagefactory.system.redact import harmless, redact
 
@@ -73,6 +74,7 @@ _SETTINGS = """\
     followRedirects = false
 """
 _LIMITS = Limits(seconds=3600, disk=16 << 30, file=16 << 30)
+_BOUNDS = archives.Bounds(16 << 30, seconds=1800)
 _MAX_NAME = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KINDS = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE)
@@ -161,11 +163,8 @@ def _failure(lines: Sequence[str], url: str, place: str, what: str, means: Means
 def _write_tar(tree: IO[bytes], what: str, target: Path) -> None:
     """The headers of git differ between its versions; and who wrote them in the sandbox is not known."""
     try:
-        with (
-            tarfile.open(fileobj=tree, mode="r:") as packed,
-            tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive,
-        ):
-            for member in packed:
+        with archives.told(what), tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
+            for packed, member in archives.members(tree, what, _BOUNDS):
                 _check(member, what)
                 entry = tarfile.TarInfo(member.name)
                 entry.type, entry.linkname = member.type, member.linkname
@@ -173,8 +172,6 @@ def _write_tar(tree: IO[bytes], what: str, target: Path) -> None:
                 entry.mtime = member.mtime
                 entry.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
                 archive.addfile(entry, packed.extractfile(member) if member.isfile() else None)
-    except (tarfile.TarError, UnicodeError, ValueError, EOFError):
-        raise BuildFailed(f"{what}: what git gives of it is no tar archive that can be read") from None
     except OSError as error:
         raise disk_error(error, target) from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +60,10 @@ cp /in/pyproject.toml /in/constraints.txt .
 if [ -f /in/pylock.toml ]; then cp /in/pylock.toml .; fi
 /in/uv pip compile pyproject.toml --constraints=constraints.txt --output-file=pylock.toml \\
     --format=pylock.toml --no-header --quiet --python="$BUILD_PYTHON" {options}
-cat pylock.toml >&3
+# Here, for what reads TOML can be kept busy for hours.
+"$BUILD_PYTHON" -I -c '
+import json, sys, tomllib
+json.dump(tomllib.load(sys.stdin.buffer), sys.stdout, default=str)' <pylock.toml >&3
 """
 _LIMITS = Limits(seconds=900, disk=8 << 30)
 _MAX_ANSWER = 64 << 20
@@ -139,7 +141,7 @@ def _preferences(versions: Mapping[str, str]) -> str:
 def _files_in(answer: bytes, routes: Mapping[str, IndexRoute], request: Request, what: str) -> list[Found]:
     """The files that uv chose. Its answer is not trusted: what was built there could have written it."""
     try:
-        content = tomllib.loads(answer.decode())
+        content = json.loads(answer)
         for package in content.get("packages", ()):
             _leave_out_unreadable(package)
         lock = Pylock.from_dict(content)
@@ -154,6 +156,8 @@ def _files_in(answer: bytes, routes: Mapping[str, IndexRoute], request: Request,
 def _leave_out_unreadable(package: dict[str, Any]) -> None:
     """One name that packaging cannot read (``a-1.tar.bz2``) would make it refuse the whole lock."""
     sdist = package.get("sdist")
+    for file in (*package.get("wheels", ()), *filter(None, [sdist])):
+        file.pop("upload-time", None)  # which is no text there
     readable = {
         "wheels": [wheel for wheel in package.get("wheels", ()) if _is_readable(package, wheels=[wheel])],
         "sdist": sdist if _is_readable(package, sdist=sdist) else None,

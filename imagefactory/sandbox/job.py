@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -13,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from imagefactory.errors import BuildFailed, Interrupted, disk_error
+from imagefactory.errors import BuildFailed, EngineError, Interrupted, disk_error
 from imagefactory.sandbox.relay import PORT, Relay
 from imagefactory.sandbox.view import INPUTS, OUTSIDER, WORK, host_python, sandbox_version, view
 from imagefactory.system.files import remove_tree
@@ -24,6 +25,7 @@ from imagefactory.system.processes import Stop, feed, stream
 
 GIB = 1 << 30
 _PROCESSES = 4096
+_LETTERS = 2000  # of a line that is kept
 _SAID = 50  # of its last lines, which tell of a want of memory where the kernel does not
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -70,14 +72,14 @@ def run_job(
 
     ``answer`` is a file, open for writing, that takes what the job writes to its file descriptor 3; it may
     be of any content. ``write`` writes what the job reads from its standard input. Raises EngineError where
-    there is no sandbox, BuildFailed where the job took too long or too much memory, and Interrupted on a
+    there can be no sandbox, BuildFailed where the job took too long or too much memory, and Interrupted on a
     stop.
     """
     sandbox_version()
     said: deque[str] = deque(maxlen=_SAID)
 
     def hear(line: str) -> None:
-        said.append(line)
+        said.append(line[:_LETTERS])
         on_line(line)
 
     with contextlib.ExitStack() as stack:
@@ -89,18 +91,21 @@ def run_job(
             stack.enter_context(ours)
             stack.enter_context(control)
             stack.enter_context(job.relay.serving(ours))
-        spec = _spec(job, control, answer)
-        passed = [end for end in (spec["control"], spec["answer"]) if isinstance(end, int)]
+        begun = stack.enter_context(tempfile.TemporaryFile())
+        spec = {**_spec(job, control, answer), "begun": begun.fileno()}
+        passed = [end for end in map(spec.get, ("control", "answer", "begun")) if isinstance(end, int)]
         argv = [*bound.prefix, *_words(job, folder), str(host_python()), "-I", "-S", f"{INPUTS}/inside.py"]
         argv += [json.dumps(spec), "sh", "-eu", f"{INPUTS}/script"]
         if answer:
             stack.callback(os.fchown, answer.fileno(), os.geteuid(), os.getegid())  # it was the job's
+        # What is first in a process namespace minds nothing less.
+        how: Any = {"cwd": Path("/"), "pass_fds": passed, "end_with": signal.SIGKILL}
         own, late = stack.enter_context(_timed(job, stop))
         try:
             if write:
-                status = feed(argv, write, hear, stop=own, cwd=Path("/"), pass_fds=passed)
+                status = feed(argv, write, hear, stop=own, **how)
             else:
-                status = stream(argv, hear, stop=own, cwd=Path("/"), pass_fds=passed)
+                status = stream(argv, hear, stop=own, **how)
         except Interrupted:
             stop.check()
             waited = f" while it waited for {late[0]}" if late[0] else ""
@@ -108,6 +113,12 @@ def run_job(
                 f"{job.what}: took longer than {job.limits.seconds / 60:g} minutes, and was ended{waited}",
                 hint="an upstream may be slow, or what it gives may never end: look at the log",
             ) from None
+        if not begun.seek(0, os.SEEK_END):
+            raise EngineError(
+                f"{job.what}: no sandbox can be made on this machine: {' | '.join(list(said)[-3:])}",
+                hint="it needs user namespaces, and for base images a line in /etc/subuid; a container needs "
+                "more rights: see docs/how-to/set-up-other-systems.md",
+            )
         if bound.exceeded(status, "\n".join(said)):
             raise BuildFailed(
                 f"{job.what}: needed more memory than its limit of {job.limits.memory >> 20} MiB",

@@ -83,9 +83,13 @@ class Relay:
         if not match or len(target) > _MAX_ADDRESS or int(match[1]) >= len(self._routes):
             return None
         rest = match[2] or ""
-        # An upstream, or a proxy on the way, might take these for a way out of the address.
-        plain = urllib.parse.unquote(rest)
-        if not plain.isprintable() or "\\" in plain or {".", ".."} & set(plain.split("/")):
+        # An upstream, or a proxy on the way, might take these for a way out of the address: some decode
+        # twice, some take what follows a ; for a parameter of a folder.
+        plain = rest
+        while (decoded := urllib.parse.unquote(plain)) != plain:
+            plain = decoded
+        folders = {part.partition(";")[0] for part in plain.split("/")}
+        if not plain.isprintable() or "\\" in plain or {".", ".."} & folders:
             return None
         return self._routes[int(match[1])], rest, query
 

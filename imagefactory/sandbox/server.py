@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 # Programs ask again after 502, and not after 403.
                 status = 404 if isinstance(fault, Gone) else 502 if isinstance(fault, NetworkFault) else 403
-                self._refuse(status, fault.message)
+                self._refuse(status, "the relay could not have it")  # why is for us to tell
 
     def _question(self) -> bytes | None:
         """The body of a request; None where there is too much of it, or no telling where it ends."""

@@ -120,13 +120,14 @@ def stream(
     environment: Mapping[str, str] | None = None,
     newline: str | None = None,
     pass_fds: Sequence[int] = (),
+    end_with: signal.Signals = signal.SIGTERM,
 ) -> int:
     """Run a long command, hand each line that it writes to ``on_line``, and return its status.
 
     ``newline`` ends a line; without one, a carriage return ends it as well. A line that is longer than
-    MAX_LINE characters comes in parts. It inherits the file descriptors ``pass_fds``. The process and its
-    children end with this one, however this one ends. Raises EngineError when the program is missing and
-    Interrupted when ``stop`` was asked for.
+    MAX_LINE characters comes in parts. It inherits the file descriptors ``pass_fds``, and is ended with the
+    signal ``end_with``. The process and its children end with this one, however this one ends. Raises
+    EngineError when the program is missing and Interrupted when ``stop`` was asked for.
     """
     if which(argv[0]) is None:
         raise _missing(argv[0])
@@ -144,12 +145,12 @@ def stream(
     assert process.stdout is not None
     said = io.TextIOWrapper(process.stdout, "utf-8", "replace", newline)
     try:
-        with stop.ends(lambda: _signal_group(process, signal.SIGTERM)), said:
+        with stop.ends(lambda: _signal_group(process, end_with)), said:
             while line := said.readline(MAX_LINE):
                 on_line(line.rstrip("\n"))
             status = process.wait()
     finally:
-        _end(process)
+        _end(process, end_with)
     stop.check()
     return status
 
@@ -162,10 +163,11 @@ def feed(
     stop: Stop,
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
+    end_with: signal.Signals = signal.SIGTERM,
 ) -> int:
     """Run a command that reads what ``write`` writes, hand each line that it says to ``on_line``, and return
     its status. Where it ends before it has read all, its status tells why; ``write`` just ends. It inherits
-    the file descriptors ``pass_fds``.
+    the file descriptors ``pass_fds``, and is ended with the signal ``end_with``.
 
     Raises EngineError when the program is missing and Interrupted when ``stop`` was asked for.
     """
@@ -186,15 +188,15 @@ def feed(
         )
         assert process.stdin is not None
         try:
-            with stop.ends(lambda: _signal_group(process, signal.SIGTERM)):
+            with stop.ends(lambda: _signal_group(process, end_with)):
                 with contextlib.suppress(BrokenPipeError):
                     write(process.stdin)
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.close()
                 status = process.wait()
         finally:
-            _end(process)
-        said.seek(0)
+            _end(process, end_with)
+        said.seek(max(0, said.tell() - MAX_LINE) if said.seek(0, os.SEEK_END) > MAX_LINE else 0)
         for line in said.read().decode("utf-8", "replace").splitlines():
             on_line(line)
     stop.check()
@@ -225,10 +227,10 @@ def _signal_group(process: subprocess.Popen[Any], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def _end(process: subprocess.Popen[Any], end_with: signal.Signals) -> None:
     if process.poll() is not None:
         return
-    _signal_group(process, signal.SIGTERM)
+    _signal_group(process, end_with)
     try:
         process.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:

@@ -395,30 +395,6 @@ def test_a_kill_during_its_tests_leaves_nothing(bench: Bench) -> None:
     bench.assert_clean()
 
 
-def test_the_squashing_program_has_the_last_word(bench: Bench, tmp_path: Path) -> None:
-    image = bench.recipe("unsquashable")
-    bench.run("build", image)
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    fake = programs / "mksquashfs"
-    real = shutil.which("mksquashfs")
-    fake.write_text(
-        f'#!/bin/sh\n[ "$1" != -version ] || exec {real} "$1"\ncat >/dev/null\necho "out of luck"\nexit 7\n'
-    )
-    fake.chmod(0o755)
-    path = f"{programs}:{os.environ['PATH']}"
-    ended = bench.run("build", image, "--format", "sif", status=1, PATH=path)
-    assert (
-        f"error: {image} (SIF): the SIF file could not be written: mksquashfs ended with status 7"
-        in ended.errors
-    )
-    assert "  | out of luck" in ended.err.splitlines()
-    fake.write_text(fake.read_text().replace("out of luck", "Write failed because No space left on device"))
-    ended = bench.run("build", image, "--format", "sif", status=1, PATH=path)
-    assert "no space is left in" in ended.errors[0]
-    assert not list((bench.build / image).glob("*.sif"))
-
-
 MPI = r"""
 #include <mpi.h>
 #include <stdio.h>

@@ -7,19 +7,23 @@ import hashlib
 import json
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from imagefactory.errors import BuildFailed, EngineError
+from imagefactory.errors import BuildFailed, DiskFull, EngineError
 from imagefactory.model.recipe import Inputs, Needs
 from imagefactory.model.spec import Artifact, TestedArtifact
 from imagefactory.model.target import TargetId
+from imagefactory.system.processes import Stop
 from imagefactory.system.records import Record
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.content import labels
 from imagefactory.targets.kind import Job, Kept
+from imagefactory.targets.sif import convert
 from imagefactory.targets.sif.definition import render_definition
 from imagefactory.targets.sif.header import Document, system_offset, write_header
 from imagefactory.targets.sif.kind import SifKind
@@ -332,3 +336,35 @@ def test_what_tmpfs_folders_hold_is_memory_too() -> None:
     assert _tmpfs_bytes(Call(command=(), write_limit=MIB)) == 194 * MIB
     # The caller's own folder is none.
     assert _tmpfs_bytes(Call(command=(), write_limit=MIB, in_folder=Path("folder"))) == 193 * MIB
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "message"),
+    [
+        (
+            "out of luck",
+            BuildFailed,
+            "app: the SIF file could not be written: mksquashfs ended with status 7",
+        ),
+        (
+            "Write failed because No space left on device",
+            *(DiskFull, "app: the SIF file could not be written: no space is left in "),
+        ),
+    ],
+)
+def test_the_squashing_program_has_the_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, kind: type[BuildFailed], message: str
+) -> None:
+    def run_job(job: Any, hear: Callable[[str], None], *words: Any) -> int:
+        assert job.script.startswith("exec mksquashfs - /proc/self/fd/3 -tar ")
+        hear(said)
+        return 7
+
+    monkeypatch.setattr(convert, "run_job", run_job)
+    log: Any = SimpleNamespace(id="app", path=tmp_path / "log", line=lambda line: None)
+    nothing: Any = None
+    with pytest.raises(kind) as caught:
+        convert._write_system(nothing, nothing, "", tmp_path / "a.sif", tmp_path, 0, 0, log, Stop())
+    assert type(caught.value) is kind
+    assert caught.value.message.startswith(message)
+    assert caught.value.tail == (said,)

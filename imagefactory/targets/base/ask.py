@@ -4,16 +4,16 @@ answers.
 
 from __future__ import annotations
 
+import io
 import json
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from imagefactory.errors import BuildFailed
 from imagefactory.inputs import Means, answer_of
 from imagefactory.sandbox import Job, Limits, Relay
+from imagefactory.system import archives
 from imagefactory.targets.common import buildx
 
 # As root of a user namespace that has no other user: nobody else's files are to be told apart here.
@@ -32,6 +32,7 @@ tar -C root/ask/answer -cf - . >&3
 """
 _LIMITS = Limits(seconds=1800, disk=16 << 30)
 _MAX_ANSWER = 64 << 20
+_BOUNDS = archives.Bounds(_MAX_ANSWER, entries=1000, seconds=60)
 _GZIP = b"\x1f\x8b"
 
 
@@ -54,18 +55,13 @@ def ask_base(base: Asked, files: Mapping[str, bytes], relay: Relay | None, means
     question = {f"question/{name}": data for name, data in files.items()}
     what = f"base image {base.name}"
     job = Job(what, _SCRIPT, {"tree": tree, **question}, {}, _LIMITS, relay, ids=1)
-    packed = answer_of(job, means, _failure, _MAX_ANSWER, whole=True)
+    packed = io.BytesIO(answer_of(job, means, _failure, _MAX_ANSWER, whole=True))
+    of_it = f"{what}: its answer"
     found = {}
-    with TemporaryFile(dir=means.scratch) as file:
-        file.write(packed)
-        file.seek(0)
-        try:
-            with tarfile.open(fileobj=file, mode="r:") as archive:
-                for member in archive:
-                    if member.isfile() and (content := archive.extractfile(member)):
-                        found[member.name.removeprefix("./")] = content.read()
-        except (tarfile.TarError, ValueError, EOFError):
-            raise BuildFailed(f"{what}: its answer is none that can be read") from None
+    with archives.told(of_it):
+        for archive, member in archives.members(packed, of_it, _BOUNDS):
+            if member.isreg() and not member.issparse() and (content := archive.extractfile(member)):
+                found[member.name.removeprefix("./")] = content.read()
     return found
 
 
