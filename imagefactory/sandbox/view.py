@@ -81,34 +81,20 @@ def view(
 
 def _who(ids: int) -> list[str]:
     """Root drops to somebody inside, see inside.py, for it alone may look into all folders that are bound."""
-    if os.geteuid() == 0:
-        mine, bwrap = [], ["bwrap"]
-    elif ids > 1:
+    mine: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+    if os.geteuid() != 0 and ids > 1:
         # Its setuid helpers give the ids that /etc/subuid and /etc/subgid have for us.
-        mine, bwrap = ["--user", "--map-root-user", "--map-auto"], ["bwrap"]
-    else:
-        mine = ["--user", "--map-current-user", "--keep-caps"]
-        bwrap = [
-            "bwrap",
-            "--unshare-user",
-            *(["--uid", "0", "--gid", "0", "--cap-add", "ALL"] if ids else []),
-        ]
+        mine = ("--user", "--map-root-user", "--map-auto")
+    elif os.geteuid() != 0:
+        mine = ("--user", "--map-current-user", "--keep-caps")
+        more = ("--unshare-user", *(("--uid", "0", "--gid", "0", "--cap-add", "ALL") if ids else ()))
+    bwrap, unshare = (which(name) or name for name in ("bwrap", "unshare"))
     # In process namespaces outside bwrap's own, which the job can't see: whatever it does to the first
-    # process that it sees, all of it has ended when unshare has, and unshare ends with us. It does not mind
-    # SIGTERM.
-    around = ["unshare", *mine, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+    # process that it sees, all of it has ended when unshare has, and unshare ends with us.
+    around = (unshare, *mine, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
     # Processes that the job sees have nothing of our environment.
-    return [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "--",
-        "env",
-        "-i",
-        f"PATH={os.environ.get('PATH', '')}",
-        *around,
-        *bwrap,
-    ]
+    return ["setpriv", "--pdeathsig", "KILL", "--", "env", "-i", *around, bwrap, *more]
 
 
 def _system() -> Iterator[str]:

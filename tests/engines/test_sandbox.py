@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -21,7 +22,10 @@ from tests.upstreams.server import Upstream
 @pytest.mark.parametrize("ids", [0, 1, MANY])
 def test_a_sandbox_has_nothing_in_reach(tmp_path: Path, cage: Canaries, ids: int) -> None:
     said: list[str] = []
-    more = "ls /home /run /var; touch /in/x /usr/x /etc/x /x; env; ls -A $HOME"
+    more = "ls /home /run /var; touch /in/x /usr/x /etc/x /x; env; ls -A $HOME; cat /proc/1/environ"
+    more += "; unshare --user true && echo 'one more namespace'"
+    if platform.machine() == "x86_64":  # whose number it is that asks for a user's keys
+        more += "; perl -e 'exit(syscall(250, 0, -4, 1) >= 0)' || echo 'keys of the kernel'"
     job = Job("it", f"(\n{cage.script}\n)\n({more}) 2>&1 || :", ids=ids)
     assert run_job(job, said.append, Stop(), tmp_path) == 0
     text = "\n".join(said)
@@ -30,6 +34,10 @@ def test_a_sandbox_has_nothing_in_reach(tmp_path: Path, cage: Canaries, ids: int
     for place in ("/home", "/run", "/var"):
         assert f"ls: cannot access '{place}'" in text
     assert str(tmp_path) not in text
+    assert "one more namespace" not in text
+    assert "keys of the kernel" not in text
+    assert "DOCKER" not in text
+    assert "ZZ_" not in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["canaries"]
 
 
