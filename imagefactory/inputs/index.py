@@ -45,33 +45,46 @@ def index_of(name: str, indexes: Mapping[str, PipIndex]) -> str:
 
 def file_address(
     name: str, filename: str, index: str, indexes: Mapping[str, PipIndex], what: str, means: Means
-) -> str:
-    """Where the index says that a file is (PEP 503, PEP 691). Raises Gone, or another kind of BuildFailed."""
+) -> tuple[str, str]:
+    """Where the index says that a file is (PEP 503, PEP 691), and which address said so. Raises
+    Gone, or another kind of BuildFailed.
+    """
     home = indexes[index].url.rstrip("/") if index else default_index(means)
-    page = project_page(name, home, what, means, filename)
+    page, by = project_page(name, home, what, means, filename)
     for package in page.packages:
         if package.filename == filename:
-            if urllib.parse.urlsplit(package.url).scheme not in ("http", "https"):
+            if not is_followed(package.url):
                 raise BuildFailed(
                     f"{what}: the index says that it is at {redact(package.url[:_MAX_WORDS])}, "
                     "and only http and https are followed"
                 )
-            return package.url
+            return package.url, by
     raise Gone(
         f"{what}: the index has no {filename} any more",
         hint="imagefactory lock --upgrade takes what it has today",
     )
 
 
-def project_page(name: str, home: str, what: str, means: Means, filename: str | None = None) -> ProjectPage:
-    """What the index at ``home`` says of a project, or of one file of it. Raises Gone, or another kind of
-    BuildFailed.
+def is_followed(url: str) -> bool:
+    """Whether it is an address of HTTP(S)."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # also of the port
+        return False
+
+
+def project_page(
+    name: str, home: str, what: str, means: Means, filename: str | None = None
+) -> tuple[ProjectPage, str]:
+    """What the index at ``home`` says of a project, or of one file of it, and which address said so.
+    Raises Gone, or another kind of BuildFailed.
     """
     from pypi_simple import ACCEPT_ANY
 
-    def ask(address: Address) -> ProjectPage:
+    def ask(address: Address) -> tuple[ProjectPage, str]:
         answer = means.web.read(address.url, what, {"Accept": ACCEPT_ANY}, most=_MAX_PAGE)
-        return _page(answer, name, filename, f"{what}: {redact(address.url)}")
+        return _page(answer, name, filename, f"{what}: {redact(address.url)}"), address.url
 
     return from_mirrors(means.site.addresses(f"{home}/{name}/"), ask, means)
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from imagefactory.errors import BuildFailed, Gone
-from imagefactory.inputs.index import project_page
+from imagefactory.inputs.index import is_followed, project_page
 from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Asked, Passing, Reply
 from imagefactory.system.redact import redact
@@ -26,6 +27,26 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGES, _FILES = "simple", "files"
 _MAX_METADATA = 32 << 20  # bytes of what a file says of itself, beside it
 _MAX_WORDS = 200
+_MAX_SEEN = 1_000_000  # files and pages that are kept
+_MAX_LETTERS = 1 << 28  # of their names and addresses
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """What is kept of a file that an index names; ``named_by`` is the address that did."""
+
+    filename: str
+    url: str
+    sha256: str
+    size: int | None
+    has_metadata: bool
+    named_by: str
+
+    @property
+    def metadata_url(self) -> str:
+        """Where that lies which it says of itself (PEP 658)."""
+        parts = urllib.parse.urlsplit(self.url)
+        return parts._replace(path=f"{parts.path}.metadata", fragment="").geturl()
 
 
 @dataclass
@@ -38,15 +59,18 @@ class IndexRoute:
     home: str
     what: str
     means: Means
-    seen: dict[str, dict[str, DistributionPackage]] = field(default_factory=dict)
+    seen: dict[str, dict[str, SeenFile]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     """By the name of a project: why a file of its page is none."""
+    _kept: Counter[str] = field(default_factory=Counter)
 
     @contextlib.contextmanager
     def reply(self, asked: Asked) -> Iterator[Reply]:
         """A page, ``simple/<name>/``, or a file, ``files/<name>/<file>``. Raises Gone, or a kind of
         BuildFailed.
         """
+        if asked.method not in ("GET", "HEAD"):
+            raise Gone(f"{self.what}: an index is only read")
         kind, _, rest = urllib.parse.unquote(asked.path).partition("/")
         name, _, filename = rest.partition("/")
         if kind == _PAGES and name and not filename and re.fullmatch(r"[A-Za-z0-9._-]+", name):
@@ -55,11 +79,10 @@ class IndexRoute:
             return
         of_metadata = filename.removesuffix(".metadata")
         file = self.file(name, filename) or self.file(name, of_metadata)
-        if kind != _FILES or file is None:
+        if kind != _FILES or file is None or (filename != file.filename and not file.has_metadata):
             raise Gone(f"{self.what}: there is no {asked.path} in the index")
         url = file.url if filename == file.filename else file.metadata_url
-        home = self.means.site.addresses(f"{self.home}/{name}/")[0].url
-        passing = Passing(self.means.web, url, f"{self.what}: {filename}", named_by=home)
+        passing = Passing(self.means.web, url, f"{self.what}: {filename}", named_by=file.named_by)
         with passing.reply(Asked(asked.method, "", "", asked.headers)) as reply:
             yield reply if filename == file.filename else _bounded(reply, f"{self.what}: {redact(url)}")
 
@@ -72,26 +95,58 @@ class IndexRoute:
             return file.url if filename == file.filename else file.metadata_url
         return self.means.site.addresses(f"{self.home}/{rest}" if kind == _PAGES else self.home)[0].url
 
-    def file(self, name: str, filename: str) -> DistributionPackage | None:
+    def file(self, name: str, filename: str) -> SeenFile | None:
         """What the index said of a file; None where it was not asked, or has no such file."""
         return self.seen.get(canonicalize_name(name), {}).get(filename)
 
     def sha256(self, name: str, filename: str) -> str:
         """The sha256 that the index gives of a file; empty where it gives none."""
         file = self.file(name, filename)
-        digest = (file.digests.get("sha256") or "").lower() if file else ""
-        return digest if _SHA256.fullmatch(digest) else ""
+        return file.sha256 if file else ""
 
     def _page(self, name: str) -> bytes:
-        page = project_page(name, self.home, self.what, self.means)
+        page, by = project_page(name, self.home, self.what, self.means)
         for why in filter(None, map(_refused, page.packages)):
             self.left_out.setdefault(name, why)
             self.means.log.line(f"{self.what}: {name}: {why}")
-        files = self.seen[name] = {file.filename: file for file in page.packages if not _refused(file)}
+        files = {file.filename: file for file in page.packages if not _refused(file)}
+        self._keep(name, {filename: as_seen(file, by) for filename, file in files.items()})
         rows = [_row(name, file) for file in files.values()]
         return json.dumps(
             {"meta": {"api-version": "1.1"}, "name": name, "versions": [], "files": rows}
         ).encode()
+
+    def _keep(self, name: str, files: dict[str, SeenFile]) -> None:
+        """Instead of what an earlier page of the project said."""
+        self._kept.subtract(_weight(name, self.seen[name]) if name in self.seen else {})
+        self.seen[name] = files
+        self._kept.update(_weight(name, files))
+        if self._kept["files"] > _MAX_SEEN or self._kept["letters"] > _MAX_LETTERS:
+            del self.seen[name]
+            self._kept.subtract(_weight(name, files))
+            raise BuildFailed(
+                f"{self.what}: the pages of {redact(self.home)} name more than {_MAX_SEEN} files, "
+                f"or files with more than {_MAX_LETTERS >> 20} MiB of names",
+                hint="name fewer packages at once, or a mirror in site.yaml",
+            )
+
+
+def _weight(name: str, files: dict[str, SeenFile]) -> dict[str, int]:
+    letters = sum(len(file.filename) + len(file.url) for file in files.values())
+    return {"files": 1 + len(files), "letters": len(name) + letters}
+
+
+def as_seen(file: DistributionPackage, by: str) -> SeenFile:
+    """What is kept of it."""
+    digest = (file.digests.get("sha256") or "").lower()
+    return SeenFile(
+        file.filename,
+        file.url,
+        digest if _SHA256.fullmatch(digest) else "",
+        file.size,
+        bool(file.has_metadata),
+        by,
+    )
 
 
 def _row(name: str, file: DistributionPackage) -> dict[str, Any]:
@@ -113,7 +168,7 @@ def _refused(file: DistributionPackage) -> str:
     name = file.filename
     if not name.isprintable() or set(name) & set("/\\?#%") or name in ("", ".", ".."):
         return f"no file can be called {name[:_MAX_WORDS]!r}"
-    if urllib.parse.urlsplit(file.url).scheme not in ("http", "https"):
+    if not is_followed(file.url):
         place = redact(file.url[:_MAX_WORDS])
         return f"the index says that {name} is at {place}, and only http and https are followed"
     return ""

@@ -19,12 +19,15 @@ def fetch_checked(
     expected: Expected,
     means: Means,
     headers: Callable[[Address], Mapping[str, str]] = lambda address: {},
+    *,
+    named_by: str = "",
 ) -> None:
     """Have the store hold the file with that original address. Raises BuildFailed, or a kind of it.
 
-    ``headers`` says what a request to one of its addresses needs.
+    ``headers`` says what a request to one of its addresses needs; ``named_by`` is the address of the index
+    that named it, if one did: see ``Web.opened``.
     """
-    fetch_any((url,), expected, means, headers)
+    fetch_any((url,), expected, means, headers, named_by=named_by)
 
 
 def fetch_any(
@@ -32,14 +35,19 @@ def fetch_any(
     expected: Expected,
     means: Means,
     headers: Callable[[Address], Mapping[str, str]] = lambda address: {},
+    *,
+    named_by: str = "",
 ) -> None:
     """The same of a file with several addresses, each as the site reaches it."""
+    urls = tuple(urls)
 
     def get(address: Address) -> None:
         with means.store.draft(expected.sha256) as draft:
             if means.store.has(expected.sha256):  # another process was faster
                 return
-            means.web.download(address.url, draft, expected, means.on_bytes, headers(address))
+            # What the site has instead was named by nobody else.
+            by = named_by if address.url in urls else ""
+            means.web.download(address.url, draft, expected, means.on_bytes, headers(address), named_by=by)
             means.store.take(draft, expected.sha256)
 
     from_mirrors([place for url in urls for place in means.site.addresses(url)], get, means)

@@ -74,8 +74,10 @@ class Pip:
         from imagefactory.inputs.index import file_address  # starts slowly
 
         pip = origin.image.inputs.pip if origin.image else None
-        url = file_address(file.name, file.filename, file.index, pip.indexes if pip else {}, what, means)
-        fetch_checked(url, Expected(what, file.sha256, file.bytes), means)
+        url, home = file_address(
+            file.name, file.filename, file.index, pip.indexes if pip else {}, what, means
+        )
+        fetch_checked(url, Expected(what, file.sha256, file.bytes), means, named_by=home)
         return file.sha256
 
     def stage(self, file: PipFile) -> Staged:

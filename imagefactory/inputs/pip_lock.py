@@ -114,5 +114,6 @@ def _pinned(file: Found, indexes: Mapping[str, PipIndex], what: str, means: Mean
 
 def _have(file: PipFile, indexes: Mapping[str, PipIndex], what: str, means: Means) -> None:
     if not means.store.has(file.sha256):
-        url = file_address(file.name, file.filename, file.index, indexes, what, means)
-        fetch_checked(url, Expected(f"{what}: {file.name}", file.sha256, file.bytes or None), means)
+        url, home = file_address(file.name, file.filename, file.index, indexes, what, means)
+        expected = Expected(f"{what}: {file.name}", file.sha256, file.bytes or None)
+        fetch_checked(url, expected, means, named_by=home)

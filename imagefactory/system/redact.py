@@ -24,7 +24,7 @@ _NAMES = re.compile(
     r"(?i)passw(or)?d|passphrase|secret|token|credential|auth_?config|(api|access|private)_?key"
     r"|(^|_)(pass|auth|key)$"
 )
-_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+(?=@)")  # a token may stand where a user name would
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s]+(?=@)")  # a token may stand where a user name would
 _LOGIN = re.compile(r"://([^/\s]+)@")
 _NO_PASSWORDS = frozenset(("x-oauth-basic", "x-access-token"))  # the user name is the token then
 _TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w.~+%-]{16,}|(gh[a-z]|glpat|github_pat|dckr_pat|hf)[_-].{8,}")

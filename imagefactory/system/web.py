@@ -11,7 +11,7 @@ import shutil
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -19,10 +19,17 @@ from types import MappingProxyType
 from typing import Any
 
 import requests
-from requests.utils import get_auth_from_url, get_netrc_auth, requote_uri, should_bypass_proxies
+from requests.utils import (
+    get_auth_from_url,
+    get_netrc_auth,
+    requote_uri,
+    select_proxy,
+    should_bypass_proxies,
+)
 
 from imagefactory.errors import BuildFailed, DiskFull, Gone, NetworkFault, disk_error
 from imagefactory.model.expected import Expected
+from imagefactory.system.places import addresses_of, is_of_machine, may_name
 from imagefactory.system.processes import Stop
 from imagefactory.system.redact import keep_secret, redact
 from imagefactory.system.site import Site
@@ -72,6 +79,8 @@ class Web:
     def __init__(self, site: Site, stop: Stop) -> None:
         self._site = site
         self._stop = stop
+        # By server: where it was really found.
+        self._found: dict[tuple[str, str, int | None], set[str]] = {}
 
     @functools.cached_property
     def session(self) -> requests.Session:
@@ -106,11 +115,14 @@ class Web:
         expected: Expected,
         on_bytes: Callable[[int], None] = lambda count: None,
         headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        named_by: str = "",
     ) -> None:
         """Write the file at ``url`` into ``draft``, after what the draft holds already, and check it.
 
-        ``on_bytes`` is told of each piece. Raises NetworkFault where trying again may help, else Gone or
-        BuildFailed; a draft of the wrong content, or of too much of it, is removed.
+        ``on_bytes`` is told of each piece; ``named_by`` is as in ``opened``. Raises NetworkFault where trying
+        again may help, else Gone or BuildFailed; a draft of the wrong content, or of too much of it, is
+        removed.
         """
         resumed = draft.exists() and draft.stat().st_size > 0
         digest = _digest(draft) if resumed else hashlib.sha256()
@@ -118,7 +130,7 @@ class Web:
             _copy(url, draft, expected)
             digest = _digest(draft)
         elif not resumed or digest.hexdigest() != expected.sha256:
-            digest = self._receive(url, draft, digest, expected, on_bytes, headers)
+            digest = self._receive(url, draft, digest, expected, on_bytes, headers, named_by)
         actual = digest.hexdigest()
         if actual == expected.sha256:
             return
@@ -195,13 +207,14 @@ class Web:
         """An answer to be read with ``pieces_of``, while the block runs, as the server gives it: also that
         something is not there. Raises as ``download`` does.
 
-        A file that somebody else names (``named_by``, see ``read``) may come from another server than that.
+        A file that an index names (``named_by``, see ``read``) may come from another server than that, but
+        not from one of this machine, or its network, that only we can reach.
         """
         options = self.options(url)
         if named_by:
             url, options["auth"] = _anonymous(url), _login(url, named_by)
         with self._answers(
-            url, what, headers, options, elsewhere=bool(named_by), method=method, body=body
+            url, what, headers, options, elsewhere=bool(named_by), method=method, body=body, named_by=named_by
         ) as answer:
             if answer.status_code in (401, 403, 407) or answer.status_code in _PASSING:
                 _check_status(answer, what, url)
@@ -229,6 +242,7 @@ class Web:
         elsewhere: bool,
         method: str = "GET",
         body: bytes = b"",
+        named_by: str = "",
     ) -> Iterator[requests.Response]:
         """The answer, of which no more than the head was read; redirects are followed.
 
@@ -238,12 +252,20 @@ class Web:
         # What an address holds would take the place of what a header says.
         here, headers = _anonymous(url) if "Authorization" in headers else url, dict(headers)
         for _ in range(MAX_REDIRECTS + 1):
+            if named_by:
+                self._check_named(here, named_by, what, self._addresses(here, options))
             with (
                 _explained(what, here),
                 self.session.request(
                     method, here, headers=headers, data=body or None, stream=True, **options
                 ) as answer,
             ):
+                # A name may lead elsewhere than a moment ago.
+                peer = "" if select_proxy(here, options["proxies"]) else _peer(answer)
+                if peer and named_by:
+                    self._check_named(here, named_by, what, [peer], is_peer=True)
+                elif peer:
+                    self._found.setdefault(_server(here), set()).add(peer)
                 target = _target(answer, here, what)
                 if not target:
                     yield answer
@@ -264,6 +286,41 @@ class Web:
             hint="look at it with a browser, or name a mirror in site.yaml",
         )
 
+    def _addresses(self, url: str, options: Mapping[str, Any]) -> list[str]:
+        """Where its server is; behind a proxy, which finds it for us, only if the address says so."""
+        host, proxied = urllib.parse.urlsplit(url).hostname or "", select_proxy(url, options["proxies"])
+        return addresses_of(host, literal=bool(proxied))
+
+    @functools.cached_property
+    def _of_site(self) -> frozenset[tuple[str, str, int | None]]:
+        """The servers that the site names itself."""
+        settings = self._site.settings
+        urls = [*settings.mirrors, *(to for each in settings.mirrors.values() for to in each)]
+        urls += [*settings.stand_ins, *(stand_in.url for stand_in in settings.stand_ins.values())]
+        return frozenset(map(_server, [*urls, self._site.python_index or ""]))
+
+    def _check_named(
+        self, url: str, named_by: str, what: str, addresses: Sequence[str], *, is_peer: bool = False
+    ) -> None:
+        """An index names what anybody can have: else we would ask for a stranger where only we can."""
+        server, index = _server(url), _server(named_by)
+        if server in self._of_site:
+            return
+        found = tuple(self._found.get(index, ())) or self._addresses(named_by, self.options(named_by))
+        if server == index and (not is_peer or set(addresses) <= set(found)):
+            return
+        why = ""
+        if server[0] == "http" and index[0] == "https":
+            why = "which is not https as it is itself"
+        elif not may_name(found, addresses):
+            place = "machine" if any(map(is_of_machine, addresses)) else "network"
+            why = f"which is an address of this {place}"
+        if why:
+            raise BuildFailed(
+                f"{what}: the index names a file at {_shown(url)}, {why}: not asked",
+                hint=f"if that is right, name it in site.yaml: mirrors: {{{_origin(url)}: {_origin(url)}}}",
+            )
+
     def _receive(
         self,
         url: str,
@@ -272,11 +329,14 @@ class Web:
         expected: Expected,
         on_bytes: Callable[[int], None],
         headers: Mapping[str, str],
+        named_by: str,
     ) -> Any:
         start = draft.stat().st_size if draft.exists() else 0
         headers = {**headers, **({"Range": f"bytes={start}-"} if start else {})}
         options = self.options(url, headers)
-        with self._answers(url, expected.what, headers, options, elsewhere=True) as answer:
+        if named_by:
+            url, options["auth"] = _anonymous(url), _login(url, named_by)
+        with self._answers(url, expected.what, headers, options, elsewhere=True, named_by=named_by) as answer:
             if start and answer.status_code == 416:  # the draft is longer than the file
                 draft.unlink()
                 raise NetworkFault(f"{expected.what}: {_shown(url)} is shorter than what came before")
@@ -400,6 +460,11 @@ def _login(url: str, named_by: str) -> tuple[str, str] | None:
         user, password = get_auth_from_url(named_by)
         return (user, password) if user else ours
     return ours if ours and ours == get_netrc_auth(named_by) else None
+
+
+def _peer(answer: requests.Response) -> str:
+    """The address that an answer comes from; empty where that cannot be said."""
+    return str(getattr(getattr(answer.raw, "_original_response", None), "peer", ""))
 
 
 def _target(answer: requests.Response, here: str, what: str) -> str:

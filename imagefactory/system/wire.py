@@ -61,11 +61,20 @@ class _Flow(io.RawIOBase):
         super().close()
 
 
+def _peer(sock: Any) -> str:
+    """The address at the other end; empty where that cannot be said."""
+    try:
+        return str(sock.getpeername()[0])
+    except (OSError, AttributeError, LookupError):
+        return ""
+
+
 class _Answer(http.client.HTTPResponse):
     """An answer that is read through a flow: the library's own only bounds one line, and one wait."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self.peer = _peer(arguments[0] if arguments else more["sock"])
         self._flow = _Flow(self.fp.detach())
         self.fp = io.BufferedReader(self._flow)
 

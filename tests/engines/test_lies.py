@@ -613,4 +613,5 @@ def test_an_index_on_the_same_server_may_move(bench: Bench) -> None:
     bench.upstream.replace("/other/app/", '<a href="app-1.0.tar.gz">app-1.0.tar.gz</a>')
     indexes = {"lab": PipIndex(url=f"{bench.upstream.url}/simple", packages=("app",))}
     found = file_address("app", "app-1.0.tar.gz", "lab", indexes, "app", bench.means)
-    assert found == f"{bench.upstream.url}/other/app/app-1.0.tar.gz"
+    by = f"{bench.upstream.url}/simple/app/"
+    assert found == (f"{bench.upstream.url}/other/app/app-1.0.tar.gz", by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -18,16 +19,19 @@ from typing import Any
 
 import pytest
 
-from imagefactory.errors import DiskFull, Gone, NetworkFault, Unsolvable
-from imagefactory.inputs import KINDS, Means, Wanted, lock_base
+from imagefactory.errors import BuildFailed, DiskFull, Gone, NetworkFault, Unsolvable
+from imagefactory.inputs import KINDS, Means, Wanted, index_route, lock_base
 from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.debian import archives, default_sources
+from imagefactory.inputs.index_route import IndexRoute
+from imagefactory.inputs.pip import Pip
 from imagefactory.inputs.sources import Sources
 from imagefactory.inputs.uv import Request, resolve
 from imagefactory.inputs.wheels import Target
-from imagefactory.model.lock import SourceFile
-from imagefactory.model.recipe import BaseImage, Conda, Inputs, Release
-from imagefactory.sandbox import Job, Limits, Relay
+from imagefactory.model.lock import PipFile, SourceFile
+from imagefactory.model.recipe import BaseImage, Conda, Inputs, PipIndex, Release
+from imagefactory.sandbox import Asked, Job, Limits, Relay
+from imagefactory.system import web
 from imagefactory.targets.base.ask import _failure
 from tests.engines.resolving import (
     ELSEWHERE,
@@ -363,6 +367,172 @@ def test_who_we_are_at_an_index_is_told_to_nobody_else(bench: Bench, capsys: Any
     told(bench, lie, lambda means: resolve(Request(["app"], PYTHON), "it", means), capsys)
     assert set(bench.other.logins) == {""}
     assert "" not in bench.up.logins
+
+
+PUBLIC, PUBLIC_TOO = "93.184.215.14", "93.184.215.15"
+
+
+def asks_index(bench: Bench, path: str, *, method: str = "GET") -> tuple[int, bytes]:
+    """What a sandbox gets, after the page."""
+    means, _ = bench.means()
+    route = IndexRoute(bench.index or f"{bench.up.url}/simple", "it", means)
+    with route.reply(Asked("GET", "simple/app/", "", {})):
+        pass
+    with route.reply(Asked(method, path, "", {})) as reply:
+        return reply.status, b"".join(reply.body)
+
+
+def fetches(bench: Bench) -> None:
+    """The locked file, as the index names it."""
+    means, _ = bench.means()
+    file = PipFile(name="app", version="1.0", file=f"app/{WHEEL}", sha256="0" * 64, bytes=6, index="lab")
+    pip = SimpleNamespace(indexes={"lab": PipIndex(url=f"{bench.up.url}/simple", packages=("app",))})
+    origin: Any = SimpleNamespace(image=SimpleNamespace(inputs=SimpleNamespace(pip=pip)))
+    Pip().fetch(file, "it: app", origin, means)
+
+
+@pytest.fixture
+def public_index(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """One whose answers seem to come from the internet."""
+    port, peer = int(bench.up.url.rpartition(":")[2]), web._peer
+    monkeypatch.setattr(web, "_peer", lambda got: PUBLIC if f":{port}/" in got.url else peer(got))
+    (bench.other.folder / "secret").write_text("canary")
+    return bench
+
+
+NAMED = "it: {}: the index names a file at {}, which is an address of this {}: not asked"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("{other}/secret", "machine"),
+        ("http://169.254.169.254/latest/meta-data/", "machine"),
+        ("http://[::ffff:127.0.0.1]:9/x", "machine"),
+        ("http://2130706433:9/x", "machine"),
+        ("http://0:9/x", "machine"),
+        ("http://10.0.0.1/x", "network"),
+    ],
+)
+@pytest.mark.parametrize("way", ["relay", "download"])
+@pytest.mark.parametrize("redirected", [True, False])
+def test_an_index_of_the_internet_names_nothing_of_this_machine(
+    public_index: Bench, url: str, place: str, way: str, redirected: bool
+) -> None:
+    bench, url = public_index, url.replace("{other}", public_index.other.url)
+    page(url=WHEEL if redirected else url)(bench)
+    bench.up.redirect(f"{PAGE}{WHEEL}", url)
+    with pytest.raises(BuildFailed) as caught:
+        fetches(bench) if way == "download" else asks_index(bench, f"files/app/{WHEEL}")
+    what = "app" if way == "download" else WHEEL
+    assert caught.value.message == NAMED.format(what, url, place)
+    assert "mirrors: {" in caught.value.hint
+    assert bench.other.requests == []
+
+
+def test_a_name_that_leads_elsewhere_when_it_is_asked_is_given_nothing(
+    public_index: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = public_index
+    monkeypatch.setattr(web, "addresses_of", lambda host, literal: [PUBLIC_TOO])
+    page(url=f"{bench.other.url}/secret")(bench)
+    with pytest.raises(BuildFailed, match="which is an address of this machine: not asked"):
+        asks_index(bench, f"files/app/{WHEEL}")
+
+
+def test_an_index_that_is_this_machine_from_now_on_is_given_nothing(
+    public_index: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, peers = public_index, iter([PUBLIC, "127.0.0.1"])
+    monkeypatch.setattr(web, "_peer", lambda got: next(peers))
+    page()(bench)
+    with pytest.raises(BuildFailed, match="which is an address of this machine: not asked"):
+        asks_index(bench, f"files/app/{WHEEL}")
+
+
+def test_a_server_that_the_site_names_may_be_named(public_index: Bench) -> None:
+    bench = public_index
+    bench.settings["mirrors"] = {"https://files.example.org": (bench.other.url,)}
+    page(url=f"{bench.other.url}/secret")(bench)
+    assert asks_index(bench, f"files/app/{WHEEL}") == (200, b"canary")
+
+
+def test_behind_a_proxy_an_address_is_judged_and_a_name_is_not(public_index: Bench) -> None:
+    means, _ = public_index.means()
+    site = dataclasses.replace(means.site, proxies={"http_proxy": "http://127.0.0.1:9"})
+    asked = web.Web(site, means.stop)
+    for url, said in (
+        ("http://127.1/x", "this machine: not asked"),
+        ("http://localhost/x", "this machine: not asked"),
+        ("http://10.0.0.1/x", "this network: not asked"),
+        ("http://files.invalid/x", "the proxy does not let us"),
+    ):
+        with (
+            pytest.raises(BuildFailed, match=said),
+            asked.opened(url, "it", named_by="http://index.invalid/simple/app/"),
+        ):
+            pass
+
+
+def test_an_index_by_https_names_nothing_by_http(public_index: Bench) -> None:
+    means, _ = public_index.means()
+    with (
+        pytest.raises(BuildFailed, match=r"which is not https as it is itself: not asked"),
+        means.web.opened(f"http://{PUBLIC}/x", "it", named_by=f"https://{PUBLIC_TOO}/simple/app/"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("first_has_login", [True, False])
+def test_a_file_is_asked_for_as_whoever_we_are_to_the_mirror_that_names_it(
+    bench: Bench, first_has_login: bool
+) -> None:
+    """The first mirror has no such page; the second one's has a file at the first, or at itself."""
+    first, second = bench.other, bench.up
+    first.fail("/simple/*", 404, None)
+    (first.folder / "private").write_text("private")
+    (second.folder / WHEEL).write_text("here")
+    page(url=f"{first.url}/private" if first_has_login else f"{second.url}/{WHEEL}")(bench)
+    with_login = (first if first_has_login else second).url
+    mirrors = tuple(
+        url.replace("//", "//bot:pass-word-1@") if url == with_login else url
+        for url in (first.url, second.url)
+    )
+    bench.settings["mirrors"] = {"https://pypi.example.org": mirrors}
+    bench.index = "https://pypi.example.org/simple"
+    assert asks_index(bench, f"files/app/{WHEEL}")[0] == 200
+    server, path = (first, "/private") if first_has_login else (second, f"/{WHEEL}")
+    logins = [
+        login for asked, login in zip(server.requests, server.logins, strict=True) if asked.endswith(path)
+    ]
+    assert [bool(login) for login in logins] == [not first_has_login]
+
+
+@pytest.mark.parametrize("path", ["simple/app/", f"files/app/{WHEEL}"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_an_index_is_only_read(bench: Bench, path: str, method: str) -> None:
+    bench.index = f"{bench.up.url}/simple"
+    page()(bench)
+    with pytest.raises(Gone):
+        asks_index(bench, path, method=method)
+    assert len(bench.up.requests) == 1
+
+
+@pytest.mark.parametrize("bound", ["_MAX_SEEN", "_MAX_LETTERS"])
+def test_what_is_kept_of_an_index_has_a_bound(
+    bench: Bench, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.index = f"{bench.up.url}/simple"
+    page()(bench)
+    weight = {"_MAX_SEEN": 2, "_MAX_LETTERS": 3 + len(WHEEL) + len(f"{bench.up.url}{PAGE}{WHEEL}")}[bound]
+    means, _ = bench.means()
+    route = IndexRoute(bench.index, "it", means)
+    asked = Asked("GET", "simple/app/", "", {})
+    for most in (weight, weight, weight - 1):  # a page that is asked for again counts once
+        monkeypatch.setattr(index_route, bound, most)
+        with pytest.raises(BuildFailed) if most < weight else contextlib.nullcontext(), route.reply(asked):
+            pass
+    assert route.seen == {}
 
 
 # A conda channel

@@ -336,7 +336,7 @@ class Web:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def download(self, url: str, *words: Any) -> None:
+    def download(self, url: str, *words: Any, named_by: str = "") -> None:
         self.asked.append(url)
         raise Gone("it is gone")
 

@@ -92,6 +92,19 @@ def test_the_secrets_of_an_address(address: str, secrets: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see http://bot:p@ss@host/ there", "see http://***@host/ there"),
+        ("http://a@b@c@host:80/x@y", "http://***@host:80/x@y"),
+        ("http://bot@one/ http://bot:p@two/", "http://***@one/ http://***@two/"),
+        ("http://host/a@b", "http://host/a@b"),
+    ],
+)
+def test_who_we_are_in_an_address_ends_at_its_last_at(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
     ("name", "value", "kept"),
     [
         ("OS_PASSWORD", "correct-horse", True),

@@ -17,7 +17,7 @@ import pytest
 
 from imagefactory.errors import BuildFailed, Unsolvable
 from imagefactory.inputs.index import index_of
-from imagefactory.inputs.index_route import IndexRoute
+from imagefactory.inputs.index_route import IndexRoute, SeenFile, as_seen
 from imagefactory.inputs.uv import Found, Request, _failure, _files_in, _preferences, _project
 from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, build_requires
 from imagefactory.model.recipe import PipIndex
@@ -173,15 +173,20 @@ def digest_of(filename: str) -> str:
     return hashlib.sha256(filename.encode()).hexdigest()
 
 
+def seen_file(filename: str, digests: dict[str, str]) -> SeenFile:
+    said: Any = SimpleNamespace(
+        filename=filename, url="", digests=digests, size=SIZES.get(filename), has_metadata=None
+    )
+    return as_seen(said, "https://index.example.org/")
+
+
 def index(text: str, **more: Any) -> IndexRoute:
     """An index that was asked for all files of an answer."""
     names = re.findall(r'name = "([^"/]*)"\n', text)
     files = [part.rpartition("/")[2].replace("%2B", "+") for part in re.findall(r'"([^" ]*)"', text)]
     seen: Any = {
         name: {
-            file: SimpleNamespace(
-                filename=file, size=SIZES.get(file), digests={"sha256": digest_of(file), **more}
-            )
+            file: seen_file(file, {"sha256": digest_of(file), **more})
             for file in (part.partition("#")[0] for part in files)
         }
         for name in names
