@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from imagefactory.errors import BuildFailed, Gone
+from imagefactory.system.answers import pieces_of
 from imagefactory.system.redact import redact
-from imagefactory.system.web import Web, pieces_of
+from imagefactory.system.web import Web
 
 _PIECE = 1 << 16
 _MAX_WORDS = 8192  # letters of an address, in a message

@@ -6,7 +6,6 @@ import errno
 import functools
 import hashlib
 import io
-import re
 import shutil
 import time
 import urllib.parse
@@ -20,29 +19,23 @@ from typing import Any
 
 import requests
 from requests.utils import (
-    get_auth_from_url,
     get_netrc_auth,
-    requote_uri,
     select_proxy,
     should_bypass_proxies,
 )
 
 from imagefactory.errors import BuildFailed, DiskFull, Gone, NetworkFault, disk_error
 from imagefactory.model.expected import Expected
+from imagefactory.system.answers import PASSING, announced, begins, check_status, explained, pieces_of, shown
+from imagefactory.system.hops import anonymous, is_same_in_tls, login_of, origin, server_of, target_of
 from imagefactory.system.places import addresses_of, is_of_machine, may_name
 from imagefactory.system.processes import Stop
-from imagefactory.system.redact import keep_secret, redact
+from imagefactory.system.redact import keep_secret
 from imagefactory.system.site import Site
-from imagefactory.system.wire import POOLS, Flood, TooSlow
+from imagefactory.system.wire import POOLS
 
 _TIMEOUT = (15, 30)  # seconds to connect, and between two pieces
-_PIECE = 1 << 18
-_PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))  # HTTP statuses that may be others soon
-_GONE = frozenset((404, 410))
-_MOVED = frozenset((301, 302, 303, 307, 308))
 _PAGE = (b"<!doctype html", b"<html")
-_PORTS = {"http": 80, "https": 443}
-_MAX_REASON = 200  # letters of what a server or a library says
 _MAX_CHALLENGE = 4 << 10
 
 MAX_FILE = 256 << 30  # bytes of a file whose size nobody knows
@@ -137,9 +130,9 @@ class Web:
         size, page = draft.stat().st_size, _is_page(draft)
         if resumed:  # the part that was there may be of something else: begin again
             draft.unlink()
-            raise NetworkFault(f"{expected.what}: what came before did not fit to {_shown(url)}")
+            raise NetworkFault(f"{expected.what}: what came before did not fit to {shown(url)}")
         if expected.bytes is not None and size < expected.bytes and not page:
-            raise NetworkFault(f"{expected.what}: {_shown(url)} ended after {size} of {expected.bytes} bytes")
+            raise NetworkFault(f"{expected.what}: {shown(url)} ended after {size} of {expected.bytes} bytes")
         draft.unlink()
         raise BuildFailed(
             f"{expected.what}: expected sha256 {expected.sha256}, found {actual}"
@@ -165,13 +158,13 @@ class Web:
         most, until = most or MAX_DOCUMENT, time.monotonic() + DOCUMENT_SECONDS
         options = self.options(url, headers or {})
         if named_by:
-            url, options["auth"] = _anonymous(url), _login(url, named_by)
+            url, options["auth"] = anonymous(url), login_of(url, named_by)
         with self._answers(url, what, headers or {}, options, elsewhere=False) as answer:
-            _check_status(answer, what, url)
+            check_status(answer, what, url)
             encoding = str(answer.headers.get("Content-Encoding", ""))
             if encoding.strip().lower() not in ("", "identity"):
                 raise BuildFailed(
-                    f"{what}: {_shown(url)} answers packed ({encoding[:40]}), which it was asked not to do",
+                    f"{what}: {shown(url)} answers packed ({encoding[:40]}), which it was asked not to do",
                     hint="name another mirror in site.yaml",
                 )
             data = bytearray()
@@ -180,12 +173,12 @@ class Web:
                 data += piece
                 if len(data) > most:
                     raise BuildFailed(
-                        f"{what}: {_shown(url)} sends more than the {most} bytes that its answer may have",
+                        f"{what}: {shown(url)} sends more than the {most} bytes that its answer may have",
                         hint="name another mirror in site.yaml",
                     )
                 if time.monotonic() > until:
                     raise NetworkFault(
-                        f"{what}: {_shown(url)} sends too slowly: "
+                        f"{what}: {shown(url)} sends too slowly: "
                         f"{len(data)} bytes in {DOCUMENT_SECONDS:g} seconds"
                     )
             answer.raw.release_conn()
@@ -212,12 +205,12 @@ class Web:
         """
         options = self.options(url)
         if named_by:
-            url, options["auth"] = _anonymous(url), _login(url, named_by)
+            url, options["auth"] = anonymous(url), login_of(url, named_by)
         with self._answers(
             url, what, headers, options, elsewhere=bool(named_by), method=method, body=body, named_by=named_by
         ) as answer:
-            if answer.status_code in (401, 403, 407) or answer.status_code in _PASSING:
-                _check_status(answer, what, url)
+            if answer.status_code in (401, 403, 407) or answer.status_code in PASSING:
+                check_status(answer, what, url)
             yield answer
 
     def challenge(self, url: str, what: str) -> str:
@@ -227,8 +220,8 @@ class Web:
         with self._answers(url, what, {}, self.options(url), elsewhere=False) as answer:
             if answer.status_code == 401:
                 return str(answer.headers.get("WWW-Authenticate", ""))[:_MAX_CHALLENGE]
-            if answer.status_code in _PASSING:
-                _check_status(answer, what, url)
+            if answer.status_code in PASSING:
+                check_status(answer, what, url)
             return ""
 
     @contextmanager
@@ -250,12 +243,12 @@ class Web:
         not checked against a lock has to come from who was asked.
         """
         # What an address holds would take the place of what a header says.
-        here, headers = _anonymous(url) if "Authorization" in headers else url, dict(headers)
+        here, headers = anonymous(url) if "Authorization" in headers else url, dict(headers)
         for _ in range(MAX_REDIRECTS + 1):
             if named_by:
                 self._check_named(here, named_by, what, self._addresses(here, options))
             with (
-                _explained(what, here),
+                explained(what, here),
                 self.session.request(
                     method, here, headers=headers, data=body or None, stream=True, **options
                 ) as answer,
@@ -265,24 +258,24 @@ class Web:
                 if peer and named_by:
                     self._check_named(here, named_by, what, [peer], is_peer=True)
                 elif peer:
-                    self._found.setdefault(_server(here), set()).add(peer)
-                target = _target(answer, here, what)
+                    self._found.setdefault(server_of(here), set()).add(peer)
+                target = target_of(answer, here, what)
                 if not target:
                     yield answer
                     return
-            if _server(target) != _server(here):
-                if not elsewhere and not _is_same_in_tls(here, target):
+            if server_of(target) != server_of(here):
+                if not elsewhere and not is_same_in_tls(here, target):
                     raise BuildFailed(
-                        f"{what}: {_shown(here)} sends us to another server, {_origin(target)}",
+                        f"{what}: {shown(here)} sends us to another server, {origin(target)}",
                         hint="if that is right, name it in site.yaml: "
-                        f"mirrors: {{{_origin(here)}: {_origin(target)}}}",
+                        f"mirrors: {{{origin(here)}: {origin(target)}}}",
                     )
                 headers.pop("Authorization", None)
-                target = _anonymous(target)
+                target = anonymous(target)
                 options = {**self.options(target), "auth": None}
             here = target
         raise BuildFailed(
-            f"{what}: {_shown(url)} sends us from one address to the next, {MAX_REDIRECTS} times and more",
+            f"{what}: {shown(url)} sends us from one address to the next, {MAX_REDIRECTS} times and more",
             hint="look at it with a browser, or name a mirror in site.yaml",
         )
 
@@ -297,13 +290,13 @@ class Web:
         settings = self._site.settings
         urls = [*settings.mirrors, *(to for each in settings.mirrors.values() for to in each)]
         urls += [*settings.stand_ins, *(stand_in.url for stand_in in settings.stand_ins.values())]
-        return frozenset(map(_server, [*urls, self._site.python_index or ""]))
+        return frozenset(map(server_of, [*urls, self._site.python_index or ""]))
 
     def _check_named(
         self, url: str, named_by: str, what: str, addresses: Sequence[str], *, is_peer: bool = False
     ) -> None:
         """An index names what anybody can have: else we would ask for a stranger where only we can."""
-        server, index = _server(url), _server(named_by)
+        server, index = server_of(url), server_of(named_by)
         if server in self._of_site:
             return
         found = tuple(self._found.get(index, ())) or self._addresses(named_by, self.options(named_by))
@@ -317,8 +310,8 @@ class Web:
             why = f"which is an address of this {place}"
         if why:
             raise BuildFailed(
-                f"{what}: the index names a file at {_shown(url)}, {why}: not asked",
-                hint=f"if that is right, name it in site.yaml: mirrors: {{{_origin(url)}: {_origin(url)}}}",
+                f"{what}: the index names a file at {shown(url)}, {why}: not asked",
+                hint=f"if that is right, name it in site.yaml: mirrors: {{{origin(url)}: {origin(url)}}}",
             )
 
     def _receive(
@@ -335,23 +328,23 @@ class Web:
         headers = {**headers, **({"Range": f"bytes={start}-"} if start else {})}
         options = self.options(url, headers)
         if named_by:
-            url, options["auth"] = _anonymous(url), _login(url, named_by)
+            url, options["auth"] = anonymous(url), login_of(url, named_by)
         with self._answers(url, expected.what, headers, options, elsewhere=True, named_by=named_by) as answer:
             if start and answer.status_code == 416:  # the draft is longer than the file
                 draft.unlink()
-                raise NetworkFault(f"{expected.what}: {_shown(url)} is shorter than what came before")
-            _check_status(answer, expected.what, url)
+                raise NetworkFault(f"{expected.what}: {shown(url)} is shorter than what came before")
+            check_status(answer, expected.what, url)
             if start and answer.status_code != 206:  # the server sends everything again
                 digest = hashlib.sha256()
                 start = 0
-            elif start and not _begins(answer, start):
+            elif start and not begins(answer, start):
                 draft.unlink()
-                raise NetworkFault(f"{expected.what}: {_shown(url)} sends another part than it was asked for")
+                raise NetworkFault(f"{expected.what}: {shown(url)} sends another part than it was asked for")
             most = _most(expected)
-            if start + _announced(answer) > most:
+            if start + announced(answer) > most:
                 page = next(pieces_of(answer), b"").lstrip().lower().startswith(_PAGE)
                 draft.unlink(missing_ok=True)
-                raise _too_much(expected, url, start + _announced(answer), page=page)
+                raise _too_much(expected, url, start + announced(answer), page=page)
             on_bytes(start)
             size = start
             with _writing(draft, "ab" if start else "wb") as out:
@@ -388,31 +381,20 @@ def _most(expected: Expected) -> int:
     return expected.bytes or expected.most or MAX_FILE
 
 
-def _announced(answer: requests.Response) -> int:
-    """How many bytes a server says that it sends; 0 where it does not say."""
-    return int(answer.headers.get("Content-Length") or 0)  # checked when it came
-
-
-def _begins(answer: requests.Response, start: int) -> bool:
-    """Whether a part of a file begins there, or does not say where."""
-    said = str(answer.headers.get("Content-Range", "")).strip().lower()
-    return not said or re.match(rf"bytes\s+0*{start}-", said) is not None
-
-
 def _too_much(expected: Expected, url: str, announced: int, *, page: bool) -> BuildFailed:
     if expected.bytes:
         found = f"{announced} bytes" if announced else "more"
         what = f"expected {expected.bytes} bytes, found {found}" + (", a web page" if page else "")
         return BuildFailed(f"{expected.what}: {what}", hint=_other_file(url, page=page))
     return BuildFailed(
-        f"{expected.what}: {_shown(url)} sends more than {_most(expected)} bytes, which no such file has",
+        f"{expected.what}: {shown(url)} sends more than {_most(expected)} bytes, which no such file has",
         hint="look at what is there: it may have no end",
     )
 
 
 def _other_file(url: str, *, page: bool) -> str:
     """What to do where another file is than should be."""
-    return f"{_shown(url)} " + (
+    return f"{shown(url)} " + (
         "answers with a page: look at it with a browser, perhaps you must log in first"
         if page
         else "holds another file than the one that was pinned: find out why before you pin it anew"
@@ -425,76 +407,14 @@ def _check_reserve(draft: Path, expected: Expected, url: str, size: int) -> None
         return
     draft.unlink()
     raise DiskFull(
-        f"{expected.what}: {_shown(url)} has sent {size} bytes, and would fill the disk of {draft.parent}",
+        f"{expected.what}: {shown(url)} has sent {size} bytes, and would fill the disk of {draft.parent}",
         hint="if it is so large, free some space there, then run the same command again",
     )
-
-
-def _server(url: str) -> tuple[str, str, int | None]:
-    """Who an address belongs to: credentials are for exactly that."""
-    parts = urllib.parse.urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme)
-
-
-def _is_same_in_tls(here: str, there: str) -> bool:
-    """Whether it is only the way there that changes, from http to https."""
-    (scheme, host, port), other = _server(here), _server(there)
-    return (scheme, port) == ("http", 80) and other == ("https", host, 443)
-
-
-def _origin(url: str) -> str:
-    parts = urllib.parse.urlsplit(_anonymous(url))
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _anonymous(url: str) -> str:
-    """The address without who we are."""
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _login(url: str, named_by: str) -> tuple[str, str] | None:
-    """Who we are to a server that another one named."""
-    ours = get_netrc_auth(url)
-    if _server(url) == _server(named_by):
-        user, password = get_auth_from_url(named_by)
-        return (user, password) if user else ours
-    return ours if ours and ours == get_netrc_auth(named_by) else None
 
 
 def _peer(answer: requests.Response) -> str:
     """The address that an answer comes from; empty where that cannot be said."""
     return str(getattr(getattr(answer.raw, "_original_response", None), "peer", ""))
-
-
-def _target(answer: requests.Response, here: str, what: str) -> str:
-    """Where an answer sends us; empty where it does not."""
-    said = str(answer.headers.get("Location", "")) if answer.status_code in _MOVED else ""
-    if not said:
-        return ""
-    try:
-        target = urllib.parse.urljoin(here, requote_uri(said.encode("latin-1").decode("utf-8", "replace")))
-        scheme, host, _ = _server(target)
-    except ValueError:  # requests' own errors are of that kind as well
-        scheme, host, target = "", "", said
-    shown = redact(target[:_MAX_REASON])
-    if scheme not in _PORTS or not host:
-        raise BuildFailed(
-            f"{what}: {_shown(here)} sends us to {shown}, and only http and https are followed",
-            hint="look at it with a browser, or name a mirror in site.yaml",
-        )
-    if scheme == "http" and here.startswith("https:"):
-        raise BuildFailed(
-            f"{what}: {_shown(here)} sends us from https to http: {shown}",
-            hint="find an address that stays with https, or name a mirror in site.yaml",
-        )
-    return target
-
-
-def pieces_of(answer: requests.Response) -> Iterator[bytes]:
-    """What a server sends, as it comes."""
-    while piece := answer.raw.read1(_PIECE, decode_content=False):  # as much as there is, without waiting
-        yield piece
 
 
 @contextmanager
@@ -520,73 +440,6 @@ def _copy(url: str, draft: Path, expected: Expected) -> None:
         raise disk_error(error, draft) from None
 
 
-@contextmanager
-def _explained(what: str, url: str) -> Iterator[None]:
-    """The client's exceptions as failures that people understand."""
-    try:
-        yield
-    except requests.exceptions.SSLError as error:
-        raise BuildFailed(
-            f"{what}: the certificate of {_shown(url)} is not trusted: {_reason(error)}",
-            hint="where a proxy re-signs TLS, name its certificates as 'ca_bundle' in site.yaml",
-        ) from None
-    except requests.exceptions.ProxyError as error:
-        raise NetworkFault(
-            f"{what}: the proxy does not let us reach {_shown(url)}: {_reason(error)}",
-            hint="check 'proxies' in site.yaml, or http_proxy and https_proxy",
-        ) from None
-    except requests.exceptions.InvalidURL as error:
-        raise BuildFailed(f"{what}: {_shown(url)} is no address: {redact(str(error))}") from None
-    except TooSlow as error:
-        raise NetworkFault(
-            f"{what}: {_shown(url)} {error}",
-            hint="try again later, or name a mirror in site.yaml",
-        ) from None
-    except Flood as error:
-        raise BuildFailed(f"{what}: {_shown(url)} {error}", hint="name another mirror in site.yaml") from None
-    except (requests.RequestException, OSError, _http_errors()) as error:
-        raise NetworkFault(
-            f"{what}: {_shown(url)} cannot be reached: {_reason(error)}",
-            hint="check the network; behind a firewall, name mirrors or proxies in site.yaml",
-        ) from None
-
-
-def _http_errors() -> type[Exception]:
-    from urllib3.exceptions import HTTPError
-
-    return HTTPError
-
-
-def _check_status(answer: requests.Response, what: str, url: str) -> None:
-    status = answer.status_code
-    said = f"{status} {str(answer.reason)[:_MAX_REASON]}"
-    if status in _PASSING:
-        raise NetworkFault(f"{what}: {_shown(url)} answers {said}")
-    if status in _GONE:
-        raise Gone(f"{what}: {_shown(url)} is not there: it answers {said}")
-    if status in (401, 403, 407):
-        raise BuildFailed(
-            f"{what}: {_shown(url)} refuses: it answers {said}",
-            hint="log in, such as with a line in ~/.netrc, or name a mirror that lets you in",
-        )
-    if not 200 <= status < 300:
-        raise BuildFailed(f"{what}: {_shown(url)} answers {said}")
-
-
 def _is_page(draft: Path) -> bool:
     with draft.open("rb") as file:
         return file.read(512).lstrip().lower().startswith(_PAGE)
-
-
-def _shown(url: str) -> str:
-    return redact(url)
-
-
-def _reason(error: Exception) -> str:
-    """The innermost words of an exception, which say most."""
-    cause: Any = error
-    while inner := [each for each in getattr(cause, "args", ()) if isinstance(each, Exception)]:
-        cause = inner[-1]
-    reason = getattr(cause, "reason", None) or cause
-    text = str(getattr(reason, "strerror", None) or reason)
-    return redact(re.sub(r"^\[Errno -?\d+\] ", "", text.rpartition(": ")[2] or text))[:_MAX_REASON]
