@@ -83,12 +83,10 @@ def _who(ids: int) -> list[str]:
     """Root drops to somebody inside, see inside.py, for it alone may look into all folders that are bound."""
     mine: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
-    if os.geteuid() != 0 and ids > 1:
-        # Its setuid helpers give the ids that /etc/subuid and /etc/subgid have for us.
-        mine = ("--user", "--map-root-user", "--map-auto")
-    elif os.geteuid() != 0:
-        mine = ("--user", "--map-current-user", "--keep-caps")
-        more = ("--unshare-user", *(("--uid", "0", "--gid", "0", "--cap-add", "ALL") if ids else ()))
+    if os.geteuid() != 0:
+        # Its setuid helpers give the ids that /etc/subuid and /etc/subgid have for us, where many are wanted.
+        mine = ("--user", "--map-root-user", *(("--map-auto",) if ids > 1 else ()))
+        more = () if ids else ("--unshare-user", "--uid", str(os.getuid()), "--gid", str(os.getgid()))
     bwrap, unshare = (which(name) or name for name in ("bwrap", "unshare"))
     # In process namespaces outside bwrap's own, which the job can't see: whatever it does to the first
     # process that it sees, all of it has ended when unshare has, and unshare ends with us.
