@@ -25,7 +25,7 @@ import rattler
 async def _solve(question: dict[str, Any]) -> list[dict[str, Any]]:
     channels = [rattler.Channel(url) for _, url in question["channels"]]
     platforms = [rattler.Subdir(question["platform"]), rattler.Subdir("noarch")]
-    gateway = rattler.Gateway(cache_dir=Path("/work/cache"))
+    gateway = rattler.Gateway(cache_dir=Path("/job/cache"))
     locked: list[rattler.RepoDataRecord] = []
     if question["locked"]:
         batches = await gateway.query(channels, platforms, question["locked"], recursive=False)

@@ -221,7 +221,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     """
     means.log.step(f"resolve {base.release}")
     found = relayed(base.release, f"base image {base.name}", means)
-    hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" /work/uris'
+    hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" /job/uris'
     keys, options = keyrings(base)
     words = [
         "--format=null",
@@ -231,7 +231,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
         *(base.release.suite, "/dev/null", "/in/sources.list"),
     ]
     inputs = {"sources.list": "".join(f"{line}\n" for line in found.lines).encode(), **keys}
-    script = f"{bootstrap(base, words)}\ncat /work/uris >&3\n"
+    script = f"{bootstrap(base, words)}\ncat /job/uris >&3\n"
     job = Job(f"base image {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
     written = answer_of(job, means, functools.partial(bootstrap_failure, base), _MAX_ANSWER, whole=True)
     files = sorted(parse_uris(written.decode("utf-8", "replace"), found.places), key=lambda file: file.name)

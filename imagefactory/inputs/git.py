@@ -47,9 +47,9 @@ git cat-file -e "$COMMIT^{commit}" 2>/dev/null || {
     exit 1
 }
 git ls-tree -r -z --full-tree "$COMMIT" | tr '\\0\\n' '\\n?' |
-    sed -n "s/^160000 [^\t]*\t/(submodule) /p" >/work/modules
-if [ -s /work/modules ]; then
-    head -n 1 /work/modules
+    sed -n "s/^160000 [^\t]*\t/(submodule) /p" >/job/modules
+if [ -s /job/modules ]; then
+    head -n 1 /job/modules
     exit 1
 fi
 mkdir -p info

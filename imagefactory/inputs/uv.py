@@ -102,7 +102,7 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
             "UV_DEFAULT_INDEX": addresses[""],
             "UV_NO_CONFIG": "1",
             "UV_PYTHON_DOWNLOADS": "never",
-            "UV_CACHE_DIR": "/work/cache",
+            "UV_CACHE_DIR": "/job/cache",
             "BUILD_PYTHON": str(host_python()),
         },
         _LIMITS,

@@ -39,7 +39,7 @@ _MASKED = ("acpi", "bus", "irq", "scsi", "sys", "sysrq-trigger")
 def main(spec: dict[str, Any], argv: list[str]) -> None:
     """Never returns."""
     for name in ("tmp", "home"):
-        folder = Path("/work", name)
+        folder = Path("/job", name)
         folder.mkdir()
         folder.chmod(0o1777)  # for whoever it becomes
     if spec.get("control") is not None:

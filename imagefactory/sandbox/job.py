@@ -45,7 +45,7 @@ class Limits:
 @dataclass(frozen=True)
 class Job:
     """``script`` is for a POSIX shell, which ends where a command fails. It runs in an empty folder,
-    ``/work``; ``inputs`` stand in ``/in``, read-only: bytes of files, or files and folders of this machine
+    ``/job``; ``inputs`` stand in ``/in``, read-only: bytes of files, or files and folders of this machine
     by their path. What it writes to file descriptor 3 is its answer.
 
     ``what`` is what messages call it. With ``ids`` it is root of a user namespace that has so many.

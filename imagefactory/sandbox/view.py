@@ -10,7 +10,7 @@ from pathlib import Path
 from imagefactory.errors import EngineError
 from imagefactory.system.processes import run, which
 
-WORK = "/work"
+WORK = "/job"
 INPUTS = "/in"
 OUTSIDER = 2_000_000_000
 """The uid and gid of programs in a sandbox where root starts it, and the first of those that such a program
@@ -71,7 +71,7 @@ def view(
     words += _system()
     words += ["--proc", "/proc", "--dev", "/dev"]
     words += ["--size", str(_SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
-    words += ["--size", str(disk), "--perms", "1777", "--tmpfs", WORK, "--symlink", "work/tmp", "/tmp"]  # noqa: S108
+    words += ["--size", str(disk), "--perms", "1777", "--tmpfs", WORK, "--symlink", "job/tmp", "/tmp"]  # noqa: S108
     words += _at_its_place(Path(sys.base_prefix))
     words += ["--ro-bind", str(inputs), INPUTS]
     for place, source in read_only.items():

@@ -322,7 +322,7 @@ INDEX = {
         f"{UV}Hash mismatch for package metadata at `@{METADATA}`",
     ),
     "a way out": Lie(sdist("../../../etc/egg"), UNPACKED, tail="parent-directory"),
-    "from the root": Lie(sdist("/work/egg"), UNPACKED, tail="is absolute"),
+    "from the root": Lie(sdist("/job/egg"), UNPACKED, tail="is absolute"),
     "a link": Lie(sdist("app-2.0/l", tarfile.SYMTYPE, "/etc/passwd"), UNPACKED, tail="unsafe symbolic-link"),
     "a hard link": Lie(sdist("app-2.0/l", tarfile.LNKTYPE, "/etc/passwd"), UNPACKED, tail="unsafe hard-link"),
     "a device": Lie(sdist("app-2.0/d", tarfile.CHRTYPE), UNPACKED, tail="CharacterDevice"),
@@ -688,17 +688,17 @@ WRONG = "the archives cannot be used: "
 _ASK_HERE = """\
 mkdir -p ask/answer state/lists/partial cache/archives/partial
 cp /in/question/* ask
-sed -i s,/ask/,/work/ask/, ask/apt.conf
+sed -i s,/ask/,/job/ask/, ask/apt.conf
 cat >>ask/apt.conf <<'END'
-Dir::State "/work/state";
-Dir::State::status "/work/status";
-Dir::Cache "/work/cache";
+Dir::State "/job/state";
+Dir::State::status "/job/status";
+Dir::Cache "/job/cache";
 APT::Architecture "amd64";
 Acquire::Retries "0";
 END
 touch status
 cd ask
-APT_CONFIG=/work/ask/apt.conf sh ./ask.sh
+APT_CONFIG=/job/ask/apt.conf sh ./ask.sh
 tar -C answer -cf - . >&3
 """
 

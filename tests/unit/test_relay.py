@@ -222,7 +222,7 @@ def test_addresses_are_told_as_they_really_are() -> None:
         ("at 'http://127.0.0.1:8000/0/a/b.c': no", "at 'https://real.example.org/a/b.c': no"),
         ("in http://127.0.0.1:8000/0", "in https://real.example.org/"),
         (
-            "file /work/l/127.0.0.1:8000_0_dists_x_Release (1)",
+            "file /job/l/127.0.0.1:8000_0_dists_x_Release (1)",
             "file https://real.example.org/dists/x/Release (1)",
         ),
         ("404  Not Found [IP: 127.0.0.1 8000]", "404  Not Found"),

@@ -49,12 +49,12 @@ if os.fork() == 0:
     os.setsid()
     os.closerange(0, 256)  # or uv waits for its end
     while True:
-        for file in glob.glob("/work/pylock.toml"):
+        for file in glob.glob("/job/pylock.toml"):
             text = open(file).read()
             if 'sha256 = "' in text and 'sha256 = "0000' not in text:
-                with open("/work/forged", "w") as out:
+                with open("/job/forged", "w") as out:
                     out.write(text.replace('sha256 = "', 'sha256 = "0000'))
-                os.replace("/work/forged", file)
+                os.replace("/job/forged", file)
 """
 _HOOKS = ("post-checkout", "pre-receive", "update", "post-update", "reference-transaction", "pre-auto-gc")
 _RUNS = (

@@ -49,7 +49,7 @@ done </in/files >repository/Packages
     printf 'Suite: %s\\nCodename: %s\\nSHA256:\\n' "$SUITE" "$SUITE"
     echo " $(sha256sum <repository/Packages | cut -d ' ' -f 1) $(wc -c <repository/Packages) Packages"
 } >repository/Release
-echo 'deb [trusted=yes] copy:/work/repository ./' >sources.list
+echo 'deb [trusted=yes] copy:/job/repository ./' >sources.list
 """
 
 
@@ -118,7 +118,7 @@ def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
         *("--format=tar", "--skip=output/dev,cleanup/apt"),
         f"--include={','.join(file.name for file in lock.image.apt)}",
         f"--customize-hook={_CLEAN.format(sources=lines)}",
-        *(base.release.suite, "-", "/work/sources.list"),
+        *(base.release.suite, "-", "/job/sources.list"),
     ]
     inputs: dict[str, bytes | Path] = {
         "repository": repository,
