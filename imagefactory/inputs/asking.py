@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from imagefactory.errors import BuildFailed, DiskFull
@@ -39,8 +40,8 @@ def answer_of(job: Job, means: Means, failure: Failure, most: int, *, whole: boo
                     f"{job.what}: an answer of {size} bytes is none: {most} are the most",
                     hint="what comes from outside may do that on purpose: look at the log",
                 )
-            answer.seek(0)
-            return answer.read()
+            with reopened(answer) as content:
+                return content.read()
 
     return retry.on_network_fault(
         once,
@@ -48,6 +49,11 @@ def answer_of(job: Job, means: Means, failure: Failure, most: int, *, whole: boo
         wait=means.stop.wait,
         pause=means.site.settings.retry_pause,
     )
+
+
+def reopened(answer: IO[bytes]) -> IO[bytes]:
+    """A job's answer from its beginning, opened anew: the job may have changed how it is open (O_DIRECT)."""
+    return Path(f"/proc/self/fd/{answer.fileno()}").open("rb")
 
 
 def first_words(lines: Sequence[str], begin: str, cause: str) -> str:

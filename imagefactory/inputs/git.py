@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from imagefactory.errors import BuildFailed, Gone, NetworkFault, disk_error
-from imagefactory.inputs.asking import run_or_raise
+from imagefactory.inputs.asking import reopened, run_or_raise
 from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Job, Limits, Relay, route_to
 from imagefactory.system import archives
@@ -112,8 +112,8 @@ def tree_archive(url: str, address: str, commit: str, what: str, target: Path, m
 
     with tempfile.TemporaryFile(dir=means.scratch) as tree:
         run_or_raise(job, means, failure, tree)
-        tree.seek(0)
-        _write_tar(tree, what, target)
+        with reopened(tree) as content:
+            _write_tar(content, what, target)
 
 
 def _folder(address: str, url: str, what: str) -> Path:

@@ -17,7 +17,8 @@ from packaging.pylock import (
     PylockSelectError,
     PylockValidationError,
 )
-from packaging.utils import parse_wheel_filename
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from uv import find_uv_bin
 
 from imagefactory.errors import BuildFailed, Unsolvable
@@ -150,7 +151,24 @@ def _files_in(answer: bytes, routes: Mapping[str, IndexRoute], request: Request,
             f"{what}: uv's answer cannot be read: {error}",
             hint="where one package is named, ask for another version of it under 'constraints'",
         ) from None
+    _check_wishes(lock, request, what)
     return [_choose(lock, package, routes, request, what) for package in lock.packages]
+
+
+def _check_wishes(lock: Pylock, request: Request, what: str) -> None:
+    """What was asked for is there, and in such a version; a wish with a marker is uv's to judge."""
+    found = {canonicalize_name(package.name): package.version for package in lock.packages}
+    for lines, must in ((request.packages, True), (request.constraints, False)):
+        for line in lines:
+            wish = Requirement(line)
+            version = found.get(canonicalize_name(wish.name))
+            if wish.marker or (version is None and not must):
+                continue
+            if version is None or not wish.specifier.contains(version, prereleases=True):
+                raise BuildFailed(
+                    f"{what}: uv's answer is not what was asked for: {line}, and it has {version or 'none'}",
+                    hint="a package that is built to be asked may have changed it: look at the log",
+                )
 
 
 def _leave_out_unreadable(package: dict[str, Any]) -> None:

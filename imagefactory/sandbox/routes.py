@@ -18,8 +18,10 @@ from imagefactory.system.web import Web
 
 _PIECE = 1 << 16
 _MAX_WORDS = 8192  # letters of an address, in a message
-_SAYS = ("Accept-Ranges", "Cache-Control", "Content-Encoding", "Content-Range", "Content-Type", "ETag")
-_SAYS_TOO = ("Last-Modified",)
+_SAYS = (
+    *("Accept-Ranges", "Cache-Control", "Content-Encoding", "Content-Range", "Content-Type"),
+    *("ETag", "Last-Modified"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Passing:
         with self.web.opened(
             url, self.what, asked.method, asked.headers, asked.body, named_by=self.named_by
         ) as answer:
-            headers = {name: answer.headers[name] for name in (*_SAYS, *_SAYS_TOO) if name in answer.headers}
+            headers = {name: answer.headers[name] for name in _SAYS if name in answer.headers}
             length = answer.headers.get("Content-Length", "")
             size = int(length) if re.fullmatch(r"\d{1,18}", length) else None
             yield Reply(answer.status_code, headers, pieces_of(answer), size)

@@ -17,8 +17,10 @@ from imagefactory.system.redact import redact
 _PATIENCE = 60  # seconds that a job may take to ask, or to take what it asked for
 _MAX_QUESTION = 64 << 20  # bytes of all that is asked at once
 _MAX_CONNECTIONS = 128
-_ASKS = ("Accept", "Accept-Encoding", "Content-Encoding", "Content-Type", "Git-Protocol", "If-Modified-Since")
-_ASKS_TOO = ("If-None-Match", "If-Range", "Range")
+_ASKS = (
+    *("Accept", "Accept-Encoding", "Content-Encoding", "Content-Type", "Git-Protocol"),
+    *("If-Modified-Since", "If-None-Match", "If-Range", "Range"),
+)
 _LENGTH = re.compile(r"[0-9]{1,9}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 
@@ -114,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _ask(self, route: Route, path: str, query: str, body: bytes) -> None:
         relay, begun = self.server.relay, False
-        headers = {name: self.headers[name] for name in (*_ASKS, *_ASKS_TOO) if name in self.headers}
+        headers = {name: self.headers[name] for name in _ASKS if name in self.headers}
         asked = Asked(self.command, path, query, headers, body if self.command == "POST" else b"")
         try:
             with relay.asking(redact(route.shown(path))), route.reply(asked) as reply:

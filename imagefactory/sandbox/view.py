@@ -21,7 +21,7 @@ MANY = 65536
 """Ids for a program that makes a whole file system."""
 
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-# What dynamic linkers and Debian's links to programs need; and names of users, of whom there is one.
+# What dynamic linkers and Debian's links to programs need.
 _SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives")
 _SHM_BYTES = 64 << 20
 

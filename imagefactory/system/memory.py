@@ -167,8 +167,12 @@ class ControlGroup:
 
     def works(self) -> bool:
         """Whether a command can be started so."""
-        with self.bound(_TRIED, 0) as bound:
-            return run([*bound.prefix, "true"], timeout=10).status == 0
+        return _starts(self)
+
+
+def _starts(way: Way) -> bool:
+    with way.bound(_TRIED, 0) as bound:
+        return run([*bound.prefix, "true"], timeout=10).status == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +197,7 @@ class Prlimit:
 
     def works(self) -> bool:
         """Whether a command can be started so."""
-        with self.bound(_TRIED, 0) as bound:
-            return run([*bound.prefix, "true"], timeout=10).status == 0
+        return _starts(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,12 +154,13 @@ class Web:
 
         ``named_by`` is the address whose server named ``url``. Who we are to another server is then told
         only where ~/.netrc has the same for both: else whoever names it could make us ask there in our name.
+        Nor is it asked where only we can reach it, on this machine or in its network.
         """
         most, until = most or MAX_DOCUMENT, time.monotonic() + DOCUMENT_SECONDS
         options = self.options(url, headers or {})
         if named_by:
             url, options["auth"] = anonymous(url), login_of(url, named_by)
-        with self._answers(url, what, headers or {}, options, elsewhere=False) as answer:
+        with self._answers(url, what, headers or {}, options, elsewhere=False, named_by=named_by) as answer:
             check_status(answer, what, url)
             encoding = str(answer.headers.get("Content-Encoding", ""))
             if encoding.strip().lower() not in ("", "identity"):
@@ -200,8 +201,7 @@ class Web:
         """An answer to be read with ``pieces_of``, while the block runs, as the server gives it: also that
         something is not there. Raises as ``download`` does.
 
-        A file that an index names (``named_by``, see ``read``) may come from another server than that, but
-        not from one of this machine, or its network, that only we can reach.
+        A file that an index names (``named_by``, see ``read``) may come from another server than that.
         """
         options = self.options(url)
         if named_by:
@@ -295,7 +295,7 @@ class Web:
     def _check_named(
         self, url: str, named_by: str, what: str, addresses: Sequence[str], *, is_peer: bool = False
     ) -> None:
-        """An index names what anybody can have: else we would ask for a stranger where only we can."""
+        """An upstream names what anybody can have: else we would ask for a stranger where only we can."""
         server, index = server_of(url), server_of(named_by)
         if server in self._of_site:
             return
@@ -310,7 +310,7 @@ class Web:
             why = f"which is an address of this {place}"
         if why:
             raise BuildFailed(
-                f"{what}: the index names a file at {shown(url)}, {why}: not asked",
+                f"{what}: {origin(named_by)} names {shown(url)}, {why}: not asked",
                 hint=f"if that is right, name it in site.yaml: mirrors: {{{origin(url)}: {origin(url)}}}",
             )
 

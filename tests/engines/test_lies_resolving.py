@@ -400,7 +400,7 @@ def public_index(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
-NAMED = "it: {}: the index names a file at {}, which is an address of this {}: not asked"
+NAMED = "it: {}: {} names {}, which is an address of this {}: not asked"
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_an_index_of_the_internet_names_nothing_of_this_machine(
     with pytest.raises(BuildFailed) as caught:
         fetches(bench) if way == "download" else asks_index(bench, f"files/app/{WHEEL}")
     what = "app" if way == "download" else WHEEL
-    assert caught.value.message == NAMED.format(what, url, place)
+    assert caught.value.message == NAMED.format(what, bench.up.url, url, place)
     assert "mirrors: {" in caught.value.hint
     assert bench.other.requests == []
 

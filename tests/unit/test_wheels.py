@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -195,7 +196,7 @@ def index(text: str, **more: Any) -> IndexRoute:
 
 
 def read(text: str, **more: Any) -> list[Found]:
-    request = Request(PIP.packages, DEBIAN_12, indexes=PIP.indexes)
+    request = Request((), DEBIAN_12, indexes=PIP.indexes)
     route = index(text, **more)
     return _files_in(as_answer(text), {"": route, "wheels": route}, request, WHAT)
 
@@ -226,7 +227,7 @@ def test_an_answer_that_is_none_is_told() -> None:
 
 def test_what_the_index_does_not_have_is_refused() -> None:
     """What is built in the sandbox may write uv's answer; it cannot write the index."""
-    route, request = index(LOCK), Request(PIP.packages, DEBIAN_12, indexes=PIP.indexes)
+    route, request = index(LOCK), Request((), DEBIAN_12, indexes=PIP.indexes)
     for old, new in (
         ("cp311-manylinux_2_17", "cp311-manylinux_2_18"),
         ("old_thing-0.1.zip", "old_thing-0.1.tar.gz"),
@@ -235,6 +236,29 @@ def test_what_the_index_does_not_have_is_refused() -> None:
             _files_in(as_answer(LOCK.replace(old, new)), {"": route, "wheels": route}, request, WHAT)
     with pytest.raises(BuildFailed, match=r"the index gives no sha256 of numpy-2\.1\.0-cp311"):
         read(LOCK, sha256="../../etc/shadow")
+
+
+@pytest.mark.parametrize(
+    ("packages", "constraints", "said"),
+    [
+        (("numpy>=2.2",), (), "numpy>=2.2, and it has 2.1.0"),
+        (("Numpy",), ("numpy<2",), "numpy<2, and it has 2.1.0"),
+        (("scipy",), (), "scipy, and it has none"),
+        (("numpy<3,>=2", "Old_Thing", "torch==2.4.0"), ("scipy<1",), ""),
+        (("numpy>=9; python_version < '3'", "numpy>=2"), (), ""),
+    ],
+)
+def test_uv_s_answer_is_what_was_asked_for(
+    packages: tuple[str, ...], constraints: tuple[str, ...], said: str
+) -> None:
+    """A package that is built to be asked may write it: an older version than was asked for, or none."""
+    route, request = index(LOCK), Request(packages, DEBIAN_12, constraints, indexes=PIP.indexes)
+    ask = functools.partial(_files_in, as_answer(LOCK), {"": route, "wheels": route}, request, WHAT)
+    if not said:
+        assert len(ask()) == 3
+        return
+    with pytest.raises(BuildFailed, match=f"uv's answer is not what was asked for: {re.escape(said)}"):
+        ask()
 
 
 OLD_SOURCE = f'sdist = {{ url = "{FILES}/a-1.tar.bz2", hashes = {{ sha256 = "0" }} }}\n'
