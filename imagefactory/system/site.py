@@ -63,15 +63,6 @@ class Site:
         pairs = ((url, self.stand_in(url)) for url in addresses)
         return [[url, s.sha256 or "", s.commit or ""] for url, s in pairs if s]
 
-    def environment(self) -> dict[str, str]:
-        """Proxies and certificates for programs that we start."""
-        variables = {name: value for key, value in self.proxies.items() for name in (key, key.upper())}
-        if self.ca_bundle:
-            bundle = str(self.ca_bundle)
-            names = ("SSL_CERT_FILE", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-            variables |= dict.fromkeys(names, bundle)
-        return variables
-
 
 def load_site(workspace: Workspace) -> Site:
     """The settings of this site. Raises BadFiles or BadInput.
