@@ -37,10 +37,10 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 
 def complete_bases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The base images of the checkout."""
-    from imagefactory.definitions.bases import base_names
+    """The base images of the checkout that images are built on."""
+    from imagefactory.definitions.bases import container_bases
 
-    return _names_in(ctx, incomplete, base_names)
+    return _names_in(ctx, incomplete, container_bases)
 
 
 full = click.option("--full", is_flag=True, help="Run the recipe's full tests too, which may take hours.")

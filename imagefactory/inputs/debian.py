@@ -35,7 +35,7 @@ _NETWORK = network_words(
 )
 LIMITS = Limits(seconds=3600, disk=16 << 30, file=16 << 30)
 """For making a base image: its whole tree is there, and its packages beside it."""
-_MAX_ANSWER = 16 << 20
+MAX_ANSWER = 16 << 20
 _MAX_WORDS = 300  # letters of what apt says, in a message
 _OTHER = "what comes from outside may do that on purpose: look at the log"
 # All else than the network: a relay notes that itself.
@@ -45,7 +45,7 @@ _WRONG = re.compile(
     r"|Failed to fetch .*(?:40[0-9] |Hash Sum|unexpected size|Insufficient information|Clearsigned))"
 )
 # What mmdebstrap has installed, as apt would fetch it.
-_LIST_PACKAGES = (
+LIST_PACKAGES = (
     "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -o Acquire::ForceHash=SHA256 download --print-uris "
     """$(dpkg-query --admindir="$1/var/lib/dpkg" -W -f '${Package}:${Architecture}=${Version} ') >"$2" """
 )
@@ -150,8 +150,10 @@ class Archives:
     """By its address in the sandbox: the name of an archive, and whether something stands in for it."""
 
 
-def relayed(release: Release, what: str, means: Means) -> Archives:
-    """The archives of a release, or the site's mirrors of them, through a relay. Raises EngineError."""
+def relayed(release: Release, what: str, means: Means, newer: Iterable[str] = ()) -> Archives:
+    """The archives of a release, or the site's mirrors of them, through a relay, and there the ``newer``
+    releases of the same distribution. Raises EngineError.
+    """
     relay, lines, places = Relay(), list[str](), dict[str, tuple[str, bool]]()
     addresses = dict[str, str]()
     for line in default_sources(release):
@@ -165,6 +167,11 @@ def relayed(release: Release, what: str, means: Means) -> Archives:
             places[f"{addresses[home]}/"] = (home.rpartition("/")[2], stand_in)
         options = "[trusted=yes] " if stand_in else ""
         lines.append(f"deb {options}{addresses[home]}{line[match.end() :]}")
+    # The first is the release itself. Mirrors may be late with what changes daily: its signature counts.
+    main = next(iter(addresses.values()))
+    late = "trusted=yes check-valid-until=no" if stand_in else "check-valid-until=no"
+    components = " ".join(VENDORS[release.distribution].components.split(","))
+    lines += [f"deb [{late}] {main} {suite} {components}" for suite in newer]
     return Archives(relay, tuple(lines), places)
 
 
@@ -221,7 +228,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     """
     means.log.step(f"resolve {base.release}")
     found = relayed(base.release, f"base image {base.name}", means)
-    hook = f'sh -c {shlex.quote(_LIST_PACKAGES)} sh "$1" /job/uris'
+    hook = f'sh -c {shlex.quote(LIST_PACKAGES)} sh "$1" /job/uris'
     keys, options = keyrings(base)
     words = [
         "--format=null",
@@ -233,7 +240,7 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     inputs = {"sources.list": "".join(f"{line}\n" for line in found.lines).encode(), **keys}
     script = f"{bootstrap(base, words)}\ncat /job/uris >&3\n"
     job = Job(f"base image {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
-    written = answer_of(job, means, functools.partial(bootstrap_failure, base), _MAX_ANSWER, whole=True)
+    written = answer_of(job, means, functools.partial(bootstrap_failure, base), MAX_ANSWER, whole=True)
     files = sorted(parse_uris(written.decode("utf-8", "replace"), found.places), key=lambda file: file.name)
     return Lock(request=request, image=StageLock(apt=tuple(files)))
 

@@ -480,11 +480,33 @@ class Release:
 
 
 _MADE = ("distribution", "suite", "published")
+Suite = Annotated[str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")]
+
+
+VM = "-vm"
+
+
+def is_vm_base(name: str) -> bool:
+    """Whether that is what a VM base is called."""
+    return name.endswith(VM)
+
+
+class Machine(Strict):
+    """What makes a base image a VM base: the disk of a virtual machine, which boots.
+
+    ``user`` is the account that cloud-init makes. ``newer`` names packages that come from newer releases of
+    the same distribution, by release, with what they need from there.
+    """
+
+    user: Annotated[
+        str, Field(max_length=31), Matching(r"^[a-z][a-z0-9-]*$", "a user's name, such as debian")
+    ]
+    newer: dict[Suite, Annotated[tuple[AptPackage, ...], Field(min_length=1)]] = {}
 
 
 class BaseImage(Strict):
     """One base image: ``base_images/<name>.yaml``, made from a distribution's packages, or an image of a
-    registry by its digest (``from``), as it is.
+    registry by its digest (``from``), as it is. With ``machine`` it is a VM base.
 
     ``published`` is the image that people without the factory can pull instead.
     """
@@ -493,11 +515,9 @@ class BaseImage(Strict):
     title: Line
     upstream: Annotated[ImageByDigest | None, Field(alias="from")] = None
     distribution: Distribution | None = None
-    suite: (
-        Annotated[str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")]
-        | None
-    ) = None
+    suite: Suite | None = None
     packages: tuple[AptPackage, ...] = ()
+    machine: Machine | None = None
     published: (
         Annotated[
             Line,
@@ -510,10 +530,17 @@ class BaseImage(Strict):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         ours = [key for key in _MADE if getattr(self, key) is not None]
+        needed = [key for key in _MADE if key != "published" or not self.machine]
+        if is_vm_base(self.name) != (self.machine is not None):
+            raise ValueError(f"what has 'machine' is called …{VM}, and nothing else is: rename it")
+        if self.machine and self.published:
+            raise ValueError("a VM base is no image that could be pulled: leave out 'published'")
+        if self.machine and self.upstream:
+            raise ValueError("a VM base is made of packages: leave out 'from'")
         if self.upstream:
             if beside := [*ours, *(["packages"] if self.packages else [])]:
                 raise ValueError(f"'from' takes an image as it is: leave out '{beside[0]}'")
-        elif lacks := [f"'{key}'" for key in _MADE if key not in ours]:
+        elif lacks := [f"'{key}'" for key in needed if key not in ours]:
             named = " and ".join([", ".join(lacks[:-1]), lacks[-1]] if lacks[1:] else lacks)
             raise ValueError(f"it lacks {named}, or 'from' with an image of a registry")
         return self

@@ -14,6 +14,7 @@ from imagefactory.model.recipe import (
     BuildStage,
     GuiApp,
     Inputs,
+    Machine,
     Maintainer,
     Needs,
     Release,
@@ -165,13 +166,17 @@ class BaseDefinition:
         """The name under which it, or something like it, can be had from a registry."""
         if self.base.upstream:
             return re.sub(r":[^:/@]+@", "@", self.base.upstream)  # Apptainer takes no tag beside a digest
-        assert self.base.published
-        return self.base.published
+        return self.base.published or ""
 
     @property
     def upstream(self) -> bool:
         """Whether it is somebody's image: it may have a user of its own, and settings."""
         return self.base.upstream is not None
+
+    @property
+    def machine(self) -> Machine | None:
+        """What makes it a VM base; None for base images of containers."""
+        return self.base.machine
 
     @property
     def has_accounts(self) -> bool:

@@ -16,6 +16,7 @@ from imagefactory.errors import BadFiles, NotLocked, Problem
 from imagefactory.locks import lock_file, read_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import is_vm_base
 from imagefactory.model.spec import (
     BaseDefinition,
     BaseSpec,
@@ -227,8 +228,8 @@ def targets_of_image(image: ImageDefinition, kinds: Iterable[str] | None = None)
 
 
 def targets_of_base(name: str) -> list[TargetId]:
-    """A base image's target of each kind that base images have."""
-    return [TargetId(each.name, name) for each in lines("base_images")]
+    """The target of each kind that a base image, or a VM base, has."""
+    return [TargetId(each.name, name) for each in lines("vm_bases" if is_vm_base(name) else "base_images")]
 
 
 def make_target(kind: Kind, id: TargetId, spec: Spec, needs: Iterable[Target | Unlocked]) -> Target:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from imagefactory.system.workspace import Workspace
     from imagefactory.targets.kind import Kind
 
-Source = Literal["base_images", "recipes"]
+Source = Literal["base_images", "vm_bases", "recipes"]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One kind: its name; whether each base image or each image has a target of it; what it is called; how
-    it is told from others behind a name, such as "(SIF)"; what it is for; and the class, as module:name,
-    which is made with a workspace.
+    """One kind: its name; whether each base image, each VM base or each image has a target of it; what it is
+    called; how it is told from others behind a name, such as "(SIF)"; what it is for; and the class, as
+    module:name, which is made with a workspace.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Line:
 
 _LINES = [
     Line("base", "base_images", "base image", "", "to build on", "imagefactory.targets.base.kind:BaseKind"),
+    Line("vmbase", "vm_bases", "VM base", "", "to build on", "imagefactory.targets.vmbase.kind:VmBaseKind"),
     Line("oci", "recipes", "OCI image", "", "for Docker", "imagefactory.targets.oci.kind:OciKind"),
     Line("sif", "recipes", "SIF file", "(SIF)", "for clusters", "imagefactory.targets.sif.kind:SifKind"),
 ]

@@ -1,5 +1,11 @@
 """Base images: their files in, definitions out."""
 
-from imagefactory.definitions.bases.load import base_names, host_architecture, host_platform, load_base
+from imagefactory.definitions.bases.load import (
+    base_names,
+    container_bases,
+    host_architecture,
+    host_platform,
+    load_base,
+)
 
-__all__ = ["base_names", "host_architecture", "host_platform", "load_base"]
+__all__ = ["base_names", "container_bases", "host_architecture", "host_platform", "load_base"]

@@ -7,7 +7,7 @@ import os
 import platform
 
 from imagefactory.errors import BadFiles
-from imagefactory.model.recipe import BaseImage
+from imagefactory.model.recipe import BaseImage, is_vm_base
 from imagefactory.model.spec import BaseDefinition
 from imagefactory.system.fresh import Mark, mark_of
 from imagefactory.system.history import standing
@@ -29,8 +29,13 @@ def host_platform() -> str:
 
 
 def base_names(workspace: Workspace) -> list[str]:
-    """The names of all base images, sorted."""
+    """The names of all base images, VM bases among them, sorted."""
     return sorted(file.stem for file in workspace.bases.glob("*.yaml") if not file.stem.endswith(".lock"))
+
+
+def container_bases(workspace: Workspace) -> list[str]:
+    """Those of base images of containers, on which images are built."""
+    return [name for name in base_names(workspace) if not is_vm_base(name)]
 
 
 def load_base(workspace: Workspace, name: str) -> BaseDefinition:

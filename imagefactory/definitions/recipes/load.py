@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from imagefactory.definitions.bases import base_names, host_architecture
+from imagefactory.definitions.bases import container_bases, host_architecture
 from imagefactory.definitions.recipes.checks import Surroundings, check_images, check_recipe, check_written
 from imagefactory.definitions.recipes.folder import read_readme, read_script, read_tree
 from imagefactory.definitions.recipes.parts import Shelf, part_names, parts_asked_for
@@ -39,7 +39,7 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     images: dict[str, ImageDefinition] = {}
     taken: dict[str, Problem] = {}
     names = list(recipes)
-    bases = base_names(workspace)
+    bases = container_bases(workspace)
     shelf = Shelf(workspace)
     for name, now in zip(names, standings([_place(workspace, name) for name in names]), strict=True):
         try:

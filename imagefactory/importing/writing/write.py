@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imagefactory.definitions.bases import base_names
+from imagefactory.definitions.bases import container_bases
 from imagefactory.definitions.recipes import load_images
 from imagefactory.definitions.recipes.parts import part_names
 from imagefactory.errors import BadFiles, BadInput, Problem
@@ -60,7 +60,7 @@ def write_import(
     """
     name = name or slug(described.name, "")
     folder = _free(workspace, name, taken)
-    bases = base_names(workspace)
+    bases = container_bases(workspace)
     chosen = _base(described, base, bases)
     draft = Draft(name, chosen, described.values)
     Translator(described, draft, part_names(workspace)).translate()

@@ -9,16 +9,14 @@ from pathlib import Path
 
 from imagefactory.errors import disk_error
 from imagefactory.inputs import Means, default_sources
-from imagefactory.inputs.apt import Apt
 from imagefactory.inputs.asking import run_or_raise
 from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure
-from imagefactory.model.lock import AptFile
 from imagefactory.model.spec import Artifact, BaseSpec, Step
 from imagefactory.sandbox import MANY, Job
 from imagefactory.system.files import remove_tree
-from imagefactory.system.store import place_file
 from imagefactory.system.templates import quoted
 from imagefactory.targets.common import buildx
+from imagefactory.targets.common.packages import REPOSITORY, remove_packages, stage_packages
 
 _DOCKERFILE = """\
 FROM scratch
@@ -36,21 +34,6 @@ _CLEAN = (
     "var/cache/ldconfig/* var/lib/apt/lists/* var/cache/apt/archives/* var/cache/apt/*.bin "
     "etc/apt/sources.list etc/apt/sources.list.d/* && printf '%s' '{sources}' >etc/apt/sources.list"
 )
-# A repository of the locked packages and no others (https://wiki.debian.org/DebianRepository/Format).
-# mmdebstrap looks for essential packages in the suite of that name alone.
-_REPOSITORY = """\
-mkdir repository
-ln -s /in/repository repository/pool
-while read -r name bytes sha256; do
-    dpkg-deb --field "/in/repository/$name"
-    printf 'Filename: pool/%s\\nSize: %s\\nSHA256: %s\\n\\n' "$name" "$bytes" "$sha256"
-done </in/files >repository/Packages
-{
-    printf 'Suite: %s\\nCodename: %s\\nSHA256:\\n' "$SUITE" "$SUITE"
-    echo " $(sha256sum <repository/Packages | cut -d ' ' -f 1) $(wc -c <repository/Packages) Packages"
-} >repository/Release
-echo 'deb [trusted=yes] copy:/job/repository ./' >sources.list
-"""
 
 
 def make_base(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
@@ -102,16 +85,11 @@ def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
     name = f"bootstrap {base.release}"
     means.log.step(name)
     start = time.monotonic()
-    repository = means.scratch / "repository"
+    repository = stage_packages(spec, means)
     try:
-        repository.mkdir()
-        repository.chmod(0o755)
-        for file in lock.image.apt:
-            what = f"{base.name}: the store's {file.name} {file.version}"
-            place_file(means.store, file.sha256, repository / _place(file), what, file.bytes)
         out = rootfs.open("wb")
     except OSError as error:
-        raise disk_error(error, repository) from None
+        raise disk_error(error, rootfs) from None
     lines = "".join(f"{line}\n" for line in default_sources(base.release))
     # No device nodes: an ordinary user's container runtime could not unpack them, and each brings its own.
     words = [
@@ -120,21 +98,12 @@ def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
         f"--customize-hook={_CLEAN.format(sources=lines)}",
         *(base.release.suite, "-", "/job/sources.list"),
     ]
-    inputs: dict[str, bytes | Path] = {
-        "repository": repository,
-        # What the index says beside each package's own words.
-        "files": "".join(f"{_place(f)} {f.bytes} {f.sha256}\n" for f in lock.image.apt).encode(),
-    }
     environment = {"SUITE": base.release.suite, "SOURCE_DATE_EPOCH": str(spec.epoch)}
-    script = f"{_REPOSITORY}\n{bootstrap(base, words)} >&3\n"
-    job = Job(f"base image {base.name}", script, inputs, environment, LIMITS, ids=MANY)
+    script = f"{REPOSITORY}\n{bootstrap(base, words)} >&3\n"
+    job = Job(f"base image {base.name}", script, repository, environment, LIMITS, ids=MANY)
     with out:
         run_or_raise(job, means, functools.partial(bootstrap_failure, base), out)
-    remove_tree(repository)
+    remove_packages(means)
     step = Step(name, round(time.monotonic() - start, 3))
     means.log.step_done(step)
     return step
-
-
-def _place(file: AptFile) -> str:
-    return Apt().stage(file).path.rpartition("/")[2]

@@ -1,0 +1,115 @@
+"""VM bases: what the graph knows of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from imagefactory.errors import BuildFailed, disk_error
+from imagefactory.inputs import mmdebstrap_version
+from imagefactory.model.lock import Lock
+from imagefactory.model.report import Report
+from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
+from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.sandbox import sandbox_version
+from imagefactory.system.store import file_sha256
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.kind import Held, Job, Kept
+from imagefactory.targets.vmbase.system import maker, system_files
+
+DISK = "disk.qcow2"
+_TIMES_ITS_PACKAGES = 4  # the disk that the file, and the packages as they are laid out, take
+_TIMES_IN_MEMORY = 12  # the tree, and the disk that is made of it
+_MEMORY = 512 << 20
+
+
+class VmBaseKind:
+    """VM bases, each a qcow2 file."""
+
+    name: ClassVar[str] = "vmbase"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+        """Nothing."""
+        return ()
+
+    def describe(self, spec: BaseSpec) -> Description:
+        """Its file, its date, its platform, its packages, its settings, and how it is made."""
+        contents = system_files(spec)
+        return Description(
+            {
+                **spec.base.base.model_dump(mode="json", exclude={"name", "upstream", "published"}),
+                "apt packages": spec.lock.system_packages,
+                "inputs": spec.lock.digest,
+                "platform": spec.platform,
+                "date": spec.epoch,
+                "settings": {file.path: hashlib.sha256(file.data).hexdigest() for file in contents},
+                "maker": maker(),
+            },
+            contents,
+        )
+
+    def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
+        """None: elsewhere any image of a machine takes its place."""
+        return ()
+
+    def inputs(self, target: Target) -> Lock | None:
+        """Its packages."""
+        return target.spec.lock
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Memory for its tree and its disk, for a sandbox's files are there."""
+        inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        return Room(
+            memory=_MEMORY + _TIMES_IN_MEMORY * inputs,
+            disk={str(self._workspace.build): _TIMES_ITS_PACKAGES * inputs},
+        )
+
+    def engines(self) -> Mapping[str, str]:
+        """Versions of mmdebstrap and bubblewrap. Raises EngineError."""
+        return {"mmdebstrap": mmdebstrap_version(), "bubblewrap": sandbox_version()}
+
+    def make(self, job: Job) -> Artifact:
+        """A candidate in the scratch folder. Raises BuildFailed, or a kind of it."""
+        from imagefactory.targets.vmbase.make import make_disk
+
+        assert isinstance(job.target.spec, BaseSpec)
+        return make_disk(job.target.spec, job.scratch / DISK, job.means)
+
+    def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
+        """Have it take the last one's place."""
+        file = job.record.shelf / DISK
+        try:
+            Path(artifact.path).replace(file)
+        except OSError as error:
+            raise disk_error(error, file) from None
+        return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
+
+    def missing(self, kept: Kept) -> str:
+        """Whether the file is there, and as large as it was."""
+        whole = kept.path.is_file() and kept.path.stat().st_size == kept.report.bytes
+        return "" if whole else "it is gone or not whole"
+
+    def verify(self, kept: Kept) -> None:
+        """Raises BuildFailed where the file is not the one that was made."""
+        sha256 = file_sha256(kept.path)
+        if f"sha256:{sha256}" != kept.report.digest:
+            raise BuildFailed(
+                f"{kept.path} is damaged: its sha256 is {sha256}, and another was made",
+                hint=f"remove it, then run imagefactory build {kept.target.spec.selector}",
+            )
+
+    def discard(self, artifact: Artifact) -> None:
+        """A candidate goes with the scratch folder."""
+
+    def frees(self, held: Held) -> int:
+        """The size of the file."""
+        return held.path.stat().st_size if held.path.is_file() else 0
+
+    def remove(self, held: Held) -> None:
+        """Remove the file."""
+        held.path.unlink(missing_ok=True)
