@@ -70,14 +70,15 @@ workers := --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: setup test-tools ## run the factory's own tests; they use the real engines
-	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes $(workers) $(ARGS)
+	@$(bin)/python -m pytest tests/unit tests/engines tests/recipes -m 'not long' $(workers) $(ARGS)
 
 .PHONY: test-tools
 test-tools:
 	@ci/setup tests
 
 .PHONY: test-all
-test-all: test ## the same, and build the applications that come from package registries (hours, 40 GB)
+test-all: test ## the same with long tests, and build applications from package registries (hours, 40 GB)
+	@$(bin)/python -m pytest tests/engines -m long $(workers) $(ARGS)
 	@$(bin)/python -m pytest tests/applications $(ARGS)
 
 .PHONY: bench

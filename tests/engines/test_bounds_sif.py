@@ -185,6 +185,7 @@ def test_an_ordinary_user_without_groups_bounds_each_process(module_bench: Bench
     assert done.stdout.splitlines() == [EACH, f"1 {TOO_MUCH}", "0", "0"], done.stderr
 
 
+@pytest.mark.long
 def test_a_killed_run_leaves_no_group_after_the_next(bench: Bench) -> None:
     way.cache_clear()
     if not way().name.startswith("cgroup"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.engines.bench import Bench, docker, exists, inspect
 
 APT = {"inputs": {"apt": ["hello"]}, "commands": ["hello"]}
@@ -17,6 +19,7 @@ def build(bench: Bench, image: str, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_an_edit_of_install_sh_builds_only_from_there(bench: Bench) -> None:
     image = bench.recipe("edit", "hello >/usr/share/greeting", **APT)
     assert build(bench, image)["reasons"] == ["it was never made here"]

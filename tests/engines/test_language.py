@@ -134,6 +134,7 @@ def test_parts_values_and_patterns(bench: Bench, upstream: Upstream, tmp_path: P
     bench.assert_clean()
 
 
+@pytest.mark.long
 def test_the_same_with_apptainer_alone(
     bench: Bench, base_as_file: list[str], upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_new_kind_is_planned_built_tested_listed_and_swept(bench: Bench, call:
     bench.assert_clean()
 
 
+@pytest.mark.long
 def test_what_it_says_otherwise_than_its_image_is_a_failure(bench: Bench, call: Call) -> None:
     tests = [{"name": "where", "command": ["sh", "-c", "[ -d /proc/self ] && echo container || echo tree"]}]
     image = bench.recipe("otherwise", tests=tests)

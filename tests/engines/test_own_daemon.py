@@ -82,7 +82,7 @@ def daemon(engines: None, disk_size: str) -> Iterator[Daemon]:
     assert docker(*BRIDGE) == before, "it disturbed the machine's own daemon"
 
 
-@pytest.mark.parametrize("moment", ["build", "test"])
+@pytest.mark.parametrize("moment", ["build", pytest.param("test", marks=pytest.mark.long)])
 def test_a_killed_daemon(bench: Bench, daemon: Daemon, moment: str) -> None:
     if moment == "build":
         image, words = bench.recipe("gone-build", BUILDING), BUILDING

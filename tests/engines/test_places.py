@@ -39,6 +39,7 @@ def test_a_base_image_is_the_same_wherever_it_is_made(make_bench: Callable[[str]
     assert inspect_base(bench) == before
 
 
+@pytest.mark.long
 def test_a_base_image_below_a_path_that_apt_cannot_name(make_bench: Callable[[str], Bench]) -> None:
     """It never sees the path: it works in the sandbox."""
     bench = make_bench('one:two "three"')

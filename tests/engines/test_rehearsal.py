@@ -98,7 +98,7 @@ def test_fermitools(bench: Bench, upstream: Upstream) -> None:
     assert "stand_in: true" in locked
 
 
-@pytest.mark.parametrize("image", ["fsl", "fsl-core", "fsl-desktop"])
+@pytest.mark.parametrize("image", ["fsl", "fsl-core", pytest.param("fsl-desktop", marks=pytest.mark.long)])
 def test_fsl_with_its_licence_accepted(bench: Bench, upstream: Upstream, image: str, tmp_path: Path) -> None:
     bench.environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
     with pytest.raises(AssertionError, match=r"fsl: its licence is not accepted: https?://"):

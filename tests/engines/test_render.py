@@ -36,6 +36,7 @@ def test_a_simple_one_builds_by_itself(bench: Bench, base_in_engine: str, tmp_pa
     assert labels["org.opencontainers.image.version"] == "1.0"
 
 
+@pytest.mark.long
 def test_what_compiles_stays_in_its_stage(bench: Bench, base_in_engine: str, tmp_path: Path) -> None:
     image = bench.recipe(
         "stages",

@@ -82,7 +82,9 @@ def probed(cage: Canaries, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagefactory.inputs.asking.run_job", run)
 
 
-@pytest.mark.parametrize("old", [True, False], ids=["setup.py", "backend"])
+@pytest.mark.parametrize(
+    "old", [pytest.param(True, id="setup.py"), pytest.param(False, id="backend", marks=pytest.mark.long)]
+)
 def test_a_python_package_that_is_built_to_be_asked(
     bench: Bench, cage: Canaries, tmp_path: Path, old: bool
 ) -> None:

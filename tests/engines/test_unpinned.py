@@ -67,6 +67,7 @@ def test_debian_and_python_packages(bench: Bench, base_in_engine: str, tmp_path:
     assert bench.run("plan", image, "--json").json()[0]["input_digest"] is None
 
 
+@pytest.mark.long
 def test_conda_packages_and_a_source(
     bench: Bench, base_in_engine: str, base_as_file: list[str], upstream: Upstream, tmp_path: Path
 ) -> None:

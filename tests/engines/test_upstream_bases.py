@@ -75,7 +75,7 @@ def locked(bench: Bench, name: str) -> str:
     return (bench.root / "base_images" / f"{name}.lock.yaml").read_text()
 
 
-@pytest.mark.parametrize("compressed", ["gzip", "zstd"])
+@pytest.mark.parametrize("compressed", [pytest.param("gzip", marks=pytest.mark.long), "zstd"])
 def test_images_on_an_upstream_image(
     bench: Bench, registry: Registry, pushed: dict[str, str], compressed: str
 ) -> None:
@@ -117,6 +117,7 @@ def test_images_on_an_upstream_image(
     assert bench.run("plan", base).out.startswith(f"{base}: up to date")
 
 
+@pytest.mark.long
 def test_a_newer_image_is_another_base(bench: Bench, pushed: dict[str, str]) -> None:
     write_base(bench, "lab", pushed["gzip"])
     image = bench.recipe("moves", base="lab")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.engines.bench import PREFIX, Bench, inspect
 
 NAME = f"{PREFIX}-app"  # before the versions
@@ -23,6 +25,7 @@ def digest(tag: str) -> str:
     return str(inspect(f"imagefactory/{NAME}:{tag}")["Id"])
 
 
+@pytest.mark.long
 def test_versions_of_an_application_stand_beside_each_other(bench: Bench, tmp_path: Path) -> None:
     recipe = write(bench)
     ended = bench.run("build", recipe, "--format", "all")
