@@ -194,7 +194,7 @@ def _run(
             raise _unwritten(folder, why)
         raise BuildFailed(
             f"{disk} can't be read: {why or f'status {status}'}",
-            hint="what made it may have ended early, or it holds another file system than ext4: build it again",
+            hint="what made it may have ended early, or it is no ext4 file system: build it again",
         )
 
 
