@@ -24,6 +24,7 @@ from imagefactory.system.processes import Stop, stream
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)")
 _PAUSE = 0.1
 _START_SECONDS = 60.0
+_LAST_WORDS = 5.0  # seconds, to be read once it has closed its line
 
 
 class Machine:
@@ -183,6 +184,7 @@ def running(
         if not greeted:
             machine.end()
             raise machine.not_started()
+        _take_up(machine)
         yield machine, agent
 
 
@@ -193,3 +195,15 @@ def _greeted(machine: Machine) -> bool:
         if machine.control.greet(_PAUSE):
             return True
     return False
+
+
+def _take_up(machine: Machine) -> None:
+    """QEMU greets before it has made its machine, and answers only where it could."""
+    assert machine.control is not None
+    try:
+        machine.control.ask("qmp_capabilities")
+    except EngineError:
+        machine.stop.check()
+        if machine.wait(_LAST_WORDS):
+            raise machine.not_started() from None
+        raise

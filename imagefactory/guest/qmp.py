@@ -29,15 +29,12 @@ class Qmp:
         self._thread.start()
 
     def greet(self, seconds: float) -> bool:
-        """Take up the talk once QEMU greets; False where it did not within ``seconds``."""
+        """Whether QEMU greets within ``seconds``: then it has its end of the line, and ours may be closed."""
         try:
             greeting = self._replies.get(timeout=seconds)
         except queue.Empty:
             return False
-        if greeting is None:
-            return False
-        self.ask("qmp_capabilities")
-        return True
+        return greeting is not None
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """What QEMU returns to a command. Raises EngineError where it refuses, or does not answer."""

@@ -122,7 +122,7 @@ def outsider_words(*, kvm: bool) -> list[str]:
     """The words before a command that ends with us; where we are root, it is nobody, with no more rights
     than KVM takes.
     """
-    words = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs"]
+    words = ["prlimit", "--core=0", "--", "setpriv", "--pdeathsig", "KILL", "--no-new-privs"]
     groups: tuple[str, ...] = ("--clear-groups",)
     if kvm:
         found = KVM.stat()
