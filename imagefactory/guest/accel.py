@@ -12,9 +12,9 @@ from typing import Literal
 
 from imagefactory.errors import BuildFailed, EngineError
 from imagefactory.guest.boot import boot
+from imagefactory.guest.confine import KVM
 from imagefactory.guest.options import BootOptions
 from imagefactory.guest.programs import engine_versions
-from imagefactory.guest.words import KVM
 from imagefactory.system.files import write_file
 from imagefactory.system.processes import Stop
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError, Interrupted
+from imagefactory.guest.confine import confining_words
 from imagefactory.guest.console import Console
 from imagefactory.guest.options import BootOptions
 from imagefactory.guest.programs import QEMU, program
 from imagefactory.guest.qmp import Qmp
-from imagefactory.guest.words import Wiring, machine_words, outsider_words
+from imagefactory.guest.words import Wiring, machine_words
 from imagefactory.system.processes import Stop, stream
 
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)")
@@ -163,7 +164,7 @@ def running(
         (control, control_end), (console, console_end), (agent, agent_end) = pairs
         wiring = wire(control_end.fileno(), console_end.fileno(), agent_end.fileno())
         argv = [
-            *outsider_words(kvm=options.accelerator == "kvm"),
+            *confining_words(kvm=options.accelerator == "kvm", network=options.network != "none"),
             *machine_words(program(QEMU), options, wiring),
         ]
         # Each closes its end itself, once nobody has the other any more.

@@ -5,17 +5,13 @@ descriptors, and may open nothing but its own firmware.
 from __future__ import annotations
 
 import json
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imagefactory.guest.options import BootOptions
 from imagefactory.guest.seed import MAC
-from imagefactory.sandbox.view import OUTSIDER
 
-KVM = Path("/dev/kvm")
 _LOOPBACK = "127.0.0.1"
 # x86-64-v2, which every cloud has: what current Debian, EL 9 and common Python wheels are compiled for.
 # More of it makes an emulated machine slower.
@@ -116,21 +112,3 @@ def _network(options: BootOptions) -> list[str]:
     closed = "off" if options.network == "outside" else "on"
     words = ["-netdev", f"user,id=net,ipv6=off,restrict={closed},hostfwd=tcp:{_LOOPBACK}:0-:22"]
     return [*words, "-device", f"virtio-net-pci,netdev=net,mac={MAC},romfile="]
-
-
-def outsider_words(*, kvm: bool) -> list[str]:
-    """The words before a command that ends with us; where we are root, it is nobody, with no more rights
-    than KVM takes.
-    """
-    words = ["prlimit", "--core=0", "--", "setpriv", "--pdeathsig", "KILL", "--no-new-privs"]
-    groups: tuple[str, ...] = ("--clear-groups",)
-    if kvm:
-        found = KVM.stat()
-        if found.st_mode & stat.S_IWOTH == 0:
-            if found.st_mode & stat.S_IWGRP == 0 or found.st_gid == 0:
-                return [*words, "--"]  # only root may
-            groups = ("--groups", str(found.st_gid))
-    if os.geteuid() == 0:
-        who = str(OUTSIDER)
-        words += [f"--reuid={who}", f"--regid={who}", *groups, "--inh-caps=-all", "--bounding-set=-all"]
-    return [*words, "--"]
