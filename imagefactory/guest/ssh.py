@@ -72,7 +72,8 @@ def make_key(folder: Path) -> str:
     done = run(words, cwd=folder)
     if done.status:
         raise BuildFailed(
-            f"ssh-keygen can't make a key: {done.stderr.strip()}", hint="free some space, then try again"
+            f"ssh-keygen can't make a key: {done.stderr.strip()}",
+            hint="these are ssh-keygen's own words: put that right, then try again",
         )
     return (folder / "key.pub").read_text(encoding="ascii").strip()
 
