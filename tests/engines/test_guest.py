@@ -115,6 +115,10 @@ def test_files_come_in_and_out(guest: Guest, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a 'place'" / "big").read_bytes() == (tmp_path / "in" / "big").read_bytes()
     with pytest.raises(BuildFailed, match="more than 1000 bytes"):
         guest.copy_out("/home/debian/a 'place'/big", tmp_path / "less", limit=1000)
+    guest.run("truncate -s 90M /home/debian/huge")
+    with pytest.raises(BuildFailed, match="more than 2000 bytes"):
+        guest.copy_out("/home/debian/huge", tmp_path / "less", limit=2000)
+    assert sum(path.stat().st_size for path in (tmp_path / "less").rglob("*") if path.is_file()) <= 2000
     with pytest.raises(BuildFailed, match="No such file"):
         guest.copy_out("/home/debian/none", tmp_path / "none")
     with pytest.raises(BuildFailed, match="Permission denied"):
