@@ -39,6 +39,9 @@ oci-%: .venv/.ready FORCE ## the same, for Docker alone
 sif-%: .venv/.ready FORCE ## the same, for clusters (and Docker, of whose image the SIF file is made)
 	$(call with_engines,$(imagefactory) build $* --format sif $(ARGS))
 
+vm-%: .venv/.ready FORCE ## the same for clouds: a virtual machine that holds both, and what it is made of
+	$(call with_engines,$(imagefactory) build $* --format vm $(ARGS))
+
 lock-%: .venv/.ready FORCE ## pin one application's inputs in its lock.yaml
 	$(call with_engines,$(imagefactory) lock $* $(ARGS))
 

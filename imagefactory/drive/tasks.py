@@ -17,7 +17,15 @@ from imagefactory.drive.worker import Order
 from imagefactory.errors import BadInput, Problem
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.model.target import Target, TargetId, Unlocked
-from imagefactory.plan import Graph, Selection, Verdict, judge, targets_of_base, targets_of_image
+from imagefactory.plan import (
+    Graph,
+    Selection,
+    Verdict,
+    every_target,
+    judge,
+    targets_of_base,
+    targets_of_image,
+)
 from imagefactory.targets.kind import Debugged, Entered, Tested
 
 
@@ -41,7 +49,7 @@ def plan_targets(
     no_images: list[ImageDefinition] = []
     groups = chain(
         ((no_images, targets_of_base(name)) for name in bases),
-        (([image], targets_of_image(image)) for image in images),
+        (([image], _planned_of(session, image)) for image in images),
     )
     for of, wanted in groups:
         if wrong := [problem for image in of for problem in session.resolver.problems(image)]:
@@ -57,6 +65,12 @@ def plan_targets(
     return list(plans.values()), problems
 
 
+def _planned_of(session: Session, image: ImageDefinition) -> list[TargetId]:
+    """What a build would bring up to date, and what somebody asked for before."""
+    usual = targets_of_image(image)
+    return [id for id in every_target(image) if id in usual or session.last(id)]
+
+
 def stale_targets(session: Session, images: Iterable[ImageDefinition]) -> dict[TargetId, tuple[str, ...]]:
     """Of all that was made of images, what a build would make or test again, and why.
 
@@ -64,7 +78,7 @@ def stale_targets(session: Session, images: Iterable[ImageDefinition]) -> dict[T
     """
     stale: dict[TargetId, tuple[str, ...]] = {}
     for image in images:
-        made = [id for id in targets_of_image(image) if session.last(id)]
+        made = [id for id in every_target(image) if session.last(id)]
         if not made:
             continue
         graph = session.resolver.graph([image], made)
@@ -116,7 +130,7 @@ def test_images(session: Session, images: Sequence[ImageDefinition]) -> list[Res
     results: list[Result] = []
     wanted: list[TargetId] = []
     for image in images:
-        made = [id for id in targets_of_image(image) if _is_tested(session, id) and session.last(id)]
+        made = [id for id in every_target(image) if _is_tested(session, id) and session.last(id)]
         state = session.resolver.image(image).state
         if made and state.good:
             wanted += made

@@ -8,6 +8,7 @@ from imagefactory.guest.disk import DiskReader, open_disk
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
 from imagefactory.guest.options import BootOptions
+from imagefactory.guest.outside import disk_size, key_and_seed
 from imagefactory.guest.programs import engine_versions
 from imagefactory.guest.seed import Seed
 from imagefactory.guest.ssh import Outcome
@@ -24,6 +25,8 @@ __all__ = [
     "Space",
     "accelerator",
     "boot",
+    "disk_size",
     "engine_versions",
+    "key_and_seed",
     "open_disk",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from imagefactory.definitions.bases import load_base
 from imagefactory.definitions.recipes import clash, problem_of
-from imagefactory.errors import BadFiles, NotLocked, Problem
+from imagefactory.errors import BadFiles, BadInput, NotLocked, Problem
 from imagefactory.locks import lock_file, read_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock
@@ -155,7 +155,7 @@ class Resolver:
             if id in graph:
                 return
             image = known[id.name] if line(id.kind).source == "recipes" else None
-            needs = self._kinds[id.kind].needs(id.name, image.base if image else "")
+            needs = self._kinds[id.kind].needs(id.name, self.base(image.base).definition if image else None)
             for need in needs:
                 add(need)
             graph[id] = self._target(id, needs, image, graph)
@@ -169,7 +169,7 @@ class Resolver:
 
         Raises NotLocked where its inputs are not locked.
         """
-        ids = targets_of_image(image)
+        ids = [id for id in every_target(image) if self._can_be(id, image)]
         graph = self.graph([image], ids)
         files: list[File] = []
         for id in ids:
@@ -182,6 +182,14 @@ class Resolver:
             locked = {kind: need for kind, need in needs.items() if isinstance(need, Target)}
             files += self._kinds[id.kind].render(target, locked)
         return tuple(files)
+
+    def _can_be(self, id: TargetId, image: ImageDefinition) -> bool:
+        """Whether there is what a target could be made of."""
+        try:
+            self._kinds[id.kind].needs(id.name, self.base(image.base).definition)
+        except BadInput:
+            return False
+        return True
 
     def render_unpinned(self, image: ImageDefinition) -> tuple[File, ...]:
         """The same files for a build that takes whatever upstreams have then: of the request, without a lock.
@@ -222,9 +230,14 @@ class Resolver:
 
 
 def targets_of_image(image: ImageDefinition, kinds: Iterable[str] | None = None) -> list[TargetId]:
-    """An image's target of each kind that images have, or of those ``kinds``."""
-    names = [each.name for each in lines("recipes")] if kinds is None else kinds
+    """An image's target of each of those ``kinds``, or of those that nobody has to ask for."""
+    names = [each.name for each in lines("recipes") if not each.asked] if kinds is None else kinds
     return [TargetId(name, image.id) for name in names]
+
+
+def every_target(image: ImageDefinition) -> list[TargetId]:
+    """An image's target of each kind that images have."""
+    return targets_of_image(image, [each.name for each in lines("recipes")])
 
 
 def targets_of_base(name: str) -> list[TargetId]:
