@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _MARKUP = re.compile(
     r"<(?:title|style|script).*?</(?:title|style|script)>|<[^>]*>", re.DOTALL | re.IGNORECASE
 )
+
+_CAUSED = re.compile(r"Caused by \w+\((.*)\)")
+_ABORTED = re.compile(r"\('Connection aborted\.', \w+\((?:\d+, )?'(.*)'\)\)")
 
 
 class Refused(BuildFailed):
@@ -44,22 +48,38 @@ def explained(what: str) -> Iterator[None]:
     except (sdk.ServiceDisabledException, auth.EndpointNotFound) as error:
         raise BuildFailed(
             f"{what} has no image service that we are told of: {said(error)}",
-            hint="check region_name and interface in clouds.yaml; Glance has the service type image",
-        ) from None
-    except auth.SSLError as error:
-        raise BuildFailed(
-            f"{what}: its certificate is not trusted: {said(error)}",
-            hint="name the certificates of who signed it as 'cacert' in clouds.yaml",
+            hint="check region_name and interface in clouds.yaml",
         ) from None
     except auth.HttpError as error:
-        _raise_for(what, int(getattr(error, "http_status", 0) or 0), said(error))
-    except (auth.ConnectFailure, auth.ConnectTimeout, auth.ConnectionError, auth.DiscoveryFailure) as error:
-        raise NetworkFault(
-            f"{what} cannot be reached: {said(error)}",
-            hint="check the network, and auth_url in clouds.yaml; proxies are taken from https_proxy",
-        ) from None
+        _raise_for(what, int(error.http_status), said(error))
+    except (auth.ConnectionError, auth.DiscoveryFailure, OSError) as error:
+        raise _unreachable(what, error) from None
     except (auth.ClientException, sdk.SDKException) as error:
         raise BuildFailed(f"{what}: {said(error)}") from None
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        # keystoneauth has no better one where a password is missing.
+        raise BadInput(f"{what}: {said(error)}", hint="complete 'auth' in clouds.yaml") from None
+
+
+def _unreachable(what: str, error: Exception) -> BuildFailed:
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        reason = re.search(r"certificate verify failed: ([^(]*)", text)
+        return BuildFailed(
+            f"{what}: its certificate is not trusted: {_shortened(reason[1].strip()) if reason else text}",
+            hint="name the certificates of who signed it as 'cacert' in clouds.yaml",
+        )
+    if not any(word in text for word in ("establish", "connect", "Connect", "SSL", "timed out")):
+        return BuildFailed(
+            f"{what}: auth_url leads to no Keystone that we can use: {said(error)}",
+            hint="check auth_url in clouds.yaml: it mostly ends with /v3",
+        )
+    return NetworkFault(
+        f"{what} cannot be reached: {said(error)}",
+        hint="check the network, and auth_url in clouds.yaml; proxies are taken from https_proxy",
+    )
 
 
 def check_answer(what: str, answer: Any) -> None:
@@ -72,21 +92,25 @@ def check_answer(what: str, answer: Any) -> None:
             f"{what} sends us elsewhere, which no image service does: it answers {status}",
             hint="check the address of the image service in the cloud's catalog",
         )
-    text = str(answer.text or answer.reason)[:10_000]
-    plain = " ".join(_MARKUP.sub(" ", text).split())
-    _raise_for(what, status, _shortened(re.sub(rf"^{status} [A-Z][\w ]*?(?= [A-Z])", "", plain) or plain))
+    # Glance answers with pages, whose heading is the status, and with lines that begin with it.
+    plain = " ".join(_MARKUP.sub(" ", str(answer.text or "")[:10_000]).split())
+    reason = html.unescape(plain.removeprefix(f"{status} {answer.reason}").strip())
+    _raise_for(what, status, _shortened(reason or str(answer.reason)))
 
 
 def said(error: BaseException) -> str:
     """The words of an exception that say most, in one line, without secrets."""
-    text = str(error)
+    text = " ".join(str(error).split())
     # requests and urllib3 show themselves around the reason.
-    inner = re.search(
-        r"(?:Caused by \w+\(|\[Errno -?\d+\] |: )((?!.*(?:Caused by|\[Errno)).+)", text, re.DOTALL
-    )
-    if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text or "Errno" in text:
-        text = inner[1].strip("')\" ") if inner else text
-    return _shortened(re.sub(r" \(HTTP \d+\)( \(Request-ID: [^)]*\))?$", "", " ".join(text.split())))
+    if caused := _CAUSED.search(text):
+        text = (
+            re.sub(r".*(?:\[(?:Errno|SSL)[^\]]*\] |, '|: )", "", caused[1])
+            .partition(" (_ssl")[0]
+            .strip("')\" ")
+        )
+    elif aborted := _ABORTED.search(text):
+        text = aborted[1]
+    return _shortened(re.sub(r" \(HTTP \d+\)( \(Request-ID: [^)]*\))?$", "", text))
 
 
 def _shortened(text: str) -> str:

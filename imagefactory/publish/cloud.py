@@ -6,6 +6,7 @@ openstacksdk finds the settings, logs in, finds Glance in the cloud's catalog an
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import threading
@@ -13,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imagefactory.errors import BadInput
+from imagefactory.errors import BadInput, NetworkFault
 from imagefactory.publish.answers import check_answer, explained
 from imagefactory.system.processes import Stop
-from imagefactory.system.redact import keep_secret, keep_variables
+from imagefactory.system.redact import keep_secret, keep_variables, redact
 
 ANSWER_SECONDS = 60.0
 """For a connection, and for an answer, where clouds.yaml says nothing (``api_timeout``)."""
@@ -77,6 +78,7 @@ class Cloud:
             allow_reauth=False,
             redirect=False,
             connect_retries=0,
+            status_code_retries=0,
             timeout=(PATIENCE_SECONDS, PATIENCE_SECONDS),
         )
 
@@ -107,12 +109,29 @@ class Cloud:
 
     @functools.cached_property
     def _glance(self) -> Any:
-        return self._connection.image
+        from openstack import exceptions as sdk
+
+        connection = self._connection
+        place = connection.config.get_endpoint("image")
+        place = place or connection.config.get_endpoint_from_catalog("image")
+        try:
+            glance = connection.image
+            glance.get_endpoint_data()
+        except (sdk.ServiceDisabledException, sdk.ServiceDiscoveryException):
+            if not place:
+                raise
+            raise NetworkFault(
+                f"{self.shown}: its image service at {redact(place)} does not answer, or is none",
+                hint="check the network, and in clouds.yaml region_name, interface and image_endpoint_override",
+            ) from None
+        return glance
 
     @functools.cached_property
     def _connection(self) -> Any:
         from openstack.connection import Connection
 
+        for library in ("keystoneauth", "openstack", "stevedore", "urllib3"):  # we say what went wrong
+            logging.getLogger(library).addHandler(logging.NullHandler())
         region = self._settings()
         if region.config.get("api_timeout") is None:
             region.config["api_timeout"] = ANSWER_SECONDS
@@ -134,11 +153,17 @@ class Cloud:
             _keep_secrets(found.cloud_config)
             if there and found.config_filename != there:
                 raise BadInput(f"{there} can't be read, or is not YAML", hint="put that right")
-            if not self.name and not found.default_cloud:
-                raise BadInput(f"{there} has several clouds, and none is named", hint="set OS_CLOUD to one")
-            self.name = self.name or str(found.default_cloud)
-            if self.name not in found.cloud_config["clouds"]:
-                raise _unknown(self.name, there, found.cloud_config["clouds"])
+            clouds = found.cloud_config["clouds"]
+            if not found.config_filename and "auth_url" not in clouds.get(found.envvar_key, {}):
+                raise BadInput(
+                    f"{self.shown} is not known: there is no clouds.yaml",
+                    hint="put the one that your cloud gives you into ~/.config/openstack/clouds.yaml,"
+                    " or name it in OS_CLIENT_CONFIG_FILE",
+                )
+            self.name = self.name or str(found.default_cloud or "")
+            if self.name not in clouds:
+                missing = f"no cloud {self.name}" if self.name else "several clouds, and none is named"
+                raise BadInput(f"{there} has {missing}", hint=f"it has {_names(clouds)}")
             return found.get_one(cloud=self.name)
         except sdk.ConfigException as error:
             raise BadInput(f"{there or 'OS_…'}: {error}", hint="put that right") from None
@@ -147,6 +172,10 @@ class Cloud:
                 f"{there} is not a clouds.yaml: {type(error).__name__} where cloud {self.name} is read",
                 hint="compare it with openstacksdk's documentation of clouds.yaml",
             ) from None
+
+
+def _names(clouds: Mapping[str, Any]) -> str:
+    return ", ".join(str(name) for name in clouds if name != "defaults") or "none"
 
 
 def stoppable(work: Callable[[], T], stop: Stop) -> T:
@@ -171,17 +200,6 @@ def stoppable(work: Callable[[], T], stop: Stop) -> T:
     if not results:
         stop.check()
     return results[0]
-
-
-def _unknown(name: str, file: str, clouds: Mapping[str, Any]) -> BadInput:
-    known = ", ".join(sorted(map(str, clouds))) if file else ""
-    if not file:
-        return BadInput(
-            f"cloud {name} is not known: there is no clouds.yaml",
-            hint="put the one that your cloud gives you into ~/.config/openstack/clouds.yaml,"
-            " or name it in OS_CLIENT_CONFIG_FILE",
-        )
-    return BadInput(f"{file} has no cloud {name}", hint=f"it has {known or 'none'}")
 
 
 def _keep_secrets(value: Any, name: str = "") -> None:

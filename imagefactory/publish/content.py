@@ -48,7 +48,7 @@ class Content:
         """Of the whole file, in hexadecimal."""
         found = hashlib.sha512()
         self._file.seek(0)
-        while piece := self._file.read(PIECE):
+        while piece := self.read(PIECE):
             stop.check()
             found.update(piece)
         return found.hexdigest()
@@ -56,15 +56,21 @@ class Content:
     def pieces(self, on_progress: OnProgress) -> Pieces:
         """The file from its beginning. Only one reads at a time."""
         self._file.seek(0)
-        return Pieces(self, self._file.read, on_progress)
+        return Pieces(self, on_progress)
+
+    def read(self, count: int) -> bytes:
+        """The next bytes. Raises BuildFailed where the disk does not give them."""
+        try:
+            return self._file.read(count)
+        except OSError as error:
+            raise BuildFailed(f"cannot read the image {self.file}: {error.strerror}") from None
 
 
 class Pieces:
     """What is sent: an HTTP client takes its length and goes through it."""
 
-    def __init__(self, content: Content, read: Callable[[int], bytes], on_progress: OnProgress) -> None:
+    def __init__(self, content: Content, on_progress: OnProgress) -> None:
         self._content = content
-        self._read = read
         self._on_progress = on_progress
         self._hash = hashlib.sha512()
         self._went = 0
@@ -76,7 +82,7 @@ class Pieces:
     def __iter__(self) -> Iterator[bytes]:
         total = len(self)
         while self._went < total and not self._ended:
-            piece = self._read(min(PIECE, total - self._went))
+            piece = self._content.read(min(PIECE, total - self._went))
             if not piece:
                 raise BuildFailed(f"{self._content.file} became shorter while it was sent")
             self._hash.update(piece)

@@ -32,6 +32,8 @@ PACKAGES = ("keystone==30.0.0", "glance==33.0.0", "pyuwsgi==2.0.30.post1")
 QUOTA_MIB = 64
 """What the images of one project may take together."""
 HOST = "127.0.0.1"
+DEAD_REGION = "Dead"
+"""Where the catalog has an image service that does not answer."""
 _PATIENCE = 60.0  # seconds that a service may take to start, or to end
 
 
@@ -295,7 +297,7 @@ def _fill(clouds: Path, glance: str, passwords: Mapping[str, str]) -> None:
 
     config = OpenStackConfig(config_files=[str(clouds)], load_envvars=False)
     with Connection(config=config.get_one(cloud="admin")) as admin:
-        identity = admin.identity
+        identity: Any = admin.identity
         roles = {role.name: role for role in identity.roles()}
         roles["importer"] = identity.create_role(name="importer")
         projects = {
