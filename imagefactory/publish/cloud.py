@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ ANSWER_SECONDS = 60.0
 """For a connection, and for an answer, where clouds.yaml says nothing (``api_timeout``)."""
 PATIENCE_SECONDS = 900.0
 """For a piece of a transfer, and for the answer after its last one."""
+REMOVAL_SECONDS = 20.0
+"""For the answer to a removal, for which somebody may wait who has interrupted us."""
 PATCH = "application/openstack-images-v2.1-json-patch"
 _SECRET = re.compile(r"(?i)passw|passcode|secret|token|assertion")
 
@@ -37,7 +40,7 @@ class Cloud:
 
     def __init__(self, name: str = "", stop: Stop | None = None) -> None:
         self.name = name or os.environ.get("OS_CLOUD", "")
-        self.stop = stop or Stop()
+        self.stop = Stop() if stop is None else stop
 
     @property
     def shown(self) -> str:
@@ -95,7 +98,8 @@ class Cloud:
     def delete(self, path: str) -> None:
         """Remove something. Also on a stop: what is half done must go."""
         with explained(self.shown):
-            check_answer(self.shown, self._glance.request(path, "DELETE"))
+            answer = self._glance.request(path, "DELETE", status_code_retries=0, timeout=REMOVAL_SECONDS)
+            check_answer(self.shown, answer)
 
     def _answered(self, method: str, path: str, **more: Any) -> Any:
         more.setdefault("headers", {}).setdefault("Accept", "*/*")
@@ -117,12 +121,12 @@ class Cloud:
         try:
             glance = connection.image
             glance.get_endpoint_data()
-        except (sdk.ServiceDisabledException, sdk.ServiceDiscoveryException):
+        except sdk.SDKException:
             if not place:
                 raise
             raise NetworkFault(
                 f"{self.shown}: its image service at {redact(place)} does not answer, or is none",
-                hint="check the network, and in clouds.yaml region_name, interface and image_endpoint_override",
+                hint="check the network, and region_name and image_endpoint_override in clouds.yaml",
             ) from None
         return glance
 
@@ -132,6 +136,7 @@ class Cloud:
 
         for library in ("keystoneauth", "openstack", "stevedore", "urllib3"):  # we say what went wrong
             logging.getLogger(library).addHandler(logging.NullHandler())
+            warnings.filterwarnings("ignore", module=library)
         region = self._settings()
         if region.config.get("api_timeout") is None:
             region.config["api_timeout"] = ANSWER_SECONDS

@@ -67,13 +67,13 @@ class Content:
 
 
 class Pieces:
-    """What is sent: an HTTP client takes its length and goes through it."""
+    """What is sent: an HTTP client takes its length and goes through it. ``went`` counts the bytes."""
 
     def __init__(self, content: Content, on_progress: OnProgress) -> None:
         self._content = content
         self._on_progress = on_progress
         self._hash = hashlib.sha512()
-        self._went = 0
+        self.went = 0
         self._ended = False
 
     def __len__(self) -> int:
@@ -81,14 +81,14 @@ class Pieces:
 
     def __iter__(self) -> Iterator[bytes]:
         total = len(self)
-        while self._went < total and not self._ended:
-            piece = self._content.read(min(PIECE, total - self._went))
+        while self.went < total and not self._ended:
+            piece = self._content.read(min(PIECE, total - self.went))
             if not piece:
                 raise BuildFailed(f"{self._content.file} became shorter while it was sent")
             self._hash.update(piece)
             yield piece
-            self._went += len(piece)
-            self._on_progress(self._went, total)
+            self.went += len(piece)
+            self._on_progress(self.went, total)
         if self._ended:
             raise BuildFailed("the transfer was given up")
 

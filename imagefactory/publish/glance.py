@@ -19,7 +19,10 @@ from imagefactory.publish.content import Content, DiskFormat, OnProgress
 from imagefactory.publish.marks import MARK, UPLOADING, is_abandoned, own_mark
 from imagefactory.publish.properties import check_properties
 from imagefactory.publish.transfer import await_active, send, verify
+from imagefactory.system.retry import on_network_fault
 
+PAUSE = 0.5
+"""Seconds after which a removal is tried again; the next pause is longer."""
 Visibility = Literal["private", "shared", "community", "public"]
 
 
@@ -79,7 +82,8 @@ def upload(
 
 def _named(cloud: Cloud, name: str) -> Iterator[dict[str, Any]]:
     """The project's images of that name, but hidden ones."""
-    query = {"owner": cloud.project, "name": name, "limit": "100"}
+    # With its operator, for what stands before a colon in a name would be taken for one.
+    query = {"owner": cloud.project, "name": f"eq:{name}", "limit": "100"}
     while True:
         answer = cloud.get("/images", query)
         page = answer["images"]
@@ -166,7 +170,8 @@ def _explained(error: Refused, visibility: Visibility) -> FactoryError:
 
 def _remove(cloud: Cloud, id: str) -> None:
     try:
-        cloud.delete(f"/images/{id}")
+        # Glance may stumble over an upload to it that is just ending.
+        on_network_fault(lambda: cloud.delete(f"/images/{id}"), before_retry=lambda why: None, pause=PAUSE)
     except Gone:
         return
 

@@ -148,6 +148,8 @@ def tags_of(image: ProjectImage) -> tuple[str, ...]:
 def check_properties(properties: Mapping[str, str | int]) -> None:
     """Raises BadInput where Glance would not take one as it is."""
     for name, value in properties.items():
+        if len(name) > MAX_LETTERS:
+            raise BadInput(f"{name[:40]}…: Glance takes names of {MAX_LETTERS} letters, found {len(name)}")
         if isinstance(value, str):
             _check_text(name, value)
 

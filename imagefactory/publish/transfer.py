@@ -7,27 +7,34 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from imagefactory.errors import BuildFailed, Gone
+from imagefactory.errors import BuildFailed, Gone, NetworkFault
 from imagefactory.publish.answers import Refused
 from imagefactory.publish.cloud import Cloud
-from imagefactory.publish.content import PIECE, Content, OnProgress
+from imagefactory.publish.content import PIECE, Content, OnProgress, Pieces
 
 IMPORT = "glance-direct"
 """The import of what was sent to a staging area first."""
 WORK_SECONDS = 3600.0
 """As long as a cloud may work on what it has got."""
 POLL_SECONDS = 1.0
+EARLY = 64 << 20
+"""Bytes that may be on the way before an answer to the first one comes."""
 _AT_WORK = ("saving", "uploading", "importing")
 
 
 def send(cloud: Cloud, id: str, content: Content, on_progress: OnProgress) -> str:
     """Send the file in the way that the cloud takes it; the sha512 of what was sent."""
+    pieces = content.pieces(on_progress)
     try:
-        return _put(cloud, f"/images/{id}/file", content, on_progress)
+        return _put(cloud, f"/images/{id}/file", pieces)
     except (Refused, Gone):
         if not _can_import(cloud, id):
             raise
-    sha512 = _put(cloud, f"/images/{id}/stage", content, on_progress)
+    except NetworkFault:
+        # Whoever refuses at once may close the connection before we hear of it.
+        if pieces.went > EARLY or not _can_import(cloud, id):
+            raise
+    sha512 = _put(cloud, f"/images/{id}/stage", content.pieces(on_progress))
     cloud.post(f"/images/{id}/import", {"method": {"name": IMPORT}})
     return sha512
 
@@ -48,10 +55,9 @@ def download_digest(cloud: Cloud, id: str, on_progress: OnProgress = lambda done
     return found.hexdigest()
 
 
-def _put(cloud: Cloud, path: str, content: Content, on_progress: OnProgress) -> str:
-    pieces = content.pieces(on_progress)
+def _put(cloud: Cloud, path: str, pieces: Pieces) -> str:
     try:
-        cloud.put(path, pieces, content.bytes)
+        cloud.put(path, pieces, len(pieces))
     finally:
         pieces.end()
     return pieces.sha512

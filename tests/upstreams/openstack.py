@@ -21,8 +21,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,20 @@ class OpenStack:
     clouds: Path
     keystone: str
     glance: str
-    passwords: Mapping[str, str]
+    passwords: Mapping[str, str] = field(repr=False)
 
     def files(self) -> list[Path]:
         """All that the store, and the staging area, hold."""
         return [file for name in ("images", "staging") for file in (self.folder / name).iterdir()]
 
     def with_cloud(self, file: Path, name: str, like: str, **changes: Any) -> Path:
-        """Write a clouds.yaml with one cloud, as one of ours is but for some changes; those in ``auth`` go
-        into that.
+        """Write a clouds.yaml with ours and one more, as one of them is but for some changes; those in
+        ``auth`` go into that.
         """
-        cloud = json.loads(self.clouds.read_text())["clouds"][like]
+        clouds = json.loads(self.clouds.read_text())["clouds"]
+        cloud = clouds[like]
         auth = {**cloud["auth"], **changes.pop("auth", {})}
-        return _write(file, json.dumps({"clouds": {name: {**cloud, **changes, "auth": auth}}}))
+        return _write(file, json.dumps({"clouds": {**clouds, name: {**cloud, **changes, "auth": auth}}}))
 
 
 @contextlib.contextmanager
@@ -295,6 +297,7 @@ def _fill(clouds: Path, glance: str, passwords: Mapping[str, str]) -> None:
     from openstack.config.loader import OpenStackConfig
     from openstack.connection import Connection
 
+    warnings.filterwarnings("ignore", module="openstack")  # it also warns of what nobody uses here
     config = OpenStackConfig(config_files=[str(clouds)], load_envvars=False)
     with Connection(config=config.get_one(cloud="admin")) as admin:
         identity: Any = admin.identity
@@ -316,3 +319,6 @@ def _fill(clouds: Path, glance: str, passwords: Mapping[str, str]) -> None:
         service = identity.create_service(name="glance", type="image")
         for kind in ("public", "internal"):
             identity.create_endpoint(service_id=service.id, interface=kind, url=glance, region_id="RegionOne")
+        identity.create_region(id=DEAD_REGION)
+        dead = {"interface": "public", "url": f"http://{HOST}:1", "region_id": DEAD_REGION}
+        identity.create_endpoint(service_id=service.id, **dead)

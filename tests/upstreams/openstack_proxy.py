@@ -98,6 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 for piece in self.meddler.body(self.rfile, length):
                     glance.send(piece)
+            except BrokenPipeError:
+                pass  # it has answered already
             except ConnectionError:
                 return
             answer = glance.getresponse()
