@@ -18,6 +18,7 @@ _MARKUP = re.compile(
 )
 
 _CAUSED = re.compile(r"Caused by \w+\((.*)\)")
+_NUMBERED = re.compile(r".*\[(?:Errno|SSL)[^\]]*\] (.*?)(?: \(_ssl|$)")
 _ABORTED = re.compile(r"\('Connection aborted\.', \w+\((?:\d+, )?'(.*)'\)\)")
 
 
@@ -103,11 +104,8 @@ def said(error: BaseException) -> str:
     text = " ".join(str(error).split())
     # requests and urllib3 show themselves around the reason.
     if caused := _CAUSED.search(text):
-        text = (
-            re.sub(r".*(?:\[(?:Errno|SSL)[^\]]*\] |, '|: )", "", caused[1])
-            .partition(" (_ssl")[0]
-            .strip("')\" ")
-        )
+        reason = _NUMBERED.search(caused[1]) or re.search(r".*(?:, '|: )(.*)", caused[1])
+        text = (reason[1] if reason else caused[1]).strip("')\" ")
     elif aborted := _ABORTED.search(text):
         text = aborted[1]
     return _shortened(re.sub(r" \(HTTP \d+\)( \(Request-ID: [^)]*\))?$", "", text))
