@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import signal
@@ -483,6 +484,16 @@ def test_no_password_is_seen_anywhere(
     assert canary.found == []
     for file in (cloud.clouds, cloud.folder / "etc" / "glance-api.conf"):
         assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_cloud_that_repeats_a_password(cloud: OpenStack, disk: Path, meddler: Meddler) -> None:
+    password = cloud.passwords["member"]
+    meddler.refuse = {"POST": 400}
+    meddler.words = f"{password} {base64.b64encode(password.encode()).decode()}\x1b[2J"
+    with pytest.raises(BuildFailed, match=r"answers 400: .*\*\*\* \*\*\*") as failed:
+        upload(Cloud("meddled"), disk, "raw", "hello", {})
+    assert password not in f"{failed.value!r} {failed.value.hint}"
+    assert failed.value.message.isprintable()
 
 
 def sha512(file: Path) -> str:

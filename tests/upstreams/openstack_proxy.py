@@ -20,7 +20,7 @@ class Meddler:
 
     ``flip``: a byte of each file that is sent becomes another. ``cut``: after so many bytes of a file the
     connection is closed. ``answer``: what is changed in each image that Glance tells of. ``refuse``: these
-    methods are answered with that status.
+    methods are answered with that status, and with ``words``.
     """
 
     def __init__(self, glance: str) -> None:
@@ -29,6 +29,7 @@ class Meddler:
         self.cut = 0
         self.answer: dict[str, Any] = {}
         self.refuse: dict[str, int] = {}
+        self.words = "no"
         place = urllib.parse.urlsplit(glance)
         self._glance = (str(place.hostname), int(place.port or 80))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -86,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         status = self.meddler.refuse.get(self.command)
         if status:
             with contextlib.suppress(ConnectionError):  # it may still be sending
-                self.send_error(status)
+                self.send_error(status, explain=self.meddler.words)
             return
         with contextlib.closing(self.meddler.passed_on()) as glance:
             length = int(self.headers.get("Content-Length") or 0)
