@@ -51,6 +51,7 @@ _LONG = (
     "test_wrappers.py",
     "test_reproducible.py",
     "test_day.py",
+    "test_glance.py",
 )
 
 
