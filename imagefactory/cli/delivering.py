@@ -86,7 +86,7 @@ def _show_wrapped(written: Sequence[Wrapped], to: Path) -> None:
 @words.name
 @click.option(
     "--print",
-    "format",
+    "tool",
     required=True,
     type=click.Choice(["terraform", "openstack", "ansible", "occopus", "cloud-init"]),
     help="For this tool.",
@@ -104,11 +104,11 @@ def _show_wrapped(written: Sequence[Wrapped], to: Path) -> None:
     "allowed",
     metavar="CIDR",
     default="",
-    help="Let in these addresses alone, such as 192.0.2.0/24.  [ssh from anywhere, remote desktop from nowhere]",
+    help="Let in these addresses alone, such as 192.0.2.0/24.  [ssh: all; remote desktop: none]",
 )
 @click.pass_obj
-def launch(root: Path, name: str, format: str, to: Path | None, image: str, cloud: str, allowed: str) -> None:
-    """Write documented files that start a server on an OpenStack cloud from an image there, and remove it again.
+def launch(root: Path, name: str, tool: str, to: Path | None, image: str, cloud: str, allowed: str) -> None:
+    """Write files that start a server on an OpenStack cloud from an image there, and remove it again.
 
     With a key pair, a security group that lets in ssh (and remote desktop, for images with a desktop), and a
     data volume. They hold no secret, and the recipe is all that they need: nothing is built or asked.
@@ -122,7 +122,7 @@ def launch(root: Path, name: str, format: str, to: Path | None, image: str, clou
             f"a server is started from one image, and {name} is {len(images)}",
             hint=f"name one of {', '.join(each.selector for each in images)}",
         )
-    files = kit_files(images[0], format, Wishes(image, cloud, allowed))
+    files = kit_files(images[0], tool, Wishes(image, cloud, allowed))
     if to:
         for path in write_kit(files, to):
             click.echo(path)
@@ -130,7 +130,7 @@ def launch(root: Path, name: str, format: str, to: Path | None, image: str, clou
         click.echo(files[0].data, nl=False)
     else:
         raise BadInput(
-            f"the files for {format} are {len(files)}: {', '.join(file.path for file in files)}",
+            f"the files for {tool} are {len(files)}: {', '.join(file.path for file in files)}",
             hint="give the folder to write them into with --to DIR",
         )
 

@@ -21,7 +21,7 @@ SYSTEM_DISK = 8 * GIB
 ANYWHERE = "0.0.0.0/0"
 
 _USER_DATA = "user-data.yaml"
-# By format: the kit's files, each made of the template of its name with .j2 behind it, and the one that is run.
+# By tool: the kit's files, each with its template.
 _FILES: Mapping[str, Mapping[str, str]] = {
     "terraform": {
         "README.md": "README.md.j2",
@@ -43,7 +43,7 @@ _FILES: Mapping[str, Mapping[str, str]] = {
     },
     "cloud-init": {_USER_DATA: "user-data.yaml.j2"},
 }
-FORMATS = tuple(_FILES)
+TOOLS = tuple(_FILES)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -51,9 +51,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 class Wishes:
     """What a person wants of a server, each left out where it is empty.
 
-    ``image`` is a Glance UUID, which is taken instead of the newest image of the image's name. ``cloud`` is an
-    entry of clouds.yaml. ``allowed`` is whom to let in: a network address such as 192.0.2.0/24. All are as
-    tools read them. Raises BadInput.
+    ``image`` is a UUID in Glance, taken instead of the newest image of the name. ``cloud`` is an entry of
+    clouds.yaml. ``allowed`` is whom to let in: a network address such as 192.0.2.0/24. Raises BadInput.
     """
 
     image: str = ""
@@ -68,13 +67,13 @@ class Wishes:
             raise BadInput("the name of a cloud is one line, as it stands in clouds.yaml")
 
 
-def kit_files(image: ImageDefinition, format: str, wishes: Wishes) -> tuple[File, ...]:
-    """The files that start a server from an image with one of ``FORMATS``; the same values, the same bytes.
+def kit_files(image: ImageDefinition, tool: str, wishes: Wishes) -> tuple[File, ...]:
+    """The files that start a server from an image with one of ``TOOLS``; the same values, the same bytes.
 
-    In the cloud the image is called by its identifier. No value of the recipe is more than text in any of them.
+    In the cloud the image is called by its identifier. No value of the recipe is more than text in them.
     Raises BadInput for a wish that has no place in that kit.
     """
-    _refuse_misplaced(format, wishes)
+    _refuse_misplaced(tool, wishes)
     values: dict[str, Any] = {
         "title": image.title,
         "name": image.id,
@@ -91,16 +90,16 @@ def kit_files(image: ImageDefinition, format: str, wishes: Wishes) -> tuple[File
     values["user_data"] = fill(__package__, "user-data.yaml.j2", values)
     return tuple(
         File(path, 0o755 if path.endswith(".sh") else 0o644, fill(__package__, template, values).encode())
-        for path, template in _FILES[format].items()
+        for path, template in _FILES[tool].items()
     )
 
 
-def _refuse_misplaced(format: str, wishes: Wishes) -> None:
+def _refuse_misplaced(tool: str, wishes: Wishes) -> None:
     without = {"cloud-init": ("image", "cloud", "allowed"), "occopus": ("cloud", "allowed")}
     options = {"image": "--image", "cloud": "--cloud", "allowed": "--from"}
-    for name in without.get(format, ()):
+    for name in without.get(tool, ()):
         if getattr(wishes, name):
-            raise BadInput(f"{options[name]} has no place in the files for {format}", hint="leave it out")
+            raise BadInput(f"{options[name]} has no place in the files for {tool}", hint="leave it out")
 
 
 def _whole(amount: int, unit: int) -> int:

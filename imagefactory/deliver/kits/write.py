@@ -13,8 +13,8 @@ from imagefactory.system.files import make_folder, write_file
 def write_kit(files: Iterable[File], to: Path) -> tuple[Path, ...]:
     """Write files into ``to`` and say where they are. What is there already and the same stays.
 
-    Raises BadInput, before anything is written, where a file is there and says something else, and BuildFailed
-    where one can't be written; nothing of this call is left then.
+    Raises BadInput, before anything is written, where a file is there and says something else, and
+    BuildFailed where one can't be written; nothing of this call is left then.
     """
     wanted = {to / file.path: file for file in files}
     others = [path for path, file in wanted.items() if not _may_be_written(path, file)]
