@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -54,7 +55,10 @@ def _serve(place: str) -> None:
     server = socket.socket(socket.AF_UNIX)
     server.bind(place)
     server.listen(8)
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:  # and no longer than whoever started us
+        if not select.select([server], [], [], 1)[0]:
+            continue
         call, _ = server.accept()
         if os.fork() == 0:
             server.close()
