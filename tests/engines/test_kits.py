@@ -430,9 +430,7 @@ def mounting(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_volume_is_formatted_only_where_it_is_empty_and_that_was_asked_for(
-    mounting: Path, tmp_path: Path
-) -> None:
+def test_only_an_empty_volume_is_formatted_and_only_on_demand(mounting: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.touch()
     os.truncate(disk, 16 << 20)
@@ -440,7 +438,7 @@ def test_a_volume_is_formatted_only_where_it_is_empty_and_that_was_asked_for(
     inside = (
         "set -e; for each in /etc/default /run /mnt; do mount -t tmpfs none $each; done\n"
         'echo "DEVICE=$1" >/etc/default/data-volume\n'
-        'sed "s|/data\\b|/mnt/data|g" "$2" >/run/script; shift 2\n'
+        "sed -E 's#/data([ ;]|$)#/mnt/data\\1#g' \"$2\" >/run/script; shift 2\n"
         'status=0; sh /run/script "$@" || status=$?\n'
         'if mountpoint -q /mnt/data; then ls /mnt/data; fi; exit "$status"\n'
     )
