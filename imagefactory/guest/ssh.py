@@ -84,13 +84,8 @@ class Shell:
     """
 
     def __init__(self, folder: Path, port: int, user: str, stop: Stop, check: Callable[[], None]) -> None:
-        self._folder, self._port, self._user, self._stop, self._check = (
-            folder,
-            port,
-            check_user(user),
-            stop,
-            check,
-        )
+        self._folder, self._port, self._user = folder, port, check_user(user)
+        self._stop, self._check = stop, check
         self._link_stop = Stop()
         self._link: threading.Thread | None = None
 
