@@ -111,6 +111,16 @@ def test_a_machine_that_dies_is_told(vm_disk: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_machine_that_died_before_it_was_asked_is_told(vm_disk: Path, tmp_path: Path) -> None:
+    with boot(vm_disk, BootOptions(), tmp_path, Stop()) as guest:
+        os.kill(qemus()[0], signal.SIGKILL)
+        with pytest.raises(BuildFailed, match="QEMU ended with status 137"):
+            guest.wait_for_ssh(SSH_SECONDS)
+        with pytest.raises(BuildFailed, match="QEMU ended with status 137"):
+            guest.powerdown()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_machine_that_cannot_start_is_told(vm_disk: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(EngineError, match=r"QEMU does not start: .*(memory|RAM|ram)"),
