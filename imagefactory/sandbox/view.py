@@ -68,7 +68,7 @@ def view(
     ]
     for name, value in environment.items():
         words += ["--setenv", name, value]
-    words += _system()
+    words += system()
     words += ["--proc", "/proc", "--dev", "/dev"]
     words += ["--size", str(_SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
     words += ["--size", str(disk), "--perms", "1777", "--tmpfs", WORK, "--symlink", "job/tmp", "/tmp"]  # noqa: S108
@@ -95,7 +95,8 @@ def _who(ids: int) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", "--", "env", "-i", *around, bwrap, *more]
 
 
-def _system() -> Iterator[str]:
+def system() -> Iterator[str]:
+    """The words that show a sandbox the system's programs, and what these need."""
     yield from ("--ro-bind", "/usr", "/usr", "--perms", "0755", "--dir", "/etc")
     for name in _SYSTEM:
         place = Path("/", name)

@@ -121,13 +121,17 @@ def stream(
     newline: str | None = None,
     pass_fds: Sequence[int] = (),
     end_with: signal.Signals = signal.SIGTERM,
+    stdin: IO[bytes] | None = None,
+    output: IO[bytes] | None = None,
 ) -> int:
     """Run a long command, hand each line that it writes to ``on_line``, and return its status.
 
-    ``newline`` ends a line; without one, a carriage return ends it as well. A line that is longer than
-    MAX_LINE characters comes in parts. It inherits the file descriptors ``pass_fds``, and is ended with the
-    signal ``end_with``. The process and its children end with this one, however this one ends. Raises
-    EngineError when the program is missing and Interrupted when ``stop`` was asked for.
+    It reads the file ``stdin``, or nothing. Where there is a file ``output``, its standard output goes
+    there, and ``on_line`` hears its standard error alone. ``newline`` ends a line; without one, a carriage
+    return ends it as well. A line that is longer than MAX_LINE characters comes in parts. It inherits the
+    file descriptors ``pass_fds``, and is ended with the signal ``end_with``. The process and its children
+    end with this one, however this one ends. Raises EngineError when the program is missing and Interrupted
+    when ``stop`` was asked for.
     """
     if which(argv[0]) is None:
         raise _missing(argv[0])
@@ -135,15 +139,16 @@ def stream(
         [*_die_with_parent(), *argv],
         cwd=cwd,
         umask=0o022,  # whatever the caller's is, it must not show in an image
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=output or subprocess.PIPE,
+        stderr=subprocess.PIPE if output else subprocess.STDOUT,
         env=child_environment(environment),
         start_new_session=True,
         pass_fds=pass_fds,
     )
-    assert process.stdout is not None
-    said = io.TextIOWrapper(process.stdout, "utf-8", "replace", newline)
+    pipe = process.stderr if output else process.stdout
+    assert pipe is not None
+    said = io.TextIOWrapper(pipe, "utf-8", "replace", newline)
     try:
         with stop.ends(lambda: _signal_group(process, end_with)), said:
             while line := said.readline(MAX_LINE):

@@ -15,6 +15,7 @@ from filelock import FileLock
 from tests.conftest import copy_base_image
 from tests.engines.bench import HELLO, PREFIX, RUN, WORKER, Bench, copy_base, remove_images
 from tests.engines.probe import Canaries, canaries
+from tests.engines.vmdisk import vm_disk as vm_disk
 
 
 def _missing() -> str:

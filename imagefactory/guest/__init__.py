@@ -1,0 +1,29 @@
+"""The room that runs virtual machines on this machine, and reads their disks: the owner of QEMU, its
+firmware, seeds, and ssh.
+"""
+
+from imagefactory.guest.accel import Accelerator, accelerator
+from imagefactory.guest.boot import boot
+from imagefactory.guest.disk import DiskReader, open_disk
+from imagefactory.guest.guest import Guest
+from imagefactory.guest.listing import Entry, Partition, Space
+from imagefactory.guest.options import BootOptions
+from imagefactory.guest.programs import engine_versions
+from imagefactory.guest.seed import Seed
+from imagefactory.guest.ssh import Outcome
+
+__all__ = [
+    "Accelerator",
+    "BootOptions",
+    "DiskReader",
+    "Entry",
+    "Guest",
+    "Outcome",
+    "Partition",
+    "Seed",
+    "Space",
+    "accelerator",
+    "boot",
+    "engine_versions",
+    "open_disk",
+]
