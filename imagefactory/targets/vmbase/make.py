@@ -15,6 +15,7 @@ from imagefactory.sandbox import MANY, Job
 from imagefactory.system.files import write_files
 from imagefactory.system.store import file_sha256
 from imagefactory.targets.common.packages import REPOSITORY, remove_packages, stage_packages
+from imagefactory.targets.vmbase.private import LAY_OUT, private_inputs
 from imagefactory.targets.vmbase.system import BIOS, DISK, SETTLE, names_of, script, system_files
 
 # Its settings are there before packages whose installation reads them: the kernel's, of its initramfs.
@@ -42,7 +43,8 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
     means.log.step(name)
     start = time.monotonic()
     try:
-        inputs = stage_packages(spec, means)
+        private = private_inputs(spec, means)
+        inputs = {**stage_packages(spec, means), **private}
         inputs["system"] = write_files(means.scratch / "system", system_files(spec))
         out = disk.open("xb")
     except OSError as error:
@@ -52,6 +54,7 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
         "--format=directory",
         f"--include={','.join(file.name for file in spec.lock.image.apt)}",
         f"--essential-hook={_COPY}",
+        *([f"--customize-hook={LAY_OUT}"] if private else []),
         *(base.release.suite, "root", "/job/sources.list"),
     ]
     made = bootstrap(base.model_copy(update={"packages": ()}), words)

@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from imagefactory.model.spec import BaseSpec, File
 from imagefactory.system.templates import fill, text_of
 
-SETTLE, DISK, BIOS = "settle.sh", "disk.sh", "bios.py"
+SETTLE, PRIVATE, DISK, BIOS = "settle.sh", "private.sh", "disk.sh", "bios.py"
 _SYSTEM = "system"
 _FILLED = ".j2"
 
@@ -35,7 +35,7 @@ def system_files(spec: BaseSpec) -> tuple[File, ...]:
 
 def maker() -> str:
     """sha256 over the programs that make it."""
-    return hashlib.sha256("\0".join(map(script, (SETTLE, DISK, BIOS))).encode()).hexdigest()
+    return hashlib.sha256("\0".join(map(script, (SETTLE, PRIVATE, DISK, BIOS))).encode()).hexdigest()
 
 
 def script(name: str) -> str:
