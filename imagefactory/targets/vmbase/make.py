@@ -16,7 +16,15 @@ from imagefactory.system.files import write_files
 from imagefactory.system.store import file_sha256
 from imagefactory.targets.common.packages import REPOSITORY, remove_packages, stage_packages
 from imagefactory.targets.vmbase.private import LAY_OUT, private_inputs
-from imagefactory.targets.vmbase.system import BIOS, DISK, SETTLE, names_of, script, system_files
+from imagefactory.targets.vmbase.system import (
+    BIOS,
+    DISK,
+    SETTLE,
+    named_packages,
+    names_of,
+    script,
+    system_files,
+)
 
 # Its settings are there before packages whose installation reads them: the kernel's, of its initramfs.
 _COPY = 'cp -a --no-preserve=ownership /in/system/. "$1"'
@@ -25,7 +33,7 @@ _MAKE = """\
 {bootstrap}
 rm -rf root/etc/apt/sources.list.d/* root/etc/apt/apt.conf.d/99mmdebstrap
 printf '%s\\n' "$SOURCES" >root/etc/apt/sources.list
-chroot root env -i PATH="$PATH" LANG=C.UTF-8 sh -eu -s </in/{settle} 3>&-
+chroot root env -i PATH="$PATH" LANG=C.UTF-8 PACKAGES="$PACKAGES" sh -eu -s </in/{settle} 3>&-
 echo 'imagefactory: write the disk'
 . /in/{disk}
 qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd out/disk.raw out/disk.qcow2
@@ -62,6 +70,7 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
     environment = {
         "SUITE": base.release.suite,
         "SOURCES": "\n".join(default_sources(base.release)),
+        "PACKAGES": "\n".join(named_packages(spec)),
         "SOURCE_DATE_EPOCH": str(spec.epoch),
         **names_of(spec),
     }

@@ -11,11 +11,10 @@ from imagefactory.model.spec import BaseSpec
 from imagefactory.targets.common.packages import stage_files
 from imagefactory.targets.vmbase.system import PRIVATE, script
 
-LAY_OUT = """\
-mkdir "$1/run/private" && cp /in/private/*.deb "$1/run/private" && cp /in/list "$1/run/private/list"
-cp /in/private.sh "$1/run/private/lay.sh" && chroot "$1" sh -c 'cd /run/private && exec sh -eu lay.sh'
-rm -r "$1/run/private"
-"""
+LAY_OUT = (
+    'set -eu; mkdir "$1/run/private"; cp /in/private/*.deb /in/list /in/private.sh "$1/run/private"; '
+    """chroot "$1" sh -c 'cd /run/private && exec sh -eu private.sh'; rm -r "$1/run/private\""""
+)
 """What mmdebstrap runs where the others are installed, with the folder of the new system as its argument."""
 
 

@@ -33,6 +33,15 @@ def system_files(spec: BaseSpec) -> tuple[File, ...]:
     )
 
 
+def named_packages(spec: BaseSpec) -> list[str]:
+    """The packages that somebody asked for, as it knows them: the others are there for these. Pure."""
+    machine = spec.base.machine
+    assert machine
+    newer = (name for names in machine.newer.values() for name in names)
+    private = (name for programs in machine.private.values() for name in programs)
+    return sorted({"apt", *spec.base.base.packages, *newer, *private})
+
+
 def maker() -> str:
     """sha256 over the programs that make it."""
     return hashlib.sha256("\0".join(map(script, (SETTLE, PRIVATE, DISK, BIOS))).encode()).hexdigest()

@@ -45,7 +45,8 @@ lay() {
     [ -z "$open" ] || fail "$package: anybody may write there, or becomes somebody else: $open"
     find "$tree" -path "$tree/DEBIAN" -prune -o -type f -print | sort >files
     while read -r file; do
-        is_elf "$file" && interpreter=$(patch --print-interpreter "$file" 2>/dev/null) || continue
+        is_elf "$file" || continue
+        interpreter=$(patch --print-interpreter "$file" 2>/dev/null) || continue # a library
         loader=${interpreter##*/}
         bring "$loader"
         [ -e "$tree$home/$loader" ] || fail "$package: its programs are loaded by $loader, which is in none of: $*"
