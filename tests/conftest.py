@@ -32,6 +32,8 @@ def pytest_configure() -> None:
 # files that take minutes, the longest first, so that none is left for one worker alone at the end.
 _FIRST = "test_build_first.py"
 _LONG = (
+    "test_guest_ends.py",
+    "test_guest.py",
     "test_locks.py",
     "test_rehearsal.py",
     "test_language.py",

@@ -17,7 +17,7 @@ from imagefactory.errors import BadInput, FactoryError
 from imagefactory.system.workspace import find_workspace
 
 if TYPE_CHECKING:
-    from imagefactory.deliver.launchers import Wrapped
+    from imagefactory.targets.common.launchers import Wrapped
 
 
 @click.command(short_help="Write launchers and module files for researchers.")
@@ -42,7 +42,7 @@ def wrappers(root: Path, names: tuple[str, ...], to: Path, kind: str | None, as_
     With DIR/modulefiles in MODULEPATH, a researcher types module load NAME, then the command. It runs in the
     container as its caller, with the caller's home, working folder, desktop and GPU.
     """
-    from imagefactory.deliver.launchers import wrap
+    from imagefactory.deliver.wrap import wrap
     from imagefactory.targets.kind import Launched
 
     workspace = find_workspace(root)

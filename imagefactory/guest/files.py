@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from imagefactory.errors import BadInput, disk_error
-from imagefactory.system.archives import Bounds, members, parts_of, told
+from imagefactory.system.archives import Bounds, members, parts_of, told, too_much
 
-_ENTRIES = 200_000
+TAR_BYTES = 64 << 20
+"""What an archive may add to the files in it."""
+
+_ENTRIES = 100_000
 
 
 @contextlib.contextmanager
@@ -51,10 +54,14 @@ def unpack(file: IO[bytes], to: Path, what: str, limit: int) -> list[str]:
     """
     file.seek(0)
     written: list[str] = []
+    left = limit
     try:
         to.mkdir(parents=True, exist_ok=True)
         with told(what):
-            for archive, member in members(file, what, Bounds(limit, _ENTRIES)):
+            for archive, member in members(file, what, Bounds(limit + TAR_BYTES, _ENTRIES)):
+                left -= max(member.size, 0)
+                if left < 0:
+                    raise too_much(what, f"its files have more than {limit} bytes")
                 place = to.joinpath(*parts_of(member.name, what))
                 if member.isdir():
                     place.mkdir(parents=True, exist_ok=True)

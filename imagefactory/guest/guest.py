@@ -16,7 +16,7 @@ from typing import IO
 from imagefactory.errors import BadInput, Bug, BuildFailed, disk_error
 from imagefactory.guest.agent import ping
 from imagefactory.guest.console import clean
-from imagefactory.guest.files import pack, unpack
+from imagefactory.guest.files import TAR_BYTES, pack, unpack
 from imagefactory.guest.machine import Machine
 from imagefactory.guest.options import BootOptions
 from imagefactory.guest.ssh import Outcome, Shell
@@ -72,7 +72,7 @@ class Guest:
         """The same for a regular expression in what the console says."""
         until = time.monotonic() + seconds
         while not self.console_has(pattern):
-            if self._machine.ended and self.console_has(pattern):
+            if self._machine.ended and self._said(pattern):
                 break
             self._machine.check()
             if time.monotonic() >= until:
@@ -128,8 +128,14 @@ class Guest:
         words = ["tar", "-C", folder or "/", "-cf", "-", "--", name]
         with self._file() as file:
             done = self._connected().run(
-                words, user=user or self.options.user, timeout=timeout, on_line=_quiet, output=file
+                words,
+                user=user or self.options.user,
+                timeout=timeout,
+                on_line=_quiet,
+                output=(file, limit + TAR_BYTES),
             )
+            if done.stopped == "size":
+                raise BuildFailed(f"{clean(path)} of the virtual machine has more than {limit} bytes")
             if done.status or done.stopped:
                 raise _failed(f"bring {clean(path)} out of", done)
             return unpack(file, to, f"{clean(path)} of the virtual machine", limit)
@@ -204,6 +210,12 @@ class Guest:
             except OSError as error:
                 raise disk_error(error, self._folder) from None
             yield file
+
+    def _said(self, pattern: str) -> bool:
+        """Whether it has said that before it ended."""
+        assert self._machine.console is not None
+        self._machine.console.join()
+        return self.console_has(pattern)
 
     def _late(self, message: str) -> BuildFailed:
         tail = self.console(8).splitlines()[-15:]

@@ -55,7 +55,7 @@ _REMOTE = '"$@"; s=$?; [ "$s" -ne 255 ] || printf "\\n%s\\n" "$0"; exit "$s"'
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a command ended, and the last of what it wrote, in KEPT_LETTERS. ``stopped`` is "time" where its
-    time was up.
+    time was up, "size" where it wrote more than a file may take.
     """
 
     status: int
@@ -72,7 +72,8 @@ def make_key(folder: Path) -> str:
     done = run(words, cwd=folder)
     if done.status:
         raise BuildFailed(
-            f"ssh-keygen can't make a key: {done.stderr.strip()}", hint="free some space, then try again"
+            f"ssh-keygen can't make a key: {done.stderr.strip()}",
+            hint="these are ssh-keygen's own words: put that right, then try again",
         )
     return (folder / "key.pub").read_text(encoding="ascii").strip()
 
@@ -140,17 +141,23 @@ class Shell:
         timeout: float,
         on_line: Callable[[str], None],
         stdin: IO[bytes] | None = None,
-        output: IO[bytes] | None = None,
+        output: tuple[IO[bytes], int] | None = None,
     ) -> Outcome:
-        """Run words, or a script for a POSIX shell, and return how that ended; ``output`` takes what it
-        writes to its standard output. Raises BuildFailed where the connection was lost.
+        """Run words, or a script for a POSIX shell, and return how that ended; ``output`` is a file for what
+        it writes to its standard output, and the most bytes of that. Raises BuildFailed where the
+        connection was lost.
         """
         heard = _Heard(on_line)
         began = time.monotonic()
-        words = self._words(self._order(command, user, timeout, heard.mark))
+        order, file = self._order(command, user, timeout, heard.mark), None
+        words = self._words(order)
+        if output:
+            # By itself: whoever holds the connection that is shared would write, without the bound.
+            file = output[0]
+            words = ["prlimit", f"--fsize={output[1]}", "--", *self._words(order, ControlPath="none")]
         try:
             with self._within(timeout + _GRACE) as own:
-                status = stream(words, heard, stop=own, newline="\n", stdin=stdin, output=output, **self._how)
+                status = stream(words, heard, stop=own, newline="\n", stdin=stdin, output=file, **self._how)
         except Interrupted:
             self._stop.check()
             self._check()
@@ -186,6 +193,8 @@ class Shell:
                 f"the connection to the virtual machine was lost: {said or 'ssh said nothing'}",
                 hint="look at the machine's console in the log",
             )
+        if status == -signal.SIGXFSZ:
+            return Outcome(status, heard.text(), seconds, "size")
         stopped = "time" if status == _KILLED and seconds >= timeout else ""
         return Outcome(status, heard.text(), seconds, stopped)
 

@@ -60,6 +60,11 @@ system_info:
     sudo: ["ALL=(ALL) NOPASSWD:ALL"]
     shell: /bin/bash
 """
+# A machine without a network would wait for it for two minutes.
+_PATIENCE = """[Service]
+ExecStart=
+ExecStart=/lib/systemd/systemd-networkd-wait-online --timeout=20
+"""
 _MENU = """serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
@@ -143,6 +148,7 @@ def _configure(root: Path, id: str) -> None:
         "etc/machine-id": "",
         "etc/cloud/cloud.cfg.d/95_here.cfg": _CLOUD,
         "boot/grub/grub.cfg": _MENU.format(id=id),
+        "etc/systemd/system/systemd-networkd-wait-online.service.d/here.conf": _PATIENCE,
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)

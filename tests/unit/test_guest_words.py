@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from imagefactory.errors import BadInput
+from imagefactory.errors import BadInput, EngineError
 from imagefactory.guest.options import BootOptions
+from imagefactory.guest.programs import program
 from imagefactory.guest.words import Wiring, machine_words
 
 WIRING = Wiring(disk=10, format="qcow2", overlay=11, more=(12,), control=13, console=14, agent=15)
@@ -48,6 +49,12 @@ def test_every_descriptor_is_passed_on() -> None:
     for number in (13, 14, 15):
         assert f",fd={number} " in words
     assert "pflash0=code,pflash1=vars" in words
+
+
+def test_what_is_missing_is_told() -> None:
+    with pytest.raises(EngineError, match="no-such-thing, which virtual machines") as told:
+        program("no-such-thing")
+    assert "ci/setup vm" in told.value.hint
 
 
 @pytest.mark.parametrize(

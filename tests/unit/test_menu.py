@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import configparser
 
-from imagefactory.deliver.launchers.menu import menu_files
 from imagefactory.model.recipe import GuiApp
+from imagefactory.targets.common.launchers.menu import menu_files
 from tests.unit.samples import file, folder, image
 
 APPS = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagefactory.deliver.launchers.write import Wrapped, write_wrappers
 from imagefactory.errors import BadInput
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.model.target import Target, TargetId
 from imagefactory.plan import Resolver
 from imagefactory.system.records import record_of
 from imagefactory.system.workspace import Workspace
+from imagefactory.targets.common.launchers import Wrapped, write_wrappers
 from imagefactory.targets.kind import Kept, Launched
 from imagefactory.targets.register import Kinds, called
 

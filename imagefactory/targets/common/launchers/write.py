@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagefactory.deliver.launchers.menu import menu_files
 from imagefactory.errors import BadInput, disk_error
 from imagefactory.model.report import Report
 from imagefactory.model.spec import File, ImageDefinition
 from imagefactory.system.files import make_folder, write_file
 from imagefactory.system.holds import hold_file
 from imagefactory.system.templates import fill
+from imagefactory.targets.common.launchers.menu import menu_files
 from imagefactory.targets.kind import Kept, Launched
 
 # A value that names a place in the image is the image's own. Any other is a default: the caller's goes first.
