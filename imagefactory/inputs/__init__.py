@@ -6,7 +6,7 @@ from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap_version
 from imagefactory.inputs.index import client_default
 from imagefactory.inputs.kinds import KINDS
-from imagefactory.inputs.machine import lock_machine
+from imagefactory.inputs.machine import PATCHER, lock_machine
 from imagefactory.inputs.mirrors import fetch_any
 from imagefactory.inputs.protocol import AskBase, Means, Origin, Staged, Wanted
 from imagefactory.inputs.registry import MANIFEST, MANIFESTS
@@ -16,6 +16,7 @@ __all__ = [
     "KINDS",
     "MANIFEST",
     "MANIFESTS",
+    "PATCHER",
     "AskBase",
     "Means",
     "Origin",

@@ -37,7 +37,7 @@ LIMITS = Limits(seconds=3600, disk=16 << 30, file=16 << 30)
 """For making a base image: its whole tree is there, and its packages beside it."""
 MAX_ANSWER = 16 << 20
 _MAX_WORDS = 300  # letters of what apt says, in a message
-_OTHER = "what comes from outside may do that on purpose: look at the log"
+OTHER = "what comes from outside may do that on purpose: look at the log"
 # All else than the network: a relay notes that itself.
 _WRONG = re.compile(
     r"E: (?:The repository .* (?:is not signed|does not have a Release file)"
@@ -181,13 +181,13 @@ def parse_uris(written: str, places: Mapping[str, tuple[str, bool]]) -> Iterator
     """
     for line in written.splitlines():
         if line.startswith("'") and not _URI.match(line):
-            raise BuildFailed(f"apt names a file without a sha256: {_in_archive(line, places)}", hint=_OTHER)
+            raise BuildFailed(f"apt names a file without a sha256: {_in_archive(line, places)}", hint=OTHER)
     for uri, name, version, _, size, sha256 in _URI.findall(written):
         known = next((place for place in places if uri.startswith(place)), None)
         if known is None:
             raise BuildFailed(
                 f"apt would take {name} from {uri[:_MAX_WORDS]}, which is none of the base image's archives",
-                hint=_OTHER,
+                hint=OTHER,
             )
         archive, stand_in = places[known]
         try:
@@ -202,7 +202,7 @@ def parse_uris(written: str, places: Mapping[str, tuple[str, bool]]) -> Iterator
             )
         except ValidationError:
             raise BuildFailed(
-                f"apt names a file that no archive can have: {_in_archive(uri, places)}", hint=_OTHER
+                f"apt names a file that no archive can have: {_in_archive(uri, places)}", hint=OTHER
             ) from None
 
 
@@ -301,7 +301,7 @@ def bootstrap_failure(base: BaseImage, lines: Sequence[str], what: str, means: M
         )
     return BuildFailed(
         f"base image {base.name}: mmdebstrap failed",
-        hint=_OTHER,
+        hint=OTHER,
         step=step,
         tail=tail,
         log=means.log.path,

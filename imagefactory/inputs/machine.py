@@ -1,15 +1,20 @@
-"""What a VM base is made of: the packages that a machine needs, some of them from newer releases."""
+"""What a VM base is made of: the packages that a machine needs, some of them from newer releases, and those
+that bring libraries of their own.
+"""
 
 from __future__ import annotations
 
 import functools
 import shlex
+from collections.abc import Mapping
 
+from imagefactory.errors import BuildFailed
 from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.debian import (
     LIMITS,
     LIST_PACKAGES,
     MAX_ANSWER,
+    OTHER,
     bootstrap,
     bootstrap_failure,
     keyrings,
@@ -17,20 +22,29 @@ from imagefactory.inputs.debian import (
     relayed,
 )
 from imagefactory.inputs.protocol import Means
-from imagefactory.model.lock import Lock, StageLock
+from imagefactory.model.lock import AptFile, Lock, StageLock
 from imagefactory.model.recipe import BaseImage
 from imagefactory.sandbox import MANY, Job
 
-# Nothing comes from a newer release but what is asked for from there, and what only that has.
-_PINS = "Package: *\nPin: release n={suite}\nPin-Priority: 50\n\n"
+PATCHER = "patchelf"
+"""The package whose program tells others where their own libraries are. No VM base has it."""
+# Nothing comes from a newer release but what is asked for from there, and what only that has. What is private
+# is not installed, so that apt chooses nothing from its release.
+_PINS = "Package: *\nPin: release n={suite}\nPin-Priority: {priority}\n\n"
+_NEWER, _NEVER = 50, -1
 _LIST = """\
 export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
-apt-get -q --print-uris -o Acquire::ForceHash=SHA256 install --yes --no-install-recommends \\
-    {packages} >>/job/uris || {{
-    tail -n 20 /job/uris # which holds apt's reasons
+list() {{
+    file=$1
+    shift
+    apt-get -q --print-uris -o Acquire::ForceHash=SHA256 "$@" >>"$file" && return
+    tail -n 20 "$file" # which holds apt's reasons
     exit 100
 }}
+list /job/uris install --yes --no-install-recommends {packages}
+{private}
 """
+_BETWEEN = "private:\n"
 
 
 def lock_machine(base: BaseImage, request: str, means: Means) -> Lock:
@@ -40,8 +54,9 @@ def lock_machine(base: BaseImage, request: str, means: Means) -> Lock:
     """
     assert base.machine
     means.log.step(f"resolve {base.release}")
-    newer = base.machine.newer
-    found = relayed(base.release, f"VM base {base.name}", means, newer)
+    newer, private = base.machine.newer, base.machine.private_releases
+    pins = dict.fromkeys(private.values(), _NEVER) | dict.fromkeys(newer, _NEWER)
+    found = relayed(base.release, f"VM base {base.name}", means, sorted(pins))
     asked = [*base.packages, *(f"{name}/{suite}" for suite, names in newer.items() for name in names)]
     keys, options = keyrings(base)
     words = [
@@ -55,13 +70,30 @@ def lock_machine(base: BaseImage, request: str, means: Means) -> Lock:
     ]
     inputs = {
         "sources.list": "".join(f"{line}\n" for line in found.lines).encode(),
-        "pins": "".join(_PINS.format(suite=suite) for suite in newer).encode(),
-        "list.sh": _LIST.format(packages=shlex.join(asked)).encode(),
+        "pins": "".join(_PINS.format(suite=suite, priority=pins[suite]) for suite in sorted(pins)).encode(),
+        "list.sh": _LIST.format(packages=shlex.join(asked), private=_download(private)).encode(),
         **keys,
     }
-    script = f"{bootstrap(base.model_copy(update={'packages': ()}), words)}\ncat /job/uris >&3\n"
+    script = bootstrap(base.model_copy(update={"packages": ()}), words)
+    script += f"\n{{ cat /job/uris; echo {_BETWEEN.strip()}; cat /job/private; }} >&3\n"
     job = Job(f"VM base {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
     written = answer_of(job, means, functools.partial(bootstrap_failure, base), MAX_ANSWER, whole=True)
+    installed, _, beside = written.decode("utf-8", "replace").partition(_BETWEEN)
     # What is named later takes the place of the same package in the minimum.
-    files = {file.name: file for file in parse_uris(written.decode("utf-8", "replace"), found.places)}
-    return Lock(request=request, image=StageLock(apt=tuple(files[name] for name in sorted(files))))
+    files = {file.name: file for file in parse_uris(installed, found.places)}
+    tools = {file.name: file for file in parse_uris(beside, found.places)}
+    if tools.keys() != ({*private, PATCHER} if private else set()):
+        raise BuildFailed(f"VM base {base.name}: apt names other packages than it was asked for", hint=OTHER)
+    return Lock(request=request, image=_in_order(files), tools=_in_order(tools))
+
+
+def _download(private: Mapping[str, str]) -> str:
+    """The command that lists what is private, and what it takes to lay it out."""
+    if not private:
+        return ": >/job/private"
+    names = [*(f"{name}/{suite}" for name, suite in sorted(private.items())), PATCHER]
+    return f"list /job/private download {shlex.join(names)}"
+
+
+def _in_order(files: Mapping[str, AptFile]) -> StageLock:
+    return StageLock(apt=tuple(files[name] for name in sorted(files)))

@@ -29,6 +29,8 @@ def base_request(base: BaseDefinition) -> str:
     wanted = base.base.model_dump(mode="json", include=decide)
     if base.machine:
         wanted["newer"] = {suite: list(names) for suite, names in base.machine.newer.items()}
+        if private := base.machine.private_releases:
+            wanted["private"] = private
     return _digest(wanted, base.platform)
 
 

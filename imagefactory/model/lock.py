@@ -143,7 +143,8 @@ _NOT_OF_IMAGES: Any = {"request": True, "system": True, **{stage: {"blobs"} for 
 
 
 class Lock(Strict):
-    """All inputs of one image (or base image, which has the stage ``image`` alone) on one platform.
+    """All inputs of one image on one platform, or of a base image. That has the stage ``image``; a VM base
+    has in ``tools`` what is laid into it in another way than by installing it.
 
     ``request`` is the digest of what was asked for: another one makes the lock stale. ``system`` is that of
     an upstream base image.

@@ -491,17 +491,44 @@ def is_vm_base(name: str) -> bool:
     return name.endswith(VM)
 
 
+Private = Annotated[
+    dict[AptPackage, Annotated[tuple[AptPackage, ...], Field(min_length=1)]], Field(min_length=1)
+]
+
+
 class Machine(Strict):
     """What makes a base image a VM base: the disk of a virtual machine, which boots.
 
     ``user`` is the account that cloud-init makes. ``newer`` names packages that come from newer releases of
-    the same distribution, by release, with what they need from there.
+    the same distribution, by release, with what they need from there. ``private`` names those whose programs
+    need newer libraries than the system's too, by release: each with the packages that its libraries come
+    from, which nothing else uses.
     """
 
     user: Annotated[
         str, Field(max_length=31), Matching(r"^[a-z][a-z0-9-]*$", "a user's name, such as debian")
     ]
     newer: dict[Suite, Annotated[tuple[AptPackage, ...], Field(min_length=1)]] = {}
+    private: dict[Suite, Private] = {}
+
+    @property
+    def private_releases(self) -> dict[str, str]:
+        """The release of each package that ``private`` names, for its programs or its libraries."""
+        return {
+            name: suite
+            for suite, programs in self.private.items()
+            for program, libraries in programs.items()
+            for name in (program, *libraries)
+        }
+
+    @model_validator(mode="after")
+    def _one_release_each(self) -> Self:
+        releases = self.private_releases
+        for suite, programs in self.private.items():
+            for name in (each for program, libraries in programs.items() for each in (program, *libraries)):
+                if releases[name] != suite:
+                    raise ValueError(f"'{name}' is in two releases: {suite} and {releases[name]}")
+        return self
 
 
 class BaseImage(Strict):
@@ -549,6 +576,17 @@ class BaseImage(Strict):
         elif lacks := [f"'{key}'" for key in needed if key not in ours]:
             named = " and ".join([", ".join(lacks[:-1]), lacks[-1]] if lacks[1:] else lacks)
             raise ValueError(f"it lacks {named}, or 'from' with an image of a registry")
+        return self
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if self.machine:
+            newer = {name for names in self.machine.newer.values() for name in names}
+            programs = {name for of in self.machine.private.values() for name in of}
+            if twice := sorted(programs & {*self.packages, *newer}):
+                raise ValueError(
+                    f"'{twice[0]}' is in 'private', and is installed as well: leave out one of them"
+                )
         return self
 
     @property

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from imagefactory.definitions.bases import host_platform
-from imagefactory.inputs import KINDS, Means, Origin, Wanted, lock_base
+from imagefactory.guest import open_disk
+from imagefactory.inputs import KINDS, Means, Origin, Wanted, lock_base, lock_machine
 from imagefactory.inputs.debian import archives, default_sources
 from imagefactory.inputs.git import tree_archive
 from imagefactory.inputs.uv import Request, resolve
@@ -31,6 +32,7 @@ from imagefactory.system.store import Store
 from imagefactory.system.web import Web
 from imagefactory.targets.base.ask import Asked, ask_base
 from imagefactory.targets.base.bootstrap import make_base
+from imagefactory.targets.vmbase.make import make_disk
 from tests.engines.bench import Bench
 from tests.engines.probe import Canaries, assert_outsider
 from tests.unit.samples import base_lock, definition, image
@@ -195,6 +197,36 @@ def test_maintainer_scripts_of_a_base_image(tmp_path: Path, cage: Canaries, prob
         KINDS["apt"].fetch(file, file.name, Origin(defined, base_lock=lock), means)
     artifact = make_base(BaseSpec(defined, lock), tmp_path / "layout", means)
     assert_outsider(read_layer(tmp_path / "layout", artifact.digest, "etc/canary-report"))
+
+
+@pytest.mark.skipif(host_platform() != "linux/amd64", reason="the archive of this test is for amd64")
+def test_maintainer_scripts_of_a_vm_base(tmp_path: Path, cage: Canaries, probed: None) -> None:
+    """When it is made. Here it has no kernel, only what writes the disk."""
+    make_archive(tmp_path / "archive", "bookworm-security", make_deb(tmp_path, "zz-canary", cage.script))
+    places = archives(default_sources(Release("debian", "bookworm")))
+    stand_in = {"url": (tmp_path / "archive").as_uri()}
+    means, log = means_of(tmp_path, stand_ins={places["debian-security"]: stand_in})
+    writers = "e2fsprogs fdisk dosfstools mtools grub-common grub-pc-bin grub-efi-amd64-bin python3-minimal"
+    base = BaseImage.model_validate(
+        {
+            "name": "canary-vm",
+            "title": "A VM base with a canary",
+            "distribution": "debian",
+            "suite": "bookworm",
+            "packages": ("zz-canary", "systemd", *writers.split()),
+            "machine": {"user": "debian"},
+        }
+    )
+    defined = BaseDefinition(base, host_platform(), 1_700_000_000)
+    lock = lock_machine(base, "0" * 64, means)
+    assert [file.stand_in for file in lock.image.apt if file.name == "zz-canary"] == [True]
+    for file in lock.image.apt:
+        KINDS["apt"].fetch(file, file.name, Origin(defined, base_lock=lock), means)
+    assert "the probe has run" not in log.text
+    make_disk(BaseSpec(defined, lock), tmp_path / "disk.qcow2", means)
+    assert_outsider(log.text)
+    with open_disk(tmp_path / "disk.qcow2", tmp_path, means.stop) as disk:
+        assert_outsider(disk.read("/etc/canary-report").decode())
 
 
 def read_layer(layout: Path, digest: str, path: str) -> str:

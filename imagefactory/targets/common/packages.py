@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from imagefactory.errors import disk_error
@@ -34,18 +35,26 @@ inputs; ``SUITE`` is in its environment.
 
 def stage_packages(spec: BaseSpec, means: Means) -> dict[str, bytes | Path]:
     """The inputs of such a job, out of the store alone. Raises BuildFailed, or a kind of it."""
-    repository = _folder(means)
-    try:
-        repository.mkdir()
-        repository.chmod(0o755)
-        for file in spec.lock.image.apt:
-            what = f"{spec.name}: the store's {file.name} {file.version}"
-            place_file(means.store, file.sha256, repository / _place(file), what, file.bytes)
-    except OSError as error:
-        raise disk_error(error, repository) from None
+    packages = {_place(file): file for file in spec.lock.image.apt}
+    repository = stage_files(spec, packages, _folder(means), means)
     # What the index says beside each package's own words.
     files = "".join(f"{_place(f)} {f.bytes} {f.sha256}\n" for f in spec.lock.image.apt)
     return {"repository": repository, "files": files.encode()}
+
+
+def stage_files(spec: BaseSpec, packages: Mapping[str, AptFile], folder: Path, means: Means) -> Path:
+    """The new ``folder``, with packages out of the store alone, by their names there. Raises BuildFailed, or
+    a kind of it.
+    """
+    try:
+        folder.mkdir()
+        folder.chmod(0o755)
+        for name, file in packages.items():
+            what = f"{spec.name}: the store's {file.name} {file.version}"
+            place_file(means.store, file.sha256, folder / name, what, file.bytes)
+    except OSError as error:
+        raise disk_error(error, folder) from None
+    return folder
 
 
 def remove_packages(means: Means) -> None:

@@ -44,6 +44,7 @@ class VmBaseKind:
             {
                 **spec.base.base.model_dump(mode="json", exclude={"name", "vm", "upstream", "published"}),
                 "apt packages": spec.lock.system_packages,
+                "private packages": {file.name: file.version for file in spec.lock.tools.apt},
                 "inputs": spec.lock.digest,
                 "platform": spec.platform,
                 "date": spec.epoch,

@@ -15,7 +15,16 @@ from imagefactory.sandbox import MANY, Job
 from imagefactory.system.files import write_files
 from imagefactory.system.store import file_sha256
 from imagefactory.targets.common.packages import REPOSITORY, remove_packages, stage_packages
-from imagefactory.targets.vmbase.system import BIOS, DISK, SETTLE, names_of, script, system_files
+from imagefactory.targets.vmbase.private import LAY_OUT, private_inputs
+from imagefactory.targets.vmbase.system import (
+    BIOS,
+    DISK,
+    SETTLE,
+    named_packages,
+    names_of,
+    script,
+    system_files,
+)
 
 # Its settings are there before packages whose installation reads them: the kernel's, of its initramfs.
 _COPY = 'cp -a --no-preserve=ownership /in/system/. "$1"'
@@ -24,7 +33,7 @@ _MAKE = """\
 {bootstrap}
 rm -rf root/etc/apt/sources.list.d/* root/etc/apt/apt.conf.d/99mmdebstrap
 printf '%s\\n' "$SOURCES" >root/etc/apt/sources.list
-chroot root env -i PATH="$PATH" LANG=C.UTF-8 sh -eu -s </in/{settle} 3>&-
+chroot root env -i PATH="$PATH" LANG=C.UTF-8 PACKAGES="$PACKAGES" sh -eu -s </in/{settle} 3>&-
 echo 'imagefactory: write the disk'
 . /in/{disk}
 qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd out/disk.raw out/disk.qcow2
@@ -42,7 +51,8 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
     means.log.step(name)
     start = time.monotonic()
     try:
-        inputs = stage_packages(spec, means)
+        private = private_inputs(spec, means)
+        inputs = {**stage_packages(spec, means), **private}
         inputs["system"] = write_files(means.scratch / "system", system_files(spec))
         out = disk.open("xb")
     except OSError as error:
@@ -52,6 +62,7 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
         "--format=directory",
         f"--include={','.join(file.name for file in spec.lock.image.apt)}",
         f"--essential-hook={_COPY}",
+        *([f"--customize-hook={LAY_OUT}"] if private else []),
         *(base.release.suite, "root", "/job/sources.list"),
     ]
     made = bootstrap(base.model_copy(update={"packages": ()}), words)
@@ -59,6 +70,7 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
     environment = {
         "SUITE": base.release.suite,
         "SOURCES": "\n".join(default_sources(base.release)),
+        "PACKAGES": "\n".join(named_packages(spec)),
         "SOURCE_DATE_EPOCH": str(spec.epoch),
         **names_of(spec),
     }

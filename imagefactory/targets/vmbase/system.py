@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 from imagefactory.model.spec import BaseSpec, File
 from imagefactory.system.templates import fill, text_of
 
-SETTLE, DISK, BIOS = "settle.sh", "disk.sh", "bios.py"
+SETTLE, PRIVATE, DISK, BIOS = "settle.sh", "private.sh", "disk.sh", "bios.py"
 _SYSTEM = "system"
 _FILLED = ".j2"
 
@@ -33,9 +33,18 @@ def system_files(spec: BaseSpec) -> tuple[File, ...]:
     )
 
 
+def named_packages(spec: BaseSpec) -> list[str]:
+    """The packages that somebody asked for, as it knows them: the others are there for these. Pure."""
+    machine = spec.base.machine
+    assert machine
+    newer = (name for names in machine.newer.values() for name in names)
+    private = (name for programs in machine.private.values() for name in programs)
+    return sorted({"apt", *spec.base.base.packages, *newer, *private})
+
+
 def maker() -> str:
     """sha256 over the programs that make it."""
-    return hashlib.sha256("\0".join(map(script, (SETTLE, DISK, BIOS))).encode()).hexdigest()
+    return hashlib.sha256("\0".join(map(script, (SETTLE, PRIVATE, DISK, BIOS))).encode()).hexdigest()
 
 
 def script(name: str) -> str:

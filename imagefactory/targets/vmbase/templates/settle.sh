@@ -1,7 +1,16 @@
 # Runs in the new system, as the last of its installation: what its packages leave to whoever installs them,
 # and away with all that tells of this machine and this moment.
 systemctl --quiet enable systemd-networkd.service
+# What NFS before version 4 needs is started with it, and listens no earlier.
+for unit in rpcbind.socket rpcbind.service; do
+    if systemctl --quiet is-enabled "$unit"; then systemctl --quiet disable "$unit"; fi
+done
 systemctl --quiet mask e2scrub_all.timer e2scrub_reap.service man-db.timer
+# What nobody asked for goes one day with what needs it, such as a kernel when newer ones are there.
+# shellcheck disable=SC2046  # words
+apt-mark -qq auto $(dpkg-query --show --showformat='${Package} ${Priority}\n' | awk '$2 != "required" { print $1 }')
+# shellcheck disable=SC2086  # words
+apt-mark -qq manual $PACKAGES
 [ -e /vmlinuz ] || ln -s "boot/$(cd /boot && ls vmlinuz-* | tail -n 1)" /vmlinuz
 [ -e /initrd.img ] || ln -s "boot/$(cd /boot && ls initrd.img-* | tail -n 1)" /initrd.img
 : >/etc/machine-id

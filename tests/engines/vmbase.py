@@ -1,0 +1,46 @@
+"""VM bases as tests make them: today's packages, the store alone, and nobody's settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+from tests.engines.bench import Bench
+
+CUT = ("unshare", "--net", "--")
+
+
+def checkout(root: Path, name: str, lock: Path | None = None) -> Bench:
+    """A checkout with one VM base, and all that it is made of in the store."""
+    (root / "recipes").mkdir(parents=True)
+    (root / "base_images").mkdir()
+    for file in (REPOSITORY / "base_images" / f"{name}.yaml", lock):
+        if file:
+            shutil.copy(file, root / "base_images")
+    bench = Bench(root)
+    if lock is None:
+        bench.run("lock", name, timeout=1200)
+    bench.run("fetch", name, timeout=1200)
+    return bench
+
+
+def make(bench: Bench, name: str) -> Path:
+    """Make it where there is no network; returns its disk."""
+    bench.as_user = CUT
+    bench.run("build", "--locked", name, timeout=1800)
+    bench.as_user = ()
+    report = bench.report(name, "vmbase")
+    assert report["status"] == "passed"
+    assert not bench.leftovers()
+    disk = bench.build / name / "disk.qcow2"
+    assert report["bytes"] == disk.stat().st_size
+    return disk
+
+
+def made_before(name: str) -> Path | None:
+    """With ZZ_VM_DISKS, a folder, the disk in it, which other runs share."""
+    folder = os.environ.get("ZZ_VM_DISKS")
+    disk = Path(folder) / f"{name}.qcow2" if folder else None
+    return disk if disk and disk.exists() else None

@@ -1,0 +1,152 @@
+"""VM bases: their files, what makes their locks stale, and what is told to the programs that make them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from imagefactory.definitions.bases import load_base
+from imagefactory.errors import BadFiles
+from imagefactory.locks import base_request, changes, read_locks, write_locks
+from imagefactory.model.recipe import BaseImage
+from imagefactory.model.spec import BaseDefinition, BaseSpec
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.vmbase.private import private_list
+from imagefactory.targets.vmbase.system import names_of, system_files
+from tests.unit.samples import RECIPE, apt_file, lock
+
+Make = Callable[..., Workspace]
+
+WHOLE: dict[str, Any] = {
+    "name": "lab-vm",
+    "title": "A machine",
+    "distribution": "debian",
+    "suite": "bookworm",
+    "packages": ["nano"],
+    "machine": {
+        "user": "lab",
+        "newer": {"forky": ["docker.io"]},
+        "private": {"sid": {"apptainer": ["zlib1g", "libc6"], "other": ["libc6"]}},
+    },
+}
+
+
+def definition(**machine: Any) -> BaseDefinition:
+    whole = {**WHOLE, "machine": {**WHOLE["machine"], **machine}}
+    return BaseDefinition(BaseImage.model_validate_json(json.dumps(whole)), "linux/amd64", 1_700_000_000)
+
+
+def spec(of: BaseDefinition | None = None, **stages: Any) -> BaseSpec:
+    image = {"apt": (apt_file("nano"),)}
+    tools = {"apt": tuple(apt_file(name, "9") for name in ("apptainer", "libc6", "patchelf", "zlib1g"))}
+    return BaseSpec(of or definition(), lock(**{"image": image, "tools": tools, **stages}))
+
+
+def problem(root: Workspace, **changed: Any) -> str:
+    """What is wrong with such a file, or nothing."""
+    whole = {key: value for key, value in {**WHOLE, **changed}.items() if value is not None}
+    (root.bases / f"{whole['name']}.yaml").write_text(json.dumps(whole, indent=1))
+    try:
+        load_base(root, whole["name"])
+    except BadFiles as error:
+        (found,) = error.problems
+        return str(found).partition(": ")[2]
+    return ""
+
+
+def test_a_vm_base_is_good(workspace: Make) -> None:
+    assert problem(workspace(RECIPE)) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": "lab"}, "what has 'machine' is called …-vm, and nothing else is: rename it"),
+        ({"machine": None}, "what has 'machine' is called …-vm, and nothing else is: rename it"),
+        ({"published": "lab:1"}, "a VM base is no image that could be pulled: leave out 'published'"),
+        ({"from": f"ghcr.io/lab/base@sha256:{'0' * 64}"}, "a VM base is made of packages: leave out 'from'"),
+        (
+            {"packages": ["apptainer"]},
+            "'apptainer' is in 'private', and is installed as well: leave out one of them",
+        ),
+    ],
+)
+def test_what_a_vm_base_cannot_be(workspace: Make, changed: dict[str, Any], said: str) -> None:
+    assert problem(workspace(RECIPE), **changed) == f"the file: {said}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"user": "root; id"}, "machine.user: expected a user's name, such as debian, found 'root; id'"),
+        ({"user": "Debian"}, "machine.user: expected a user's name, such as debian, found 'Debian'"),
+        ({"newer": {"sid main": ["nano"]}}, "machine.newer"),
+        ({"newer": {"sid": []}}, "machine.newer.sid"),
+        ({"newer": {"sid": ["a$(id)"]}}, "machine.newer.sid"),
+        ({"private": {"sid": {}}}, "machine.private.sid"),
+        ({"private": {"sid": {"apptainer": []}}}, "machine.private.sid.apptainer"),
+        ({"private": {"sid": {"../x": ["libc6"]}}}, "machine.private.sid"),
+        ({"private": {"sid": {"apptainer": ["libc6 zlib1g"]}}}, "machine.private.sid.apptainer"),
+        ({"private": {"sid": {"a-b": ["libc6"]}, "forky": {"c-d": ["libc6"]}}}, "machine: 'libc6' is in two"),
+        ({"newer": {"forky": ["apptainer"]}}, "the file: 'apptainer' is in 'private', and is installed"),
+        ({"kernel": "mine"}, "unknown key 'kernel'"),
+    ],
+)
+def test_what_its_machine_cannot_be(workspace: Make, changed: dict[str, Any], said: str) -> None:
+    assert said in problem(workspace(RECIPE), machine={**WHOLE["machine"], **changed})
+
+
+def test_what_makes_its_lock_stale() -> None:
+    before = base_request(definition())
+    assert base_request(definition(user="other")) == before
+    assert base_request(definition(newer={"forky": ["docker.io", "tini"]})) != before
+    assert base_request(definition(newer={"sid": ["docker.io"]})) != before
+    assert base_request(definition(private={"sid": {"apptainer": ["zlib1g"], "other": ["libc6"]}})) == before
+    assert base_request(definition(private={"sid": {"apptainer": ["zlib1g"]}})) != before
+    assert base_request(definition(private={"forky": {"apptainer": ["zlib1g", "libc6"]}})) != before
+
+
+def test_its_lock_is_written_and_read(tmp_path: Path) -> None:
+    file, ours = tmp_path / "lab-vm.lock.yaml", spec().lock
+    assert write_locks(file, {"lab-vm": ours}, "linux/amd64")
+    assert "used_by: [lab-vm/tools]" in file.read_text()
+    (read,) = read_locks(Workspace(tmp_path), file, "linux/amd64").values()
+    assert (read, read.digest) == (ours, ours.digest)
+    assert {f.name for _, f in read.files()} == {"nano", "apptainer", "libc6", "patchelf", "zlib1g"}
+    assert read.system_packages == {"nano": "2.10-3"}  # what its dpkg is given by its archive
+    other = spec(tools={"apt": (apt_file("apptainer", "10", stand_in=True),)}).lock
+    assert other.stand_ins == ("apptainer",)
+    assert "apptainer 9 → 10" in map(str, changes(ours, other))
+    assert other.digest != ours.digest
+
+
+def test_the_list_of_what_is_private() -> None:
+    machine = definition().machine
+    assert machine
+    assert private_list(machine) == "apptainer zlib1g libc6\nother libc6\n"
+
+
+def test_a_disk_has_its_names_from_its_packages() -> None:
+    names = names_of(spec())
+    assert len(set(names.values())) == 5
+    assert names_of(spec()) == names
+    moved = spec(image={"apt": (apt_file("nano", "3", sha256="e" * 64),)})
+    assert not set(names_of(moved).values()) & set(names.values())
+
+
+def test_its_settings_are_whole_files() -> None:
+    files = {file.path: file for file in system_files(spec())}
+    assert {file.mode for file in files.values()} == {0o644}
+    root = names_of(spec())["ROOT_FS"]
+    assert files["etc/fstab"].data.startswith(f"UUID={root} / ext4 ".encode())
+    assert files["boot/grub/grub.cfg"].data.count(f"root=UUID={root} ".encode()) == 2
+    cloud = yaml.safe_load(files["etc/cloud/cloud.cfg.d/60_imagefactory.cfg"].data)
+    assert cloud["system_info"]["default_user"]["name"] == "lab"
+    assert cloud["system_info"]["default_user"]["lock_passwd"] is True
+    assert cloud["disable_root"] is True
+    json.loads(files["etc/docker/daemon.json"].data)
