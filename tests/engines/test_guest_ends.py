@@ -19,7 +19,7 @@ from imagefactory.system.processes import Stop
 from tests.engines.machines import SSH_SECONDS, gone, qemus, sockets
 
 GIB = 1 << 30
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.long]
 
 
 def test_a_config_drive_and_uefi(vm_disk: Path, tmp_path: Path) -> None:

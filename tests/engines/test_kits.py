@@ -212,6 +212,7 @@ def test_a_server_is_started_once_and_removed(script: Script, cloud: SmallCloud)
     assert "no server called app" in script.run("status", status=1)
 
 
+@pytest.mark.long
 def test_a_server_gets_an_address_of_another_network_and_gives_it_back(
     script: Script, cloud: SmallCloud
 ) -> None:
@@ -237,6 +238,7 @@ def test_what_a_failed_start_made_is_removed(script: Script, cloud: SmallCloud, 
     assert cloud.made() == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_start_leaves_nothing(
     script: Script, cloud: SmallCloud, number: signal.Signals
@@ -321,6 +323,7 @@ def ansible(folder: Path, *words: str, **variables: str) -> subprocess.Completed
     return ran([installed("ansible", ANSIBLE) / "ansible-playbook", *words], cwd=folder, env=environment)
 
 
+@pytest.mark.long
 @each_image
 def test_ansible_takes_the_playbooks_and_expands_no_value(of: ImageDefinition, tmp_path: Path) -> None:
     folder = kit(of, "ansible", tmp_path / "kit", Wishes(cloud=HOSTILE))
@@ -360,6 +363,7 @@ def ssh_port() -> Iterator[str]:
     thread.join(10)
 
 
+@pytest.mark.long
 def test_ansible_starts_a_server_once_and_removes_it(
     cloud: SmallCloud, ssh_port: str, tmp_path: Path
 ) -> None:
