@@ -5,6 +5,7 @@ firmware, seeds, and ssh.
 from imagefactory.guest.accel import Accelerator, accelerator
 from imagefactory.guest.boot import boot
 from imagefactory.guest.disk import DiskReader, open_disk
+from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
 from imagefactory.guest.options import BootOptions
@@ -25,5 +26,6 @@ __all__ = [
     "accelerator",
     "boot",
     "engine_versions",
+    "file_facts",
     "open_disk",
 ]
