@@ -204,7 +204,11 @@ def show_base(base: BaseDefinition, reports: Reports) -> None:
     screen, file = console(), base.base
     facts = {
         file.name: file.title,
-        **({"from": file.upstream} if file.upstream else {"packages of": str(file.release)}),
+        **(
+            {"from": taken}
+            if (taken := file.upstream or (file.disk.url if file.disk else ""))
+            else {"packages of": str(file.release)}
+        ),
         "and": ", ".join(file.packages),
         "elsewhere": base.published,
         "platform": base.platform,

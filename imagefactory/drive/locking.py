@@ -14,7 +14,7 @@ from imagefactory.drive.guard import guarded
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import BadFiles, BadInput, NotLocked, Unsolvable
-from imagefactory.inputs import KINDS, Means, Wanted, lock_base, lock_machine, lock_upstream
+from imagefactory.inputs import KINDS, Means, Wanted, lock_base, lock_disk, lock_machine, lock_upstream
 from imagefactory.inputs.protocol import Kind
 from imagefactory.locks import base_lock_file, changes, lock_file, read_locks, write_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
@@ -51,7 +51,7 @@ def ensure_base_lock(session: Session, name: str, *, upgrade: bool = False, lock
                 ask = functools.partial(_ask_draft, session, base, means)
                 return lock_upstream(base.base, state.request, means, ask)
             lock = lock_machine if base.machine else lock_base
-            return lock(base.base, state.request, means)
+            return (lock_disk if base.base.disk else lock)(base.base, state.request, means)
 
         return _lock(session, name, base, state, upgrade, file, make, {name})
 

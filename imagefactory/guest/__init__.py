@@ -5,6 +5,7 @@ firmware, seeds, and ssh.
 from imagefactory.guest.accel import Accelerator, accelerator
 from imagefactory.guest.boot import boot
 from imagefactory.guest.disk import DiskReader, open_disk
+from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
 from imagefactory.guest.options import BootOptions
@@ -12,6 +13,7 @@ from imagefactory.guest.outside import disk_size, key_and_seed
 from imagefactory.guest.programs import engine_versions
 from imagefactory.guest.seed import Seed
 from imagefactory.guest.ssh import Outcome
+from imagefactory.guest.words import processor
 
 __all__ = [
     "Accelerator",
@@ -28,5 +30,7 @@ __all__ = [
     "disk_size",
     "engine_versions",
     "key_and_seed",
+    "file_facts",
     "open_disk",
+    "processor",
 ]

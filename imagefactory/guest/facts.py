@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from imagefactory.errors import BuildFailed
+from imagefactory.errors import BuildFailed, disk_error
 
 _QCOW2 = b"QFI\xfb"
 _HEADER = struct.Struct(">4sIQIIQ")  # magic, version, where a backing file's name is and its length, size
@@ -25,6 +25,15 @@ class DiskFacts:
     format: str
     virtual_size: int
     allocated: int
+
+
+def file_facts(disk: Path, name: str) -> DiskFacts:
+    """The same of a file by its path, whatever messages call it."""
+    try:
+        with disk.open("rb") as file:
+            return disk_facts(Path(name), file)
+    except OSError as error:
+        raise disk_error(error, disk) from None
 
 
 def disk_facts(disk: Path, file: IO[bytes]) -> DiskFacts:

@@ -97,7 +97,7 @@ def _tree(place: str) -> Iterator[tuple[str, int, int, int, int, int]]:
             while match := _ENTRY.match(listed, at):
                 at = match.end()
                 inode, mode, uid, gid = int(match[1]), int(match[2], 8), int(match[3]), int(match[4])
-                if match[5] in (b".", b".."):
+                if not inode or match[5] in (b".", b".."):  # one without an inode is room for another
                     continue
                 count += 1
                 if count > MOST_FILES:

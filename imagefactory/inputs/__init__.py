@@ -4,6 +4,7 @@ blobs that upstream base images consist of.
 
 from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap_version
+from imagefactory.inputs.disk import lock_disk
 from imagefactory.inputs.index import client_default
 from imagefactory.inputs.kinds import KINDS
 from imagefactory.inputs.machine import PATCHER, lock_machine
@@ -27,6 +28,7 @@ __all__ = [
     "default_sources",
     "fetch_any",
     "lock_base",
+    "lock_disk",
     "lock_machine",
     "lock_upstream",
     "mmdebstrap_version",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagefactory.errors import BuildFailed, Gone
+from imagefactory.inputs.disk import fetch_disk
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
 from imagefactory.model.expected import Expected
@@ -69,7 +70,10 @@ class Blobs:
         return {}
 
     def fetch(self, file: BlobFile, what: str, origin: Origin, means: Means) -> str:
-        """From the registry, or the site's mirrors of it."""
+        """From the registry, or the site's mirrors of it; a disk from where it is published."""
+        if disk := origin.base.base.disk:
+            fetch_disk(disk, file, what, means)
+            return file.sha256
         upstream = origin.base.base.upstream
         if not upstream:
             raise BuildFailed(f"{what}: its base image is not taken from a registry")

@@ -27,6 +27,8 @@ def base_request(base: BaseDefinition) -> str:
     """sha256 over what decides what a base image is made of."""
     decide = {"upstream"} if base.upstream else {"distribution", "suite", "packages"}
     wanted = base.base.model_dump(mode="json", include=decide)
+    if disk := base.base.disk:
+        return _digest(disk.model_dump(mode="json"), base.platform)
     if base.machine:
         wanted["newer"] = {suite: list(names) for suite, names in base.machine.newer.items()}
         if private := base.machine.private_releases:

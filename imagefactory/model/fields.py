@@ -271,6 +271,7 @@ AbsolutePath = Annotated[
     ),
 ]
 Sha256 = Annotated[str, Matching(r"^[0-9a-f]{64}$", "a sha256: 64 digits and letters from a to f")]
+Sha512 = Annotated[str, Matching(r"^[0-9a-f]{128}$", "a sha512: 128 digits and letters from a to f")]
 GitCommit = Annotated[str, Matching(r"^[0-9a-f]{40}$", "a whole commit: 40 digits and letters from a to f")]
 AptPackage = Annotated[
     str,

@@ -98,7 +98,8 @@ class SourceFile(LockedFile):
 
 class BlobFile(LockedFile):
     """A part of an upstream image: its ``manifest``, its ``config``, each ``layer``, and the ``index`` of its
-    platforms where it has one. ``file`` is its path in the registry, below the image's name.
+    platforms where it has one. ``file`` is its path in the registry, below the image's name. Or the ``disk``
+    that a VM base is, by the name of its file.
     """
 
 

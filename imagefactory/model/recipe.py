@@ -42,6 +42,7 @@ from imagefactory.model.fields import (
     PipRequirement,
     RelativePath,
     Sha256,
+    Sha512,
     Size,
     SourceUrl,
     Strict,
@@ -491,6 +492,24 @@ def is_vm_base(name: str) -> bool:
     return name.endswith(VM)
 
 
+class PublishedDisk(Strict):
+    """A disk that others publish: a qcow2 file by its ``url``, and the ``sha512`` that stands beside it."""
+
+    url: SourceUrl
+    sha512: Sha512
+
+    @property
+    def filename(self) -> str:
+        """The last part of its address."""
+        return file_of(self.url)
+
+    @model_validator(mode="after")
+    def _is_a_file(self) -> Self:
+        if not self.filename:
+            raise ValueError(f"the address ends without the name of a file: {self.url}")
+        return self
+
+
 Private = Annotated[
     dict[AptPackage, Annotated[tuple[AptPackage, ...], Field(min_length=1)]], Field(min_length=1)
 ]
@@ -502,12 +521,13 @@ class Machine(Strict):
     ``user`` is the account that cloud-init makes. ``newer`` names packages that come from newer releases of
     the same distribution, by release, with what they need from there. ``private`` names those whose programs
     need newer libraries than the system's too, by release: each with the packages that its libraries come
-    from, which nothing else uses.
+    from, which nothing else uses. Or it is a disk that others publish (``from``), as it is.
     """
 
     user: Annotated[
         str, Field(max_length=31), Matching(r"^[a-z][a-z0-9-]*$", "a user's name, such as debian")
     ]
+    upstream: Annotated[PublishedDisk | None, Field(alias="from")] = None
     newer: dict[Suite, Annotated[tuple[AptPackage, ...], Field(min_length=1)]] = {}
     private: dict[Suite, Private] = {}
 
@@ -523,6 +543,8 @@ class Machine(Strict):
 
     @model_validator(mode="after")
     def _one_release_each(self) -> Self:
+        if self.upstream and (self.newer or self.private):
+            raise ValueError("'from' takes a disk as it is: leave out 'newer' and 'private'")
         releases = self.private_releases
         for suite, programs in self.private.items():
             for name in (each for program, libraries in programs.items() for each in (program, *libraries)):
@@ -569,14 +591,25 @@ class BaseImage(Strict):
         if self.machine and self.published:
             raise ValueError("a VM base is no image that could be pulled: leave out 'published'")
         if self.machine and self.upstream:
-            raise ValueError("a VM base is made of packages: leave out 'from'")
-        if self.upstream:
+            raise ValueError(
+                "a VM base is no image of a registry: leave out 'from', or have it below 'machine'"
+            )
+        if self.upstream or self.disk:
             if beside := [*ours, *(["packages"] if self.packages else [])]:
-                raise ValueError(f"'from' takes an image as it is: leave out '{beside[0]}'")
+                what = "a disk" if self.disk else "an image"
+                raise ValueError(f"'from' takes {what} as it is: leave out '{beside[0]}'")
         elif lacks := [f"'{key}'" for key in needed if key not in ours]:
             named = " and ".join([", ".join(lacks[:-1]), lacks[-1]] if lacks[1:] else lacks)
-            raise ValueError(f"it lacks {named}, or 'from' with an image of a registry")
+            other = (
+                "'machine: {from: …}' with a disk" if self.machine else "'from' with an image of a registry"
+            )
+            raise ValueError(f"it lacks {named}, or {other}")
         return self
+
+    @property
+    def disk(self) -> PublishedDisk | None:
+        """The disk that it is, where others made it."""
+        return self.machine.upstream if self.machine else None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

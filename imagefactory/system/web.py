@@ -118,14 +118,14 @@ class Web:
         removed.
         """
         resumed = draft.exists() and draft.stat().st_size > 0
-        digest = _digest(draft) if resumed else hashlib.sha256()
+        digest = _digest(draft, expected) if resumed else hashlib.new(expected.algorithm)
         if url.startswith("file:"):
             _copy(url, draft, expected)
-            digest = _digest(draft)
-        elif not resumed or digest.hexdigest() != expected.sha256:
+            digest = _digest(draft, expected)
+        elif not resumed or digest.hexdigest() != expected.digest:
             digest = self._receive(url, draft, digest, expected, on_bytes, headers, named_by)
         actual = digest.hexdigest()
-        if actual == expected.sha256:
+        if actual == expected.digest:
             return
         size, page = draft.stat().st_size, _is_page(draft)
         if resumed:  # the part that was there may be of something else: begin again
@@ -135,7 +135,7 @@ class Web:
             raise NetworkFault(f"{expected.what}: {shown(url)} ended after {size} of {expected.bytes} bytes")
         draft.unlink()
         raise BuildFailed(
-            f"{expected.what}: expected sha256 {expected.sha256}, found {actual}"
+            f"{expected.what}: expected {expected.algorithm} {expected.digest}, found {actual}"
             + (", a web page" if page else f", {size} bytes"),
             hint=_other_file(url, page=page),
         )
@@ -371,9 +371,9 @@ def public_certificates() -> Path:
     return Path(certs.where())  # type: ignore[attr-defined]
 
 
-def _digest(file: Path) -> Any:
+def _digest(file: Path, expected: Expected) -> Any:
     with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256")
+        return hashlib.file_digest(content, expected.algorithm)
 
 
 def _most(expected: Expected) -> int:

@@ -72,7 +72,7 @@ def test_nothing_tells_of_who_made_it(reader: DiskReader) -> None:
         r"|/(root|var/lib/(docker|containerd))/\..*|/dev/.*|.*\.dpkg-(new|tmp|dist)|/etc/apt/sources\.list\.d/.*"
         r"|.*/(\.bash_history|\.wget-hsts|nohup\.out|policy-rc\.d)"
     )
-    allowed = {"/root/.bashrc", "/root/.profile"}
+    allowed = {"/root/.bashrc", "/root/.profile", "/var/log/README"}
     found = [path for path in present if traces.fullmatch(path) and path not in allowed]
     assert found == []
     assert reader.read("/etc/machine-id") == b""
@@ -146,9 +146,9 @@ def test_what_is_in_it(reader: DiskReader, name: str) -> None:
 @pytest.mark.long
 def test_the_same_is_made_twice(disk: Path, name: str, tmp_path: Path) -> None:
     """Elsewhere, by somebody with other settings."""
-    lock = disk.parents[2] / "base_images" / f"{name}.lock.yaml"
-    if not lock.exists():
-        pytest.skip("its lock is not here: it was made by another run")
+    file = f"{name}.lock.yaml"
+    beside = disk.with_name(file)
+    lock = beside if beside.exists() else disk.parents[2] / "base_images" / file
     bench = checkout(tmp_path / "another place", name, lock)
     bench.environment = {"TZ": "Pacific/Chatham", "LANG": "tr_TR.UTF-8", "HOME": str(tmp_path)}
     before = os.umask(0o077)

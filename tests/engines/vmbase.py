@@ -40,7 +40,7 @@ def make(bench: Bench, name: str) -> Path:
 
 
 def made_before(name: str) -> Path | None:
-    """With ZZ_VM_DISKS, a folder, the disk in it, which other runs share."""
+    """With ZZ_VM_DISKS, a folder, the disk in it, with its lock beside it. Other runs share them."""
     folder = os.environ.get("ZZ_VM_DISKS")
     disk = Path(folder) / f"{name}.qcow2" if folder else None
     return disk if disk and disk.exists() else None

@@ -34,6 +34,10 @@ WHOLE: dict[str, Any] = {
         "private": {"sid": {"apptainer": ["zlib1g", "libc6"], "other": ["libc6"]}},
     },
 }
+TAKEN: dict[str, Any] = {
+    "user": "lab",
+    "from": {"url": "https://example.org/a/lab.qcow2", "sha512": "5" * 128},
+}
 
 
 def definition(**machine: Any) -> BaseDefinition:
@@ -69,7 +73,19 @@ def test_a_vm_base_is_good(workspace: Make) -> None:
         ({"name": "lab"}, "what has 'machine' is called …-vm, and nothing else is: rename it"),
         ({"machine": None}, "what has 'machine' is called …-vm, and nothing else is: rename it"),
         ({"published": "lab:1"}, "a VM base is no image that could be pulled: leave out 'published'"),
-        ({"from": f"ghcr.io/lab/base@sha256:{'0' * 64}"}, "a VM base is made of packages: leave out 'from'"),
+        (
+            {"from": f"ghcr.io/lab/base@sha256:{'0' * 64}"},
+            "a VM base is no image of a registry: leave out 'from', or have it below 'machine'",
+        ),
+        (
+            {"suite": None, "packages": None},
+            "it lacks 'suite', or 'machine: {from: …}' with a disk",
+        ),
+        ({"machine": TAKEN}, "'from' takes a disk as it is: leave out 'distribution'"),
+        (
+            {"machine": TAKEN, "distribution": None, "suite": None},
+            "'from' takes a disk as it is: leave out 'packages'",
+        ),
         (
             {"packages": ["apptainer"]},
             "'apptainer' is in 'private', and is installed as well: leave out one of them",
@@ -95,10 +111,30 @@ def test_what_a_vm_base_cannot_be(workspace: Make, changed: dict[str, Any], said
         ({"private": {"sid": {"a-b": ["libc6"]}, "forky": {"c-d": ["libc6"]}}}, "machine: 'libc6' is in two"),
         ({"newer": {"forky": ["apptainer"]}}, "the file: 'apptainer' is in 'private', and is installed"),
         ({"kernel": "mine"}, "unknown key 'kernel'"),
+        ({"from": TAKEN["from"]}, "'from' takes a disk as it is: leave out 'newer' and 'private'"),
+        ({"from": {"url": "https://example.org/a.qcow2"}}, "the key 'sha512' is missing"),
+        (
+            {"from": {**TAKEN["from"], "sha512": "5" * 64}},
+            "machine.from.sha512: expected a sha512: 128 digits",
+        ),
+        ({"from": {**TAKEN["from"], "url": "https://example.org/a/.."}}, "machine.from"),
+        ({"from": {**TAKEN["from"], "url": "https://me:pw@example.org/a"}}, "machine.from.url"),
     ],
 )
 def test_what_its_machine_cannot_be(workspace: Make, changed: dict[str, Any], said: str) -> None:
     assert said in problem(workspace(RECIPE), machine={**WHOLE["machine"], **changed})
+
+
+def test_a_disk_of_others_is_good(workspace: Make) -> None:
+    plain = dict.fromkeys(("distribution", "suite", "packages"))
+    assert problem(workspace(RECIPE), machine=TAKEN, **plain) == ""
+    taken = BaseImage.model_validate_json(json.dumps({"name": "lab-vm", "title": "It", "machine": TAKEN}))
+    assert taken.disk
+    assert taken.disk.filename == "lab.qcow2"
+    before = base_request(BaseDefinition(taken, "linux/amd64", 0))
+    machine = {**TAKEN, "from": {**TAKEN["from"], "sha512": "6" * 128}}
+    other = BaseImage.model_validate_json(json.dumps({"name": "lab-vm", "title": "It", "machine": machine}))
+    assert base_request(BaseDefinition(other, "linux/amd64", 0)) != before
 
 
 def test_what_makes_its_lock_stale() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, disk_error
-from imagefactory.guest import Seed, accelerator, disk_size, key_and_seed
+from imagefactory.guest import Seed, accelerator, disk_size, key_and_seed, processor
 from imagefactory.model.spec import Artifact, BaseSpec, ImageSpec, Step
 from imagefactory.system.files import remove_tree, write_files
 from imagefactory.system.store import file_sha256
@@ -18,7 +18,6 @@ from imagefactory.targets.vm.payload import write_payload
 
 _MIB = 1 << 20
 _SPARE = 1 << 30
-_PROCESSORS = {"kvm": "host", "tcg": "max"}
 
 
 def make_image(job: Job, base: Kept, keep: Path) -> Artifact:
@@ -54,7 +53,7 @@ def make_image(job: Job, base: Kept, keep: Path) -> Artifact:
         "disk": str(disk_mib(base, job)),
         "memory": str(memory_mib(spec)),
         "accelerator": found.name,
-        "cpu": _PROCESSORS[found.name],
+        "cpu": processor(found.name),
         "console": str(folder / "console.log"),
     }
     start = time.monotonic()

@@ -38,7 +38,9 @@ class VmBaseKind:
         return ()
 
     def describe(self, spec: BaseSpec) -> Description:
-        """Its file, its date, its platform, its packages, its settings, and how it is made."""
+        """Its file, date, platform, packages and settings, and how it is made; or which disk it is."""
+        if spec.base.base.disk:
+            return Description({"inputs": spec.lock.digest, "platform": spec.platform}, ())
         contents = system_files(spec)
         return Description(
             {
@@ -65,6 +67,8 @@ class VmBaseKind:
     def room(self, target: Target, last: Report | None) -> Room:
         """Memory for its tree and its disk, for a sandbox's files are there."""
         inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        if target.spec.lock.image.blobs:
+            return Room(memory=_MEMORY, disk={str(self._workspace.build): inputs})
         return Room(
             memory=_MEMORY + _TIMES_IN_MEMORY * inputs,
             disk={str(self._workspace.build): _TIMES_ITS_PACKAGES * inputs},
@@ -77,8 +81,11 @@ class VmBaseKind:
     def make(self, job: Job) -> Artifact:
         """A candidate in the scratch folder. Raises BuildFailed, or a kind of it."""
         from imagefactory.targets.vmbase.make import make_disk
+        from imagefactory.targets.vmbase.take import take_disk
 
         assert isinstance(job.target.spec, BaseSpec)
+        if job.target.spec.base.base.disk:
+            return take_disk(job.target.spec, job.scratch / DISK, job.means)
         return make_disk(job.target.spec, job.scratch / DISK, job.means)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:

@@ -34,6 +34,7 @@ _MAKE = """\
 rm -rf root/etc/apt/sources.list.d/* root/etc/apt/apt.conf.d/99mmdebstrap
 printf '%s\\n' "$SOURCES" >root/etc/apt/sources.list
 chroot root env -i PATH="$PATH" LANG=C.UTF-8 PACKAGES="$PACKAGES" sh -eu -s </in/{settle} 3>&-
+find root/dev -mindepth 1 -delete
 echo 'imagefactory: write the disk'
 . /in/{disk}
 qemu-img convert -f raw -O qcow2 -c -o compression_type=zstd out/disk.raw out/disk.qcow2
