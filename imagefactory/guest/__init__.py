@@ -9,7 +9,7 @@ from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
 from imagefactory.guest.options import BootOptions
-from imagefactory.guest.outside import disk_size, key_and_seed
+from imagefactory.guest.outside import key_and_seed
 from imagefactory.guest.programs import engine_versions
 from imagefactory.guest.seed import Seed
 from imagefactory.guest.ssh import Outcome
@@ -27,10 +27,9 @@ __all__ = [
     "Space",
     "accelerator",
     "boot",
-    "disk_size",
     "engine_versions",
-    "key_and_seed",
     "file_facts",
+    "key_and_seed",
     "open_disk",
     "processor",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagefactory.guest.facts import disk_facts
 from imagefactory.guest.seed import Seed, seed_files
 from imagefactory.guest.ssh import make_key
 from imagefactory.system.files import make_folder
@@ -22,9 +21,3 @@ def key_and_seed(seed: Seed, folder: Path) -> Path:
     for name, data in seed_files(seed, public, network=True).items():
         (folder / name).write_bytes(data)
     return folder / "key"
-
-
-def disk_size(disk: Path) -> int:
-    """How many bytes a machine sees of a qcow2 or raw file. Raises BuildFailed where it is no whole disk."""
-    with disk.open("rb") as file:
-        return disk_facts(disk, file).virtual_size

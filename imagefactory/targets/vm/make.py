@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, disk_error
-from imagefactory.guest import Seed, accelerator, disk_size, key_and_seed, processor
+from imagefactory.guest import Seed, accelerator, file_facts, key_and_seed, processor
 from imagefactory.model.spec import Artifact, BaseSpec, ImageSpec, Step
 from imagefactory.system.files import remove_tree, write_files
 from imagefactory.system.store import file_sha256
@@ -83,5 +83,5 @@ def disk_mib(base: Kept, job: Job) -> int:
     """The size of its disk in MiB: what the base has, and what the application takes, packed and unpacked."""
     image, sif = job.needs["oci"].report, job.needs["sif"].report
     unpacked = 6 * image.bytes
-    size = disk_size(base.path) + unpacked + 2 * sif.bytes + _SPARE
+    size = file_facts(base.path, base.report.file).virtual_size + unpacked + 2 * sif.bytes + _SPARE
     return -(-size // (1024 * _MIB)) * 1024
