@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from imagefactory.drive.driver import drive
@@ -27,6 +27,7 @@ from imagefactory.plan import (
     targets_of_image,
 )
 from imagefactory.targets.kind import Debugged, Entered, Tested
+from imagefactory.targets.register import line
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,22 @@ def build_targets(
             look_for_engines(
                 session, judge(graph, wanted, session.last, session.missing, anew=anew, full=session.full)
             )
-        results, broken = lock_all(session, selection, locked=options.locked)
+        waited_for = {id.name for id, target in graph.items() if _is_open_base(id, target)}
+        to_lock = replace(selection, bases=tuple(sorted({*selection.bases, *waited_for})))
+        results, broken = lock_all(session, to_lock, locked=options.locked)
         selection = Selection(
             tuple(image for image in selection.images if image.id not in broken),
             tuple(name for name in selection.bases if name not in broken),
         )
         graph, wanted = _graph_of(session, selection, kinds)
+        if broken & waited_for:  # what is made of them has to wait; why is told already
+            wanted = [id for id in wanted if isinstance(graph[id], Target)]
+            graph = session.resolver.graph(selection.images, wanted)
     return results + bring_up_to_date(session, graph, wanted, anew, selection.images)
+
+
+def _is_open_base(id: TargetId, target: Target | Unlocked) -> bool:
+    return isinstance(target, Unlocked) and line(id.kind).source != "recipes"
 
 
 def _graph_of(

@@ -169,12 +169,19 @@ class Resolver:
 
         Raises NotLocked where its inputs are not locked.
         """
-        ids = [id for id in every_target(image) if self._can_be(id, image)]
-        graph = self.graph([image], ids)
+        usual = targets_of_image(image)
         files: list[File] = []
-        for id in ids:
+        for id in every_target(image):
+            try:
+                graph = self.graph([image], [id])
+            except BadInput:  # such as a base image that names no VM base
+                if id in usual:
+                    raise
+                continue
             target = graph[id]
             if isinstance(target, Unlocked):
+                if id not in usual:
+                    continue
                 raise NotLocked(
                     f"{image.id}: {target.reason}", hint=f"run imagefactory lock {image.selector}"
                 )
@@ -182,14 +189,6 @@ class Resolver:
             locked = {kind: need for kind, need in needs.items() if isinstance(need, Target)}
             files += self._kinds[id.kind].render(target, locked)
         return tuple(files)
-
-    def _can_be(self, id: TargetId, image: ImageDefinition) -> bool:
-        """Whether there is what a target could be made of."""
-        try:
-            self._kinds[id.kind].needs(id.name, self.base(image.base).definition)
-        except BadInput:
-            return False
-        return True
 
     def render_unpinned(self, image: ImageDefinition) -> tuple[File, ...]:
         """The same files for a build that takes whatever upstreams have then: of the request, without a lock.
@@ -211,8 +210,9 @@ class Resolver:
             resolved = self.image(image) if image else self.base(id.name)
             if isinstance(resolved, ResolvedImage) and resolved.problems:
                 raise BadFiles(resolved.problems)
-            if resolved.spec is None:
-                known = Unlocked(id, needs, resolved.state.reason)
+            open_ = [need for need in map(graph.get, needs) if isinstance(need, Unlocked)]
+            if resolved.spec is None or open_:
+                known = Unlocked(id, needs, resolved.state.reason or open_[0].reason)
             else:
                 known = make_target(self._kinds[id.kind], id, resolved.spec, [graph[need] for need in needs])
             self._targets[id] = known
