@@ -11,7 +11,7 @@ from imagefactory.guest import BootOptions, Guest, Seed, boot, open_disk
 from imagefactory.model.report import TestReport
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
-from imagefactory.targets.vm.hygiene import CHECKS, with_password
+from imagefactory.targets.vm.hygiene import CHECKS, enabled, more_services, with_password
 from imagefactory.testing.contract import report_of
 
 _PORTS = {"22"}
@@ -52,11 +52,14 @@ def cold_boot(disk: Path, options: BootOptions, scratch: Path, stop: Stop, secon
     return report_of("uefi-config-drive-no-network", check)
 
 
-def hygiene_tests(disk: Path, user: str, scratch: Path, stop: Stop, log: Log) -> Iterator[TestReport]:
-    """What its disk holds, read without booting it."""
+def hygiene_tests(disk: Path, base: Path, scratch: Path, stop: Stop, log: Log) -> Iterator[TestReport]:
+    """What its disk holds, read without booting it. ``base`` is the disk of its VM base."""
+    with open_disk(base, scratch, stop, on_line=log.line) as reader:
+        usual = enabled(reader)
     with open_disk(disk, scratch, stop, on_line=log.line) as reader:
+        yield report_of("no-more-services", lambda: more_services(reader, usual))
         for name, check in CHECKS.items():
-            yield report_of(name, lambda check=check: check(reader, user))  # type: ignore[misc]
+            yield report_of(name, lambda check=check: check(reader))  # type: ignore[misc]
 
 
 def cold_options(memory: int, accelerator: str, user: str) -> BootOptions:

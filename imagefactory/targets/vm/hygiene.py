@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from imagefactory.guest import DiskReader
 
-Check = Callable[[DiskReader, str], str]
-"""Says what is wrong on a disk, or nothing; the second is the name of the cloud's user."""
+Check = Callable[[DiskReader], str]
+"""Says what is wrong on a disk, or nothing."""
 _SHOWN = 5
 _LEFT = ("/var/lib/cloud/*", "/run/cloud-init*")
 _LOGS = ("/var/log/*", "/var/crash/*", "/var/lib/systemd/coredump/*")
@@ -28,11 +28,23 @@ def _is_folder(disk: DiskReader, path: str) -> bool:
     return disk.entries[path].mode & 0o170000 == 0o040000
 
 
-def _host_keys(disk: DiskReader, user: str) -> str:
+def enabled(disk: DiskReader) -> set[str]:
+    """What systemd starts there by itself, as people enable it: links in /etc/systemd."""
+    links = disk.glob("/etc/systemd/*.wants/*") + disk.glob("/etc/systemd/*.requires/*")
+    return {path.rpartition("/")[2] for path in links}
+
+
+def more_services(disk: DiskReader, usual: set[str]) -> str:
+    """Those that are not ``usual``, in words."""
+    more = sorted(enabled(disk) - usual)
+    return f"enabled beside those of the VM base: {', '.join(map(ascii, more))}" if more else ""
+
+
+def _host_keys(disk: DiskReader) -> str:
     return _found(disk, "/etc/ssh/ssh_host_*")
 
 
-def _machine_id(disk: DiskReader, user: str) -> str:
+def _machine_id(disk: DiskReader) -> str:
     size = disk.entries["/etc/machine-id"].size if disk.exists("/etc/machine-id") else -1
     if size:
         return "/etc/machine-id is not there" if size < 0 else "/etc/machine-id is not empty"
@@ -41,11 +53,11 @@ def _machine_id(disk: DiskReader, user: str) -> str:
     )
 
 
-def _cloud_state(disk: DiskReader, user: str) -> str:
+def _cloud_state(disk: DiskReader) -> str:
     return _found(disk, *_LEFT)
 
 
-def _resolver(disk: DiskReader, user: str) -> str:
+def _resolver(disk: DiskReader) -> str:
     links = disk.links(["/etc/resolv.conf"]) if disk.exists("/etc/resolv.conf") else {}
     wrong = [to for to in links.values() if not to.endswith("/run/systemd/resolve/stub-resolv.conf")]
     return (
@@ -53,27 +65,27 @@ def _resolver(disk: DiskReader, user: str) -> str:
     )
 
 
-def _logs(disk: DiskReader, user: str) -> str:
+def _logs(disk: DiskReader) -> str:
     return _found(disk, *_LOGS)
 
 
-def _keys(disk: DiskReader, user: str) -> str:
+def _keys(disk: DiskReader) -> str:
     return _found(disk, "/root/.ssh/*", "/home/*/.ssh/*", "/etc/sudoers.d/90-cloud-init-users")
 
 
-def _histories(disk: DiskReader, user: str) -> str:
+def _histories(disk: DiskReader) -> str:
     return _found(disk, *_HISTORIES)
 
 
-def _apt_lists(disk: DiskReader, user: str) -> str:
+def _apt_lists(disk: DiskReader) -> str:
     return _found(disk, *_APT)
 
 
-def _leftovers(disk: DiskReader, user: str) -> str:
+def _leftovers(disk: DiskReader) -> str:
     return _found(disk, *_PACKER)
 
 
-def _passwords(disk: DiskReader, user: str) -> str:
+def _passwords(disk: DiskReader) -> str:
     return with_password(disk.read("/etc/shadow").decode("utf-8", "replace"))
 
 
@@ -84,7 +96,7 @@ def with_password(shadow: str) -> str:
     return f"with a password, or none at all: {', '.join(able)}" if able else ""
 
 
-def _trimmed(disk: DiskReader, user: str) -> str:
+def _trimmed(disk: DiskReader) -> str:
     space = disk.space
     dirty = space.dirty * 100 // max(space.free, 1)
     return f"{dirty} % of its free space is not empty" if dirty > 2 else ""

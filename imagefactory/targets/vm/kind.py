@@ -128,7 +128,7 @@ class VmKind:
         assert isinstance(job.target.spec, ImageSpec)
         options = cold_options(memory_mib(job.target.spec) << 20, subject.guest.options.accelerator, user)
         yield cold_boot(disk, options, job.scratch, job.stop, _LOGIN_SECONDS)
-        yield from hygiene_tests(disk, user, job.scratch, job.stop, job.log)
+        yield from hygiene_tests(disk, job.needs[_BASE].path, job.scratch, job.stop, job.log)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
         """Give the file its name, at once."""
