@@ -6,6 +6,11 @@ for unit in rpcbind.socket rpcbind.service; do
     if systemctl --quiet is-enabled "$unit"; then systemctl --quiet disable "$unit"; fi
 done
 systemctl --quiet mask e2scrub_all.timer e2scrub_reap.service man-db.timer
+# ssh is for the network alone; systemd would have it listen to the machine's host too, and complain where it can't.
+if [ -e /usr/lib/systemd/system-generators/systemd-ssh-generator ]; then
+    mkdir -p /etc/systemd/system-generators
+    ln -s /dev/null /etc/systemd/system-generators/systemd-ssh-generator
+fi
 # What nobody asked for goes one day with what needs it, such as a kernel when newer ones are there.
 # shellcheck disable=SC2046  # words
 apt-mark -qq auto $(dpkg-query --show --showformat='${Package} ${Priority}\n' | awk '$2 != "required" { print $1 }')
