@@ -174,7 +174,7 @@ def test_it_boots(
     tmp_path: Path,
     record_testsuite_property: Record,
 ) -> None:
-    options = BootOptions(seed=Seed(hostname="first", user_data={"final_message": "it is up"}), firmware=firmware, grow_to=6 * GIB)
+    options = BootOptions(seed=Seed(hostname="first"), firmware=firmware, grow_to=6 * GIB)
     with boot(disk, options, tmp_path, Stop()) as guest:
         guest.wait_for_ssh(SSH_SECONDS)
         assert guest.run(["true"]).status == 0

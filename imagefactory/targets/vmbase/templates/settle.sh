@@ -18,6 +18,9 @@ apt-mark -qq auto $(dpkg-query --show --showformat='${Package} ${Priority}\n' | 
 apt-mark -qq manual $PACKAGES
 [ -e /vmlinuz ] || ln -s "boot/$(cd /boot && ls vmlinuz-* | tail -n 1)" /vmlinuz
 [ -e /initrd.img ] || ln -s "boot/$(cd /boot && ls initrd.img-* | tail -n 1)" /initrd.img
+# Its caches are those of what is installed: the first boot need not make them anew.
+: >/etc/.updated
+: >/var/.updated
 : >/etc/machine-id
 rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_* /etc/resolv.conf /etc/.pwd.lock /etc/*-
 rm -f /var/lib/systemd/random-seed /var/lib/dpkg/*-old /var/cache/debconf/*-old
