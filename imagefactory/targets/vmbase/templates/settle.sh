@@ -1,8 +1,9 @@
 # Runs in the new system, as the last of its installation: what its packages leave to whoever installs them,
 # and away with all that tells of this machine and this moment.
 systemctl --quiet enable systemd-networkd.service
-# What NFS before version 4 needs is started with it, and listens no earlier.
-for unit in rpcbind.socket rpcbind.service; do
+# What NFS before version 4 needs is started with it, and listens no earlier. Nobody here has disks in common with
+# an NFS server.
+for unit in rpcbind.socket rpcbind.service nfs-blkmap.service; do
     if systemctl --quiet is-enabled "$unit"; then systemctl --quiet disable "$unit"; fi
 done
 systemctl --quiet mask e2scrub_all.timer e2scrub_reap.service man-db.timer
