@@ -32,6 +32,7 @@ def pytest_configure() -> None:
 # files that take minutes, the longest first, so that none is left for one worker alone at the end.
 _FIRST = "test_build_first.py"
 _LONG = (
+    "test_vm_base.py",
     "test_guest_ends.py",
     "test_guest.py",
     "test_locks.py",

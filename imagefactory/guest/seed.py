@@ -62,6 +62,7 @@ def seed_files(seed: Seed, public_key: str, *, network: bool) -> dict[str, bytes
     """The files of a seed, by their paths. ``public_key`` is a line as ssh-keygen writes it; ``network``
     says whether there is a network card.
     """
+    # cloud-init warns of cloud-config without a key, and is content with nothing.
     user_data = ("#cloud-config\n" + dump(seed.user_data, "")).encode() if seed.user_data else b""
     if seed.way == "nocloud":
         meta = {"instance-id": seed.instance, "local-hostname": seed.hostname, "public-keys": [public_key]}

@@ -15,6 +15,11 @@ NASTY = "a: b\n#cloud-config\nruncmd: [evil]\n\x07\"'\u2028 {}"
 DATA = {"write_files": [{"path": "/etc/it", "content": NASTY}], "runcmd": [["echo", NASTY]], "fqdn": NASTY}
 
 
+def test_nothing_is_said_where_there_is_nothing_to_say() -> None:
+    for way, name in (("nocloud", "user-data"), ("config-drive", "openstack/latest/user_data")):
+        assert seed_files(Seed(way), KEY, network=True)[name] == b""  # type: ignore[arg-type]
+
+
 def test_user_data_are_the_values_that_were_given() -> None:
     for way, name in (("nocloud", "user-data"), ("config-drive", "openstack/latest/user_data")):
         text = seed_files(Seed(way, user_data=DATA), KEY, network=True)[name].decode()  # type: ignore[arg-type]
