@@ -11,7 +11,8 @@ imagefactory := $(bin)/imagefactory
 
 # Status 3 means that an engine is missing or doesn't answer: put that right, then try once more.
 define with_engines
-@$(1) || { status=$$?; [ $$status -eq 3 ] || exit $$status; ci/setup engines && $(1); }
+@$(1) || { status=$$?; [ $$status -eq 3 ] || exit $$status; \
+	for part in engines $(2); do ci/setup $$part || exit; done; $(1); }
 endef
 
 .PHONY: help
@@ -38,6 +39,9 @@ oci-%: .venv/.ready FORCE ## the same, for Docker alone
 
 sif-%: .venv/.ready FORCE ## the same, for clusters (and Docker, of whose image the SIF file is made)
 	$(call with_engines,$(imagefactory) build $* --format sif $(ARGS))
+
+vm-%: .venv/.ready FORCE ## the same for clouds: a virtual machine that holds both, and what it is made of
+	$(call with_engines,$(imagefactory) build $* --format vm $(ARGS),vm)
 
 lock-%: .venv/.ready FORCE ## pin one application's inputs in its lock.yaml
 	$(call with_engines,$(imagefactory) lock $* $(ARGS))

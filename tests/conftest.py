@@ -52,6 +52,7 @@ _LONG = (
     "test_wrappers.py",
     "test_reproducible.py",
     "test_day.py",
+    "test_glance.py",
 )
 
 

@@ -1,4 +1,4 @@
-"""The commands that hand something to others: wrappers, bundle, unbundle."""
+"""The commands that hand something to others: wrappers, launch, bundle, unbundle."""
 
 from __future__ import annotations
 
@@ -82,6 +82,59 @@ def _show_wrapped(written: Sequence[Wrapped], to: Path) -> None:
     click.echo(f"to use them: module use {to.resolve()}/modulefiles && module load {loaded}")
 
 
+@click.command(short_help="Write files that start a server on an OpenStack cloud.")
+@words.name
+@click.option(
+    "--print",
+    "tool",
+    required=True,
+    type=click.Choice(["terraform", "openstack", "ansible", "occopus", "cloud-init"]),
+    help="For this tool.",
+)
+@click.option("--to", type=words.new_folder, help="Write the files into this folder.  [standard output]")
+@click.option(
+    "--image",
+    metavar="UUID",
+    default="",
+    help="The image by its UUID in Glance, always the very same.  [the newest of its name]",
+)
+@click.option("--cloud", metavar="NAME", default="", help="Entry of clouds.yaml.  [as OS_CLOUD says]")
+@click.option(
+    "--from",
+    "allowed",
+    metavar="CIDR",
+    default="",
+    help="Let in these addresses alone, such as 192.0.2.0/24.  [ssh: all; remote desktop: none]",
+)
+@click.pass_obj
+def launch(root: Path, name: str, tool: str, to: Path | None, image: str, cloud: str, allowed: str) -> None:
+    """Write files that start a server on an OpenStack cloud from an image there, and remove it again.
+
+    With a key pair, a security group that lets in ssh (and remote desktop, for images with a desktop), and a
+    data volume. They hold no secret, and the recipe is all that they need: nothing is built or asked.
+    """
+    from imagefactory.deliver.kits import Wishes, kit_files, write_kit
+
+    workspace = find_workspace(root)
+    images = named_images(workspace, (name,))
+    if len(images) != 1:
+        raise BadInput(
+            f"a server is started from one image, and {name} is {len(images)}",
+            hint=f"name one of {', '.join(each.selector for each in images)}",
+        )
+    files = kit_files(images[0], tool, Wishes(image, cloud, allowed))
+    if to:
+        for path in write_kit(files, to):
+            click.echo(path)
+    elif len(files) == 1:
+        click.echo(files[0].data, nl=False)
+    else:
+        raise BadInput(
+            f"the files for {tool} are {len(files)}: {', '.join(file.path for file in files)}",
+            hint="give the folder to write them into with --to DIR",
+        )
+
+
 @click.command(short_help="Write all that builds images into one file.")
 @words.some_names
 @click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
@@ -133,4 +186,4 @@ def unbundle(file: Path, to: Path | None) -> None:
 
 
 ALL = (bundle, unbundle)
-LAST = (wrappers,)
+LAST = (wrappers, launch)

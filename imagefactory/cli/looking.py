@@ -30,13 +30,13 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     from imagefactory.cli import show_targets, values
     from imagefactory.drive.tasks import stale_targets
     from imagefactory.drive.unlocked import unlocked_images
-    from imagefactory.plan import targets_of_image
+    from imagefactory.plan import every_target
 
     workspace = find_workspace(root)
     session = unwatched(workspace)
     readable, problems = readable_images(workspace, names)
     images, wrong = stated_images(session, readable)
-    reports = {image.id: last_reports(workspace, targets_of_image(image)) for image in images}
+    reports = {image.id: last_reports(workspace, every_target(image)) for image in images}
     stale, unlocked = stale_targets(session, images), unlocked_images(session, images)
     if as_json:
         print_json([values.summary(image, reports[image.id], stale, unlocked) for image in images])
@@ -56,7 +56,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
     from imagefactory.definitions.bases import load_base
     from imagefactory.drive.tasks import stale_targets
     from imagefactory.drive.unlocked import unlocked_images
-    from imagefactory.plan import targets_of_base, targets_of_image
+    from imagefactory.plan import every_target, targets_of_base
 
     workspace = find_workspace(root)
     selection = selected(workspace, (name,))
@@ -66,7 +66,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
     ]
     session = unwatched(workspace)
     stated = [session.resolver.stated(image) for image in selection.images]
-    images = [(image, last_reports(workspace, targets_of_image(image))) for image in stated]
+    images = [(image, last_reports(workspace, every_target(image))) for image in stated]
     stale, unlocked = stale_targets(session, stated), unlocked_images(session, stated)
     if as_json:
         print_json(

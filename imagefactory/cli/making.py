@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--format",
     "kinds",
     type=words.Kinds(),
-    default="all",
+    default="containers",
     help="Make this kind of image, and what it is made of.",
     show_default=True,
 )

@@ -77,15 +77,19 @@ class Kind(click.ParamType):  # type: ignore[type-arg]  # generic in some releas
 
 
 class Kinds(Kind):
-    """One kind of image, or all of them: a list."""
+    """One kind of image, or those that nobody has to ask for, or all of them: a list."""
 
-    others = MappingProxyType({"all": "for everybody"})
+    others = MappingProxyType({"containers": "for Docker and for clusters", "all": "for everybody"})
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, list):
             return value
+        from imagefactory.targets.register import lines
+
         chosen = super().convert(value, param, ctx)
-        return [word for word in self.choices() if word != "all"] if chosen == "all" else [chosen]
+        if chosen not in self.others:
+            return [chosen]
+        return [line.name for line in lines("recipes") if chosen == "all" or not line.asked]
 
 
 class _Place(click.Path):

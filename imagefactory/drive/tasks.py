@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from imagefactory.drive.driver import drive
@@ -17,8 +17,17 @@ from imagefactory.drive.worker import Order
 from imagefactory.errors import BadInput, Problem
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.model.target import Target, TargetId, Unlocked
-from imagefactory.plan import Graph, Selection, Verdict, judge, targets_of_base, targets_of_image
+from imagefactory.plan import (
+    Graph,
+    Selection,
+    Verdict,
+    every_target,
+    judge,
+    targets_of_base,
+    targets_of_image,
+)
 from imagefactory.targets.kind import Debugged, Entered, Tested
+from imagefactory.targets.register import line
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ def plan_targets(
     no_images: list[ImageDefinition] = []
     groups = chain(
         ((no_images, targets_of_base(name)) for name in bases),
-        (([image], targets_of_image(image)) for image in images),
+        (([image], _planned_of(session, image)) for image in images),
     )
     for of, wanted in groups:
         if wrong := [problem for image in of for problem in session.resolver.problems(image)]:
@@ -57,6 +66,12 @@ def plan_targets(
     return list(plans.values()), problems
 
 
+def _planned_of(session: Session, image: ImageDefinition) -> list[TargetId]:
+    """What a build would bring up to date, and what somebody asked for before."""
+    usual = targets_of_image(image)
+    return [id for id in every_target(image) if id in usual or session.last(id)]
+
+
 def stale_targets(session: Session, images: Iterable[ImageDefinition]) -> dict[TargetId, tuple[str, ...]]:
     """Of all that was made of images, what a build would make or test again, and why.
 
@@ -64,7 +79,7 @@ def stale_targets(session: Session, images: Iterable[ImageDefinition]) -> dict[T
     """
     stale: dict[TargetId, tuple[str, ...]] = {}
     for image in images:
-        made = [id for id in targets_of_image(image) if session.last(id)]
+        made = [id for id in every_target(image) if session.last(id)]
         if not made:
             continue
         graph = session.resolver.graph([image], made)
@@ -92,13 +107,22 @@ def build_targets(
             look_for_engines(
                 session, judge(graph, wanted, session.last, session.missing, anew=anew, full=session.full)
             )
-        results, broken = lock_all(session, selection, locked=options.locked)
+        waited_for = {id.name for id, target in graph.items() if _is_open_base(id, target)}
+        to_lock = replace(selection, bases=tuple(sorted({*selection.bases, *waited_for})))
+        results, broken = lock_all(session, to_lock, locked=options.locked)
         selection = Selection(
             tuple(image for image in selection.images if image.id not in broken),
             tuple(name for name in selection.bases if name not in broken),
         )
         graph, wanted = _graph_of(session, selection, kinds)
+        if broken & waited_for:  # what is made of them has to wait; why is told already
+            wanted = [id for id in wanted if isinstance(graph[id], Target)]
+            graph = session.resolver.graph(selection.images, wanted)
     return results + bring_up_to_date(session, graph, wanted, anew, selection.images)
+
+
+def _is_open_base(id: TargetId, target: Target | Unlocked) -> bool:
+    return isinstance(target, Unlocked) and line(id.kind).source != "recipes"
 
 
 def _graph_of(
@@ -116,7 +140,7 @@ def test_images(session: Session, images: Sequence[ImageDefinition]) -> list[Res
     results: list[Result] = []
     wanted: list[TargetId] = []
     for image in images:
-        made = [id for id in targets_of_image(image) if _is_tested(session, id) and session.last(id)]
+        made = [id for id in every_target(image) if _is_tested(session, id) and session.last(id)]
         state = session.resolver.image(image).state
         if made and state.good:
             wanted += made

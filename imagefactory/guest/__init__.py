@@ -9,9 +9,11 @@ from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
 from imagefactory.guest.options import BootOptions
+from imagefactory.guest.outside import key_and_seed
 from imagefactory.guest.programs import engine_versions
 from imagefactory.guest.seed import Seed
 from imagefactory.guest.ssh import Outcome
+from imagefactory.guest.words import processor
 
 __all__ = [
     "Accelerator",
@@ -27,5 +29,7 @@ __all__ = [
     "boot",
     "engine_versions",
     "file_facts",
+    "key_and_seed",
     "open_disk",
+    "processor",
 ]

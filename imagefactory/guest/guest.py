@@ -155,13 +155,13 @@ class Guest:
     def screenshot(self, png: Path) -> None:
         """Write the picture of its screen to a PNG file."""
         self._machine.check()
-        if self._picture is None or self._machine.control is None:
+        if self._picture is None:
             raise Bug("a machine without a screen was asked for a picture of it")
         number = self._picture.fileno()
         try:
             os.ftruncate(number, 0)
             os.lseek(number, 0, os.SEEK_SET)
-            self._machine.control.ask("screendump", filename=f"/dev/fdset/{number}", format="png")
+            self._machine.ask("screendump", filename=f"/dev/fdset/{number}", format="png")
             shutil.copyfile(self._folder / PICTURE, png)
         except OSError as error:
             raise disk_error(error, png) from None
@@ -177,8 +177,7 @@ class Guest:
         """
         self._machine.check()
         began = time.monotonic()
-        assert self._machine.control is not None
-        self._machine.control.ask("system_powerdown")
+        self._machine.ask("system_powerdown")
         if not self._machine.wait(seconds):
             raise self._late(f"the virtual machine did not switch itself off within {seconds:g} seconds")
         if self._shell:

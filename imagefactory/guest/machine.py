@@ -116,12 +116,22 @@ class Machine:
             )
             self._own.now()
 
+    def ask(self, command: str, **arguments: Any) -> Any:
+        """What QEMU returns to a command. Raises what ended the machine, where that is why there is no
+        answer, else EngineError.
+        """
+        assert self.control is not None
+        try:
+            return self.control.ask(command, **arguments)
+        except EngineError:
+            self.wait(_LAST_WORDS)
+            self.check()
+            raise
+
     def port(self) -> int:
         """The port of 127.0.0.1 that leads to the machine's port 22."""
-        assert self.control is not None
-        found = _FORWARD.search(
-            str(self.control.ask("human-monitor-command", **{"command-line": "info usernet"}))
-        )
+        told = self.ask("human-monitor-command", **{"command-line": "info usernet"})
+        found = _FORWARD.search(str(told))
         if not found:
             raise EngineError(
                 "QEMU does not tell which port leads to the machine", hint="its version may be too new"

@@ -27,7 +27,7 @@ KEPT_LETTERS = 1 << 20
 _LOST = 255  # ssh's own status; a command may have it too
 _KILLED = 137
 _GRACE = 15.0  # seconds, for the machine's own limit to be met before ours
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 30  # with the exchange of keys, which takes an emulated machine its time
 _SETTINGS = {
     "BatchMode": "yes",
     "IdentitiesOnly": "yes",
@@ -84,13 +84,8 @@ class Shell:
     """
 
     def __init__(self, folder: Path, port: int, user: str, stop: Stop, check: Callable[[], None]) -> None:
-        self._folder, self._port, self._user, self._stop, self._check = (
-            folder,
-            port,
-            check_user(user),
-            stop,
-            check,
-        )
+        self._folder, self._port, self._user = folder, port, check_user(user)
+        self._stop, self._check = stop, check
         self._link_stop = Stop()
         self._link: threading.Thread | None = None
 
@@ -102,7 +97,7 @@ class Shell:
             if not peer.recv(4).startswith(b"SSH-"):
                 return "nothing answers at its port 22"
             said: list[str] = []
-            with self._within(30) as own:
+            with self._within(2 * _ANSWER_SECONDS) as own:
                 try:
                     status = stream(self._words("true"), said.append, stop=own, **self._how)
                 except Interrupted:

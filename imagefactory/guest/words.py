@@ -49,15 +49,21 @@ def set_path(number: int) -> str:
     return f"/dev/fdset/{number}"
 
 
+def processor(accelerator: str) -> str:
+    """The processor that a machine sees under an accelerator, as QEMU names it."""
+    return "host" if accelerator == "kvm" else _CPU
+
+
 def machine_words(program: str, options: BootOptions, wiring: Wiring) -> list[str]:
     """The words that start QEMU, to be run with the descriptors of ``wiring`` in reach."""
     words = [program, "-nodefaults", "-no-user-config", "-display", "none", "-sandbox", _CONFINED]
     words += ["-name", "imagefactory-guest", "-m", f"{options.memory >> 20}M", "-smp", str(options.cores)]
     machine = "pc"
     if options.accelerator == "kvm":
-        words += ["-accel", "kvm", "-cpu", "host"]
+        words += ["-accel", "kvm"]
     else:
-        words += ["-accel", f"tcg,thread=multi,tb-size={_TRANSLATED_MIB}", "-cpu", _CPU]
+        words += ["-accel", f"tcg,thread=multi,tb-size={_TRANSLATED_MIB}"]
+    words += ["-cpu", processor(options.accelerator)]
     if wiring.uefi:
         code, variables = wiring.uefi
         words += _node("code", "raw", filename=str(code), read_only=True)

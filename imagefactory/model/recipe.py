@@ -557,11 +557,13 @@ class BaseImage(Strict):
     """One base image: ``base_images/<name>.yaml``, made from a distribution's packages, or an image of a
     registry by its digest (``from``), as it is. With ``machine`` it is a VM base.
 
-    ``published`` is the image that people without the factory can pull instead.
+    ``published`` is the image that people without the factory can pull instead; ``vm`` the VM base of project
+    images, which hold containers that are made on it.
     """
 
     name: BaseName
     title: Line
+    vm: BaseName | None = None
     upstream: Annotated[ImageByDigest | None, Field(alias="from")] = None
     distribution: Distribution | None = None
     suite: Suite | None = None
@@ -582,6 +584,10 @@ class BaseImage(Strict):
         needed = [key for key in _MADE if key != "published" or not self.machine]
         if is_vm_base(self.name) != (self.machine is not None):
             raise ValueError(f"what has 'machine' is called …{VM}, and nothing else is: rename it")
+        if self.vm and self.machine:
+            raise ValueError("a VM base is for base images to name: leave out 'vm'")
+        if self.vm and not is_vm_base(self.vm):
+            raise ValueError(f"'vm' names a VM base, which is called …{VM}: {self.vm} is none")
         if self.machine and self.published:
             raise ValueError("a VM base is no image that could be pulled: leave out 'published'")
         if self.machine and self.upstream:

@@ -12,7 +12,7 @@ from typing import Any
 
 from imagefactory.definitions.bases import load_base
 from imagefactory.definitions.recipes import clash, problem_of
-from imagefactory.errors import BadFiles, NotLocked, Problem
+from imagefactory.errors import BadFiles, BadInput, NotLocked, Problem
 from imagefactory.locks import lock_file, read_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock
@@ -155,7 +155,7 @@ class Resolver:
             if id in graph:
                 return
             image = known[id.name] if line(id.kind).source == "recipes" else None
-            needs = self._kinds[id.kind].needs(id.name, image.base if image else "")
+            needs = self._kinds[id.kind].needs(id.name, self.base(image.base).definition if image else None)
             for need in needs:
                 add(need)
             graph[id] = self._target(id, needs, image, graph)
@@ -169,12 +169,19 @@ class Resolver:
 
         Raises NotLocked where its inputs are not locked.
         """
-        ids = targets_of_image(image)
-        graph = self.graph([image], ids)
+        usual = targets_of_image(image)
         files: list[File] = []
-        for id in ids:
+        for id in every_target(image):
+            try:
+                graph = self.graph([image], [id])
+            except BadInput:  # such as a base image that names no VM base
+                if id in usual:
+                    raise
+                continue
             target = graph[id]
             if isinstance(target, Unlocked):
+                if id not in usual:
+                    continue
                 raise NotLocked(
                     f"{image.id}: {target.reason}", hint=f"run imagefactory lock {image.selector}"
                 )
@@ -203,8 +210,9 @@ class Resolver:
             resolved = self.image(image) if image else self.base(id.name)
             if isinstance(resolved, ResolvedImage) and resolved.problems:
                 raise BadFiles(resolved.problems)
-            if resolved.spec is None:
-                known = Unlocked(id, needs, resolved.state.reason)
+            open_ = [need for need in map(graph.get, needs) if isinstance(need, Unlocked)]
+            if resolved.spec is None or open_:
+                known = Unlocked(id, needs, resolved.state.reason or open_[0].reason)
             else:
                 known = make_target(self._kinds[id.kind], id, resolved.spec, [graph[need] for need in needs])
             self._targets[id] = known
@@ -222,9 +230,14 @@ class Resolver:
 
 
 def targets_of_image(image: ImageDefinition, kinds: Iterable[str] | None = None) -> list[TargetId]:
-    """An image's target of each kind that images have, or of those ``kinds``."""
-    names = [each.name for each in lines("recipes")] if kinds is None else kinds
+    """An image's target of each of those ``kinds``, or of those that nobody has to ask for."""
+    names = [each.name for each in lines("recipes") if not each.asked] if kinds is None else kinds
     return [TargetId(name, image.id) for name in names]
+
+
+def every_target(image: ImageDefinition) -> list[TargetId]:
+    """An image's target of each kind that images have."""
+    return targets_of_image(image, [each.name for each in lines("recipes")])
 
 
 def targets_of_base(name: str) -> list[TargetId]:

@@ -85,6 +85,30 @@ def tcl_word(value: str) -> str:
     return '"' + re.sub(r'([\\"$\[\]{}])', r"\\\1", value) + '"'
 
 
+def comment(value: str) -> str:
+    """``value`` as the rest of a line that is a comment, with nothing that could end the line."""
+    return _CONTROL.sub(" ", value)
+
+
+def yaml_word(value: str) -> str:
+    """``value`` as one double-quoted word of YAML, or of JSON."""
+    return '"' + _escaped(value) + '"'
+
+
+def hcl_word(value: str) -> str:
+    """``value`` as one double-quoted word of Terraform's language, with nothing left to expand."""
+    return '"' + re.sub(r"[$%](?=\{)", lambda sign: f"\\u{ord(sign[0]):04x}", _escaped(value)) + '"'
+
+
+# What ends lines, what terminals obey, and what no UTF-8 can say.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
+
+
+def _escaped(value: str) -> str:
+    escaped = re.sub(r'[\\"]', r"\\\g<0>", value)
+    return _CONTROL.sub(lambda character: f"\\u{ord(character[0]):04x}", escaped)
+
+
 @cache
 def _environment(package: str) -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -93,7 +117,15 @@ def _environment(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  # not HTML: `quoted` and `shell` escape
+        autoescape=False,  # noqa: S701  # not HTML: `quoted`, `shell` and the like escape
     )
-    environment.filters.update(quoted=quoted, shell=shell_word, word=shlex.quote, tcl=tcl_word)
+    environment.filters.update(
+        quoted=quoted,
+        shell=shell_word,
+        word=shlex.quote,
+        tcl=tcl_word,
+        hcl=hcl_word,
+        yaml=yaml_word,
+        comment=comment,
+    )
     return environment

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from imagefactory.inputs import Means
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact, UnpinnedSpec
+from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact, UnpinnedSpec
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.sandbox import Relay
 from imagefactory.system.log import Log
@@ -104,8 +104,12 @@ class Kind(Protocol):
 
     name: ClassVar[str]
 
-    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
-        """What the target of the image (or base image) ``name`` is made of; ``base`` is its base image."""
+    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+        """What the target of the image ``name``, or of the base image of that name, is made of; ``base`` is
+        the image's base image.
+
+        Raises BadInput where that has nothing that it can be made of.
+        """
 
     def describe(self, spec: Any) -> Description:
         """What decides what a target of this kind is, apart from what it needs. Pure."""

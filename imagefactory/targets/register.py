@@ -20,7 +20,7 @@ Source = Literal["base_images", "vm_bases", "recipes"]
 class Line:
     """One kind: its name; whether each base image, each VM base or each image has a target of it; what it is
     called; how it is told from others behind a name, such as "(SIF)"; what it is for; and the class, as
-    module:name, which is made with a workspace.
+    module:name, which is made with a workspace. One that is ``asked`` for is made only where people name it.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Line:
     suffix: str
     purpose: str
     place: str
+    asked: bool = False
 
 
 _LINES = [
@@ -36,6 +37,9 @@ _LINES = [
     Line("vmbase", "vm_bases", "VM base", "", "to build on", "imagefactory.targets.vmbase.kind:VmBaseKind"),
     Line("oci", "recipes", "OCI image", "", "for Docker", "imagefactory.targets.oci.kind:OciKind"),
     Line("sif", "recipes", "SIF file", "(SIF)", "for clusters", "imagefactory.targets.sif.kind:SifKind"),
+    Line(
+        "vm", "recipes", "VM image", "(VM)", "for clouds", "imagefactory.targets.vm.kind:VmKind", asked=True
+    ),
 ]
 
 

@@ -48,7 +48,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         remove_images(f"{RUN}-")
 
 
-def _shared(factory: pytest.TempPathFactory) -> Path:
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
     """A folder of this run that all its workers have."""
     folder = factory.getbasetemp()
     return folder.parent if WORKER else folder
@@ -58,7 +58,7 @@ def _shared(factory: pytest.TempPathFactory) -> Path:
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A store for all tests, and accepted licences that are nobody's own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IMAGEFACTORY_STORE", str(_shared(tmp_path_factory) / "store"))
+        patch.setenv("IMAGEFACTORY_STORE", str(shared_folder(tmp_path_factory) / "store"))
         patch.setenv("IMAGEFACTORY_RETRY_PAUSE", "0.1")
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
@@ -76,7 +76,7 @@ def first(engines: None, own_folders: None, tmp_path_factory: pytest.TempPathFac
     """The checkout that locked the base image, to what the archives have today, and made it, by building the
     recipe that ``new`` writes. All workers share it, so only the tests of that recipe do anything in it.
     """
-    root = _shared(tmp_path_factory) / "first"
+    root = shared_folder(tmp_path_factory) / "first"
     with FileLock(root.with_name("first.lock")):
         made = root.with_name("first.made")
         if not made.exists():

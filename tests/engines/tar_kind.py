@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, File, ImageSpec, Step, TestedArtifact
+from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, Step, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.files import make_folder
 from imagefactory.system.processes import Stop, stream
@@ -69,7 +69,7 @@ class TarKind:
     def __init__(self, workspace: Workspace) -> None:
         self._running = workspace.build / "running-tars"
 
-    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
         return (TargetId("oci", name),)
 
     def describe(self, spec: ImageSpec) -> Description:

@@ -19,7 +19,7 @@ from tests.engines.machines import SSH_SECONDS, gone, qemus, sockets
 from tests.engines.vmdisk import ODD, PLANTED
 
 GIB = 1 << 30
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.long]
 
 
 def digest(disk: Path) -> str:

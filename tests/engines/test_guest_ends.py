@@ -19,7 +19,7 @@ from imagefactory.system.processes import Stop
 from tests.engines.machines import SSH_SECONDS, gone, qemus, sockets
 
 GIB = 1 << 30
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.long]
 
 
 def test_a_config_drive_and_uefi(vm_disk: Path, tmp_path: Path) -> None:
@@ -108,6 +108,16 @@ def test_an_error_ends_a_machine(vm_disk: Path, tmp_path: Path) -> None:
 def test_a_machine_that_dies_is_told(vm_disk: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match="QEMU ended with status 137"):
         waits_for_ever(vm_disk, BootOptions(), tmp_path, Stop(), lambda: os.kill(qemus()[0], signal.SIGKILL))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_that_died_before_it_was_asked_is_told(vm_disk: Path, tmp_path: Path) -> None:
+    with boot(vm_disk, BootOptions(), tmp_path, Stop()) as guest:
+        os.kill(qemus()[0], signal.SIGKILL)
+        with pytest.raises(BuildFailed, match="QEMU ended with status 137"):
+            guest.wait_for_ssh(SSH_SECONDS)
+        with pytest.raises(BuildFailed, match="QEMU ended with status 137"):
+            guest.powerdown()
     assert not list(tmp_path.iterdir())
 
 

@@ -14,8 +14,9 @@ import pytest
 from imagefactory.guest import BootOptions, DiskReader, Guest, Seed, boot, open_disk
 from imagefactory.system.processes import Stop
 from imagefactory.system.store import file_sha256
+from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
-from tests.engines.vmbase import checkout, made_before, make
+from tests.engines.vmbase import checkout, made_before, make, shared
 
 GIB = 1 << 30
 DEBIANS = ["debian-13-vm", pytest.param("debian-12-vm", marks=pytest.mark.long)]
@@ -37,7 +38,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def disk(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if found := made_before(name):
         return found
-    return make(checkout(tmp_path_factory.mktemp(name) / "checkout", name), name)
+    return shared(name, shared_folder(tmp_path_factory)).build / name / "disk.qcow2"
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,8 @@ def known() -> dict[str, str]:
     return {}
 
 
-@pytest.mark.parametrize("firmware", ["bios", pytest.param("uefi", marks=pytest.mark.long)])
+@pytest.mark.long  # test_vm boots a project image of it in every run
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_it_boots(
     disk: Path,
     name: str,

@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from tests.conftest import REPOSITORY
 from tests.engines.bench import Bench
 
@@ -37,6 +39,27 @@ def make(bench: Bench, name: str) -> Path:
     disk = bench.build / name / "disk.qcow2"
     assert report["bytes"] == disk.stat().st_size
     return disk
+
+
+def shared(name: str, folder: Path) -> Bench:
+    """The checkout in a ``folder`` of all workers that made it, once for all of them."""
+    root = folder / name
+    with FileLock(root.with_name(f"{name}.lock")):
+        made = root.with_name(f"{name}.made")
+        if not made.exists():
+            make(checkout(root, name), name)
+            made.touch()
+    return Bench(root)
+
+
+def copy_vm_base(origin: Bench, target: Bench, name: str) -> None:
+    """Give a checkout the VM base that another has locked and made."""
+    for file in (origin.root / "base_images").glob(f"{name}.*"):
+        shutil.copy(file, target.root / "base_images")
+    theirs, ours = origin.build / name, target.build / name
+    (ours / "vmbase").mkdir(parents=True)
+    os.link(theirs / "disk.qcow2", ours / "disk.qcow2")
+    shutil.copy(theirs / "vmbase" / "report.json", ours / "vmbase")
 
 
 def made_before(name: str) -> Path | None:

@@ -17,7 +17,18 @@ import pytest
 from filelock import FileLock
 
 SUITE = "bookworm"
-PROGRAMS = ("mmdebstrap", "mke2fs", "sfdisk", "grub-mkimage", "mkfs.vfat", "mmd", "mcopy", "qemu-img")
+PROGRAMS = (
+    "mmdebstrap",
+    "mke2fs",
+    "sfdisk",
+    "grub-mkimage",
+    "mkfs.vfat",
+    "mmd",
+    "mcopy",
+    "qemu-img",
+    "qemu-system-x86_64",
+    "xorriso",
+)
 PLANTED = "srv/planted"
 ODD = "odd\n\x1b[31m\"name\" '$x'\\ ü"
 """A name with what may not reach a terminal, nor be taken for words of a command."""

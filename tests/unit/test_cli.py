@@ -211,7 +211,7 @@ def test_list_and_show_for_a_program(call: Call, root: Workspace) -> None:
     record_of(root, TargetId("oci", "app")).write(report())
     listed = json.loads(call("list", "--json")[1])
     assert [image["id"] for image in listed] == ["app", "eso-uves", "eso-muse"]
-    assert [each["kind"] for each in listed[0]["targets"]] == ["oci", "sif"]
+    assert [each["kind"] for each in listed[0]["targets"]] == ["oci", "sif", "vm"]
     assert listed[0]["targets"][0]["report"]["digest"] == report().digest
     assert "ingredients" not in listed[0]["targets"][0]["report"]
     assert listed[0]["targets"][1]["report"] is None

@@ -105,6 +105,7 @@ READERS: dict[str, set[str]] = {
     "cli/progress.py": {"GITHUB_ACTIONS", "GITLAB_CI"},
     "definitions/bases/load.py": {"SOURCE_DATE_EPOCH"},
     "drive/licences.py": {"XDG_STATE_HOME"},
+    "publish/cloud.py": {"OS_CLOUD", "OS_CLIENT_CONFIG_FILE"},
     "system/environment.py": {"*", "DOCKER_HOST"},
     "system/history.py": {"SOURCE_DATE_EPOCH"},
     "system/memory.py": {"*"},  # of a constant's name

@@ -10,7 +10,7 @@ from imagefactory.errors import BuildFailed
 from imagefactory.inputs import Means, mmdebstrap_version
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report
-from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
+from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.sandbox import Relay, sandbox_version
 from imagefactory.system.files import remove_tree, size_of
@@ -32,16 +32,16 @@ class BaseKind(WithEngine):
 
     name: ClassVar[str] = "base"
 
-    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
         """Nothing."""
         return ()
 
     def describe(self, spec: BaseSpec) -> Description:
         """Its file, its date, its platform, its packages, and how bases are made."""
         left_out = (
-            {"name", "distribution", "suite", "packages", "published"}
+            {"name", "vm", "machine", "distribution", "suite", "packages", "published"}
             if spec.upstream
-            else {"name", "upstream"}
+            else {"name", "vm", "machine", "upstream"}
         )
         return Description(
             {

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from imagefactory.errors import BadInput, BuildFailed, EngineError
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, File, ImageSpec, TestedArtifact, UnpinnedSpec, tag_of
+from imagefactory.model.spec import (
+    Artifact,
+    BaseDefinition,
+    File,
+    ImageSpec,
+    TestedArtifact,
+    UnpinnedSpec,
+    tag_of,
+)
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.files import remove_tree, write_files
 from imagefactory.system.templates import fill
@@ -38,9 +46,10 @@ class OciKind(WithEngine):
 
     name: ClassVar[str] = "oci"
 
-    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
         """Its base image."""
-        return (TargetId(_BASE, base),)
+        assert base
+        return (TargetId(_BASE, base.base.name),)
 
     def describe(self, spec: ImageSpec) -> Description:
         """The recipe, the locked inputs, and the rendered files."""

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
-from imagefactory.model.spec import Artifact, File, ImageSpec, Step, TestedArtifact, UnpinnedSpec
+from imagefactory.model.spec import (
+    Artifact,
+    BaseDefinition,
+    File,
+    ImageSpec,
+    Step,
+    TestedArtifact,
+    UnpinnedSpec,
+)
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.store import file_sha256
 from imagefactory.system.templates import fill
@@ -41,7 +49,7 @@ class SifKind:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
         """The OCI image."""
         return (TargetId(_IMAGE, name),)
 

@@ -11,7 +11,7 @@ from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.inputs import mmdebstrap_version
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report
-from imagefactory.model.spec import Artifact, BaseSpec, File, TestedArtifact
+from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.sandbox import sandbox_version
 from imagefactory.system.store import file_sha256
@@ -33,7 +33,7 @@ class VmBaseKind:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def needs(self, name: str, base: str) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
         """Nothing."""
         return ()
 
@@ -44,7 +44,7 @@ class VmBaseKind:
         contents = system_files(spec)
         return Description(
             {
-                **spec.base.base.model_dump(mode="json", exclude={"name", "upstream", "published"}),
+                **spec.base.base.model_dump(mode="json", exclude={"name", "vm", "upstream", "published"}),
                 "apt packages": spec.lock.system_packages,
                 "private packages": {file.name: file.version for file in spec.lock.tools.apt},
                 "inputs": spec.lock.digest,

@@ -1,0 +1,1 @@
+"""Project images for OpenStack: virtual machines that hold the tested containers, built by Packer."""

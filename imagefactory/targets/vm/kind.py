@@ -1,0 +1,177 @@
+"""Project images: what the graph knows of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from imagefactory.errors import BadInput, BuildFailed, disk_error
+from imagefactory.guest import BootOptions, Seed, accelerator, boot, engine_versions
+from imagefactory.model.lock import Lock
+from imagefactory.model.report import Report, TestReport
+from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, TestedArtifact
+from imagefactory.model.target import Description, Room, Target, TargetId
+from imagefactory.system.store import file_sha256
+from imagefactory.system.workspace import Workspace
+from imagefactory.targets.kind import Held, Job, Kept, Way
+from imagefactory.targets.vm.facts import machine_files, memory_mib, template_files
+from imagefactory.targets.vm.make import user_of
+
+if TYPE_CHECKING:
+    from imagefactory.targets.vm.subject import VmSubject
+
+BUILDER = 1
+"""Raised when the same things would be put into the machine in another way."""
+CONTRACT = 1
+"""Raised when a test is added or made stricter, so that images are tested again."""
+_BASE, _IMAGE, _SIF = "vmbase", "oci", "sif"
+_DISK_MIB = 10240  # of the template, where nobody says how large
+_GROWN = 12 << 30
+_LOGIN_SECONDS = 600.0
+
+
+class VmKind:
+    """Project images, each a qcow2 file made of a VM base, an OCI image and a SIF file."""
+
+    name: ClassVar[str] = "vm"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+        """The VM base that its base image names, the OCI image and the SIF file."""
+        assert base
+        if base.base.vm is None:
+            raise BadInput(
+                f"{name}: base image {base.base.name} names no VM base, so no VM image can be made of it",
+                hint=f"add a line to base_images/{base.base.name}.yaml, such as: vm: debian-13-vm",
+            )
+        return (TargetId(_BASE, base.base.vm), TargetId(_IMAGE, name), TargetId(_SIF, name))
+
+    def describe(self, spec: ImageSpec) -> Description:
+        """The template, what it runs, and the machine's own files; all else follows from what it needs."""
+        files = (*template_files(spec, _DISK_MIB), *machine_files(spec))
+        texts = {file.path: file.data.decode("utf-8", "replace") for file in files}
+        return Description({"builder": BUILDER, "files": texts}, template_files(spec, _DISK_MIB))
+
+    def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
+        """The contract."""
+        return (CONTRACT,)
+
+    def render(self, target: Target, needs: Mapping[str, Target]) -> tuple[File, ...]:
+        """Packer's template, with the scripts that it runs."""
+        return target.contents
+
+    def inputs(self, target: Target) -> Lock | None:
+        """None: what it is made of has them."""
+        return None
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Cores and memory of a machine, and disk for the payload and its own, as it is and compressed."""
+        assert isinstance(target.spec, ImageSpec)
+        inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        return Room(
+            cores=min(2, os.cpu_count() or 1),
+            memory=memory_mib(target.spec) << 20,
+            disk={str(self._workspace.build): (5 << 30) + 8 * inputs},
+        )
+
+    def engines(self) -> Mapping[str, str]:
+        """Versions of Packer and QEMU. Raises EngineError."""
+        from imagefactory.targets.vm.packer import packer_version
+
+        return {"packer": packer_version(), **engine_versions()}
+
+    def make(self, job: Job) -> Artifact:
+        """A candidate in the scratch folder. Raises BuildFailed; then nothing of it is left."""
+        from imagefactory.targets.vm.make import make_image
+
+        return make_image(job, job.needs[_BASE], self._workspace.build)
+
+    @contextlib.contextmanager
+    def open(self, job: Job, artifact: Artifact) -> Iterator[VmSubject]:
+        """A machine that booted from it, as somebody who logs in sees it; it ends with the block."""
+        from imagefactory.targets.vm.subject import VmSubject, scale_of
+
+        assert isinstance(job.target.spec, ImageSpec)
+        disk, user = Path(artifact.path), user_of(job)
+        found = accelerator(disk, self._workspace.build, job.scratch, job.stop)
+        options = BootOptions(
+            seed=Seed(hostname="tested"),
+            memory=memory_mib(job.target.spec) << 20,
+            grow_to=_GROWN,
+            accelerator=found.name,
+            user=user,
+        )
+        launcher = f"/usr/local/bin/{job.target.spec.image.repository}-exec"
+        with boot(disk, options, job.scratch, job.stop, job.log.line) as guest:
+            seconds = guest.wait_for_ssh(_LOGIN_SECONDS)
+            job.log.line(f"somebody could log in after {seconds:.0f} s")
+            guest.run("cloud-init status --wait", timeout=_LOGIN_SECONDS)
+            yield VmSubject(guest, disk, launcher, scale=scale_of(found.name))
+
+    def ways(self, subject: VmSubject) -> Sequence[Way]:
+        """Through the launchers: in Docker, and in Apptainer."""
+        return (Way(subject), Way(subject.through("apptainer"), "apptainer", "in Apptainer"))
+
+    def tests(self, job: Job, subject: VmSubject) -> Iterator[TestReport]:
+        """How it boots, and what its disk holds."""
+        from imagefactory.targets.vm.contract import boot_tests, cold_boot, cold_options, hygiene_tests
+
+        digests = {kind: kept.report.digest for kind, kept in job.needs.items()}
+        yield from boot_tests(subject.guest, digests, _GROWN)
+        subject.guest.powerdown()
+        disk, user = subject.disk, subject.guest.options.user
+        assert isinstance(job.target.spec, ImageSpec)
+        options = cold_options(memory_mib(job.target.spec) << 20, subject.guest.options.accelerator, user)
+        yield cold_boot(disk, options, job.scratch, job.stop, _LOGIN_SECONDS)
+        yield from hygiene_tests(disk, job.needs[_BASE].path, job.scratch, job.stop, job.log)
+
+    def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
+        """Give the file its name, at once."""
+        spec, folder = job.target.spec, job.record.shelf
+        assert isinstance(spec, ImageSpec)
+        stem = f"{spec.image.repository}-{spec.image.version}"
+        if spec.lock.stand_ins:
+            stem = f"{spec.name}-stand-in"
+        return _moved(artifact, folder / f"{stem}-{job.target.input_digest[:12]}.qcow2")
+
+    def missing(self, kept: Kept) -> str:
+        """Whether the file is there, and as large as it was."""
+        whole = kept.path.is_file() and kept.path.stat().st_size == kept.report.bytes
+        return "" if whole else f"{kept.report.file} is gone or not whole"
+
+    def verify(self, kept: Kept) -> None:
+        """Raises BuildFailed where the file is not the one that was tested."""
+        sha256 = file_sha256(kept.path)
+        if f"sha256:{sha256}" != kept.report.digest:
+            raise BuildFailed(
+                f"{kept.path} is damaged: its sha256 is {sha256}, and another was tested",
+                hint=f"remove it, then run imagefactory build {kept.target.spec.selector} --format vm",
+            )
+
+    def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
+        """Move it to a place where no pattern takes it for a good one."""
+        return _moved(artifact, job.record.folder / "failed.qcow2")
+
+    def discard(self, artifact: Artifact) -> None:
+        """A candidate goes with the scratch folder."""
+
+    def frees(self, held: Held) -> int:
+        """The size of the file."""
+        return held.path.stat().st_size if held.path.is_file() else 0
+
+    def remove(self, held: Held) -> None:
+        """Remove the file."""
+        held.path.unlink(missing_ok=True)
+
+
+def _moved(artifact: Artifact, file: Path) -> Artifact:
+    try:
+        Path(artifact.path).replace(file)
+    except OSError as error:
+        raise disk_error(error, file) from None
+    return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))

@@ -1,0 +1,112 @@
+"""Project images: built by Packer, booted, and found to be what they should be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imagefactory.guest import BootOptions, Guest, Seed, boot, open_disk
+from imagefactory.system.processes import Stop
+from tests.engines.bench import Bench
+from tests.engines.conftest import shared_folder
+from tests.engines.machines import SSH_SECONDS
+from tests.engines.vmbase import copy_vm_base, shared
+
+BASE = "debian-13-vm"
+pytestmark = pytest.mark.timeout(3600)
+APP = """#!/bin/sh
+echo "counted $(wc -l <"$1") lines as $(id -u)"
+"""
+TESTS = [
+    {
+        "name": "counts",
+        "command": ["sh", "/tests/count.sh"],
+        "output": ["^counted 3 lines as [0-9]+$"],
+        "measures": {"lines": {"pattern": "counted ([0-9]+) lines", "min": 3, "max": 3}},
+        "files": ["result.txt"],
+        "varies": ["as [0-9]+$"],
+    }
+]
+COUNT = "#!/bin/sh\nset -eu\nprintf 'a\\nb\\nc\\n' >data.txt\ncount data.txt | tee result.txt\n"
+
+
+@pytest.fixture(scope="module")
+def built(module_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, str]:
+    """An image whose program counts lines, as a VM image."""
+    copy_vm_base(shared(BASE, shared_folder(tmp_path_factory)), module_bench, BASE)
+    install = f"cat >/usr/local/bin/count <<'END'\n{APP}END\nchmod 755 /usr/local/bin/count"
+    image = module_bench.recipe("vm-app", install, tests=TESTS, commands=["count"])
+    (module_bench.folder(image) / "tests" / "count.sh").write_text(COUNT)
+    module_bench.run("build", image, "--format", "vm", timeout=3000)
+    return module_bench, image
+
+
+def disk_of(bench: Bench, image: str) -> Path:
+    return bench.build / image / str(bench.report(image, "vm")["file"])
+
+
+def test_it_is_built_booted_and_tested(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    report = bench.report(image, "vm")
+    assert report["status"] == "passed"
+    tests = {(test["name"], test["options"]): test["status"] for test in report["tests"]}
+    assert tests["counts", ""] == tests["counts", "in Apptainer"] == "passed"
+    expected = "cloud-init no-failed-units disk-grows keys-are-its-own open-ports release selftest"
+    assert {*expected.split(), "guest-agent"} <= {name for name, _ in tests}
+    assert ("uefi-config-drive-no-network", "") in tests
+    assert {"packer", "qemu"} <= report["engines"].keys()
+    digests = {need["kind"]: need["digest"] for need in report["needs"]}
+    assert digests.keys() == {"vmbase", "oci", "sif"}
+    assert digests["oci"] == bench.report(image, "oci")["digest"]
+    info = subprocess.run(
+        ["qemu-img", "info", "--output=json", disk_of(bench, image)], capture_output=True, check=True
+    )
+    assert json.loads(info.stdout)["format"] == "qcow2"
+
+
+def test_nothing_is_done_again(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    assert "nothing to do" in bench.run("build", image, "--format", "vm").text
+    planned = {line.partition(":")[0] for line in bench.run("plan", image).text.splitlines()}
+    assert f"{image} (VM)" in planned
+
+
+def test_its_disk_has_what_it_should(built: tuple[Bench, str], tmp_path: Path) -> None:
+    bench, image = built
+    with open_disk(disk_of(bench, image), tmp_path, Stop()) as disk:
+        told = json.loads(disk.read("/etc/imagefactory/release.json"))
+        assert told["image"] == image
+        assert told["made_of"]["sif"]["digest"] == bench.report(image, "sif")["digest"]
+        assert set(disk.links(["/usr/local/bin/count"]).values()) == {"/opt/imagefactory/bin/launch"}
+        (sif,) = disk.glob("/opt/imagefactory/apptainer/*/*/*.sif")
+        assert disk.entries[sif].size == bench.report(image, "sif")["bytes"]
+        assert not disk.glob("*/load/*")
+        owners = {entry.uid for path, entry in disk.entries.items() if path.startswith("/opt/imagefactory")}
+        assert owners == {0}
+
+
+@pytest.mark.long
+def test_a_person_types_the_command(built: tuple[Bench, str], tmp_path: Path) -> None:
+    bench, image = built
+    options = BootOptions(seed=Seed(hostname="first"), memory=2 << 30, grow_to=12 << 30)
+    with boot(disk_of(bench, image), options, tmp_path, Stop()) as guest:
+        guest.wait_for_ssh(SSH_SECONDS)
+        for engine in ("docker", "apptainer"):
+            counts(guest, engine)
+        done = guest.run("imagefactory-selftest", timeout=900)
+        assert done.output.splitlines()[-1] == "2 of 2 tests passed"
+        assert "lines is 3, expected 3 to 3" in done.output
+        assert guest.run("count /etc/hosts", timeout=300).status == 127 or "counted" in done.output
+
+
+def counts(guest: Guest, engine: str) -> None:
+    """On files of one's own, as oneself."""
+    done = guest.run(
+        f"mkdir -p ~/data && cd ~/data && seq 5 >five && IMAGEFACTORY_ENGINE={engine} count five >said; "
+        "cat said; stat -c %U said",
+        timeout=600,
+    )
+    assert done.output.splitlines() == ["counted 5 lines as 1000", "debian"], (engine, done.output)
