@@ -249,7 +249,7 @@ def runs_applications(guest: Guest) -> None:
     says = "/bin/sh -c 'echo it runs'"
     assert guest.run(_TINY).status == 0
     done = guest.run(
-        f"tar -C tiny -c . | docker import -q - tiny && docker run --rm --network=none tiny {says}",
+        f"tar -C tiny -c . | docker import - tiny && docker run --rm --network=none tiny {says}",
         timeout=600,
     )
     assert done.output.splitlines()[1:] == ["it runs"], done.output
