@@ -30,7 +30,7 @@ def build(bench: Bench, image: str, status: int = 0, **environment: str) -> Repo
         docker("tag", f"{name}:latest", tag)
     try:
         alone = "eso-vlt-default" if image == "eso-vlt" else image
-        bench.run("build", alone, "--format", "all", status=status, timeout=7200, **environment)
+        bench.run("build", alone, "--format", "containers", status=status, timeout=7200, **environment)
         return bench.report(image), bench.report(image, "sif")
     finally:
         version = bench.report(image)["version"] if bench.report_file(image).exists() else "latest"

@@ -89,7 +89,7 @@ def warm_client(folder: Path) -> Iterator[Path]:
         program.write_text(SHIM.format(python=sys.executable, socket=str(place)))
         program.chmod(0o755)
         script = REPOSITORY / "tests" / "upstreams" / "warm_client.py"
-        client = subprocess.Popen([str(python), str(script), str(place)])
+        client = subprocess.Popen([str(python), "-I", str(script), str(place)])
         try:
             _wait_for(place, client)
             yield folder

@@ -73,7 +73,7 @@ def test_a_second_build_does_nothing_and_says_why(first: Bench) -> None:
 def test_list_and_show_read_the_report(first: Bench) -> None:
     report = first.report(HELLO)
     (listed,) = first.run("list", HELLO, "--json").json()
-    assert [target["kind"] for target in listed["targets"]] == ["oci", "sif"]
+    assert [target["kind"] for target in listed["targets"]] == ["oci", "sif", "vm"]
     assert listed["targets"][0]["report"]["digest"] == report["digest"]
     (shown,) = first.run("show", HELLO, "--json").json()
     assert shown["targets"] == [

@@ -194,7 +194,7 @@ def run(module_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def _work(run: Run, image: str, folder: Path) -> None:
     run.command("lock", image, "--verbose")
     run.command("fetch", image, "--verbose")
-    run.command("build", image, "--format", "all", "--verbose")
+    run.command("build", image, "--format", "containers", "--verbose")
     run.command("test", image, "--json")
     run.command("bundle", image, "--to", str(folder / "canary.bundle.tar"))
     for words in (("list", "--json"), ("show", image, "--json"), ("plan", image, "--json"), ("show", image)):
@@ -320,6 +320,6 @@ def test_a_build_needs_no_credential(bench: Bench, tmp_path: Path) -> None:
         "DOCKER_CONFIG": str(tmp_path / "docker"),
     }
     assert set(bench.variables()) == {"HOME", "PATH", "DOCKER_CONFIG"}
-    bench.run("build", image, "--format", "all", "--no-cache")
+    bench.run("build", image, "--format", "containers", "--no-cache")
     assert {bench.report(image, kind)["status"] for kind in ("oci", "sif")} == {"passed"}
     assert docker("image", "ls", "-q", f"imagefactory/{image}").strip()

@@ -39,7 +39,7 @@ def test_from_a_failing_test_to_an_image_that_passes(bench: Bench) -> None:
     tests = [{"name": "smoke", "command": ["sh", "/tests/smoke.sh"], "output": ["^fine$"]}]
     image = bench.recipe("day", "echo data >/opt/data", tests=tests)
     script(bench, image, "cat /opt/data")
-    ended = bench.run("build", image, "--format", "all", status=1)
+    ended = bench.run("build", image, "--format", "containers", status=1)
     block = ["  $ sh /tests/smoke.sh", "  ✓ exit status 0", "  ✗ no output matches '^fine$'", "  | data"]
     assert "\n".join([f"error: {image}: smoke test smoke failed", *block]) in ended.err
     candidate = f"imagefactory/failed:{bench.key}.{image}"
@@ -69,7 +69,7 @@ def test_from_a_failing_test_to_an_image_that_passes(bench: Bench) -> None:
 
     # The same for the SIF file: only there the test fails.
     script(bench, image, "echo fine; [ -d /.singularity.d ] && exit 4; exit 0")
-    ended = bench.run("build", image, "--format", "all", status=1)
+    ended = bench.run("build", image, "--format", "containers", status=1)
     assert "✗ exit status 4, expected 0" in ended.err
     assert (bench.build / image / "sif" / "failed.sif").is_file()
     assert not list((bench.build / image).glob("*.sif"))
@@ -78,7 +78,7 @@ def test_from_a_failing_test_to_an_image_that_passes(bench: Bench) -> None:
     assert "\nit\n" in seen
     assert "\n/mnt/work\n" in seen
     script(bench, image, "echo fine; exit 0")
-    bench.run("build", image, "--format", "all")
+    bench.run("build", image, "--format", "containers")
     steps = [step["name"] for step in bench.report(image, "sif")["steps"]]
     assert steps == ["write the SIF file"]
     (kept,) = (bench.build / image).glob("*.sif")
@@ -89,13 +89,13 @@ def test_from_a_failing_test_to_an_image_that_passes(bench: Bench) -> None:
     running = docker("create", f"imagefactory/{image}:1.0", "sleep", "9").strip()
     bench.recipe("day", "echo data >/opt/data", tests=tests, version="1.1")
     try:
-        bench.run("build", image, "--format", "all")
+        bench.run("build", image, "--format", "containers")
         assert exists(f"imagefactory/{image}:1.0")
     finally:
         docker("rm", "--force", running)
     assert not kept.exists()
     bench.recipe("day", "echo data >/opt/data", tests=tests, version="1.2")
-    bench.run("build", image, "--format", "all")
+    bench.run("build", image, "--format", "containers")
     assert not exists(f"imagefactory/{image}:1.1")
     assert [file.name[:-17] for file in (bench.build / image).glob("*.sif")] == [f"{image}-1.2"]
 

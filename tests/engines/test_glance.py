@@ -223,6 +223,7 @@ def test_a_member_may_not_publish_to_everybody(cloud: OpenStack, disk: Path, med
     assert (seen["id"], seen["visibility"]) == (there.id, "private")
 
 
+@pytest.mark.long
 def test_where_direct_uploads_are_refused_it_is_imported(
     cloud: OpenStack, qcow2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,9 +57,9 @@ def test_a_new_kind_is_planned_built_tested_listed_and_swept(bench: Bench, call:
     bench.assert_clean()
     assert told(call("build", image, "--format", "tar", "--json")) == {"tar": "nothing"}
 
-    assert call("list", image).splitlines()[0].split()[3:6] == ["oci", "sif", "tar"]
+    assert call("list", image).splitlines()[0].split()[3:7] == ["oci", "sif", "vm", "tar"]
     assert {item["kind"] for item in json.loads(call("list", image, "--json"))[0]["targets"]} == {
-        *("oci", "sif", "tar")
+        *("oci", "sif", "vm", "tar")
     }
     assert f"build/{image}/{image}.tar" in call("show", image)
 

@@ -49,7 +49,7 @@ def rehearse(bench: Bench, recipe: str, image: str, stand_ins: dict[str, object]
     assert name not in before, f"remove {name} first"
     (alone,) = [each["selector"] for each in bench.run("list", "--json").json() if each["id"] == image]
     try:
-        bench.run("build", alone, "--format", "all", *words, timeout=900)
+        bench.run("build", alone, "--format", "containers", *words, timeout=900)
         report = bench.report(image)
         assert report["reference"] == name
         assert set(images(f"imagefactory/{image}")) - {name} == set(before)

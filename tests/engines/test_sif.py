@@ -62,7 +62,7 @@ def sif_of(bench: Bench, image: str) -> Path:
 def built(module_bench: Bench) -> tuple[Bench, str]:
     """The checkout, and an image in it that was built for Docker and for clusters."""
     image = tools(module_bench)
-    module_bench.run("build", image, "--format", "all", timeout=300)
+    module_bench.run("build", image, "--format", "containers", timeout=300)
     return module_bench, image
 
 
@@ -105,7 +105,7 @@ def test_a_second_build_does_nothing(built: tuple[Bench, str]) -> None:
     assert f"{image} (SIF): nothing to do, nothing changed since it was made and tested" in ended.out
     after = sif_of(*built).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    oci, sif = bench.run("build", image, "--format", "all", "--json").json()
+    oci, sif = bench.run("build", image, "--format", "containers", "--json").json()
     assert [(r["kind"], r["action"]) for r in (oci, sif)] == [("oci", "nothing"), ("sif", "nothing")]
 
 
@@ -169,7 +169,7 @@ def test_without_apptainer_a_build_says_what_to_do_before_it_starts(bench: Bench
         found = shutil.which(program)
         assert found
         (programs / program).symlink_to(found)
-    ended = bench.run("build", image, "--format", "all", status=3, PATH=str(programs))
+    ended = bench.run("build", image, "--format", "containers", status=3, PATH=str(programs))
     assert ended.errors == ["error: neither apptainer nor singularity is installed"]
     assert "--format oci" in ended.err
     assert not bench.report_file(image).exists()

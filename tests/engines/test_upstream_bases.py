@@ -99,7 +99,7 @@ def test_images_on_an_upstream_image(
             },
         ],
     )
-    bench.run("build", image, "--format", "all", timeout=600)
+    bench.run("build", image, "--format", "containers", timeout=600)
     for kind in ("oci", "sif"):
         tests = {test["name"]: test["status"] for test in bench.report(image, kind)["tests"]}
         assert set(tests.values()) == {"passed"}
@@ -112,7 +112,7 @@ def test_images_on_an_upstream_image(
     registry.requests.clear()
     shutil.rmtree(bench.build / base)
     bench.as_user = CUT
-    bench.run("build", base, image, "--no-cache", "--format", "all", timeout=600)
+    bench.run("build", base, image, "--no-cache", "--format", "containers", timeout=600)
     assert (registry.requests, bench.report(image)["digest"]) == ([], digest)
     assert bench.run("plan", base).out.startswith(f"{base}: up to date")
 

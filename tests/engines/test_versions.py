@@ -28,7 +28,7 @@ def digest(tag: str) -> str:
 @pytest.mark.long
 def test_versions_of_an_application_stand_beside_each_other(bench: Bench, tmp_path: Path) -> None:
     recipe = write(bench)
-    ended = bench.run("build", recipe, "--format", "all")
+    ended = bench.run("build", recipe, "--format", "containers")
     assert f"{recipe} means {recipe}-new, {recipe}-old" in ended.err
     reports = {variant: bench.report(f"{recipe}-{variant}") for variant in VERSION_OF}
     for variant, version in VERSION_OF.items():

@@ -112,6 +112,7 @@ class _Started:
         self._number = scratch / "packer.pid"
         self.program = scratch / "start-packer"
         self._read, self.output = os.pipe()
+        self._folder = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
         self._closed = False
 
     def __enter__(self) -> _Started:
@@ -119,7 +120,8 @@ class _Started:
         assert packer
         settings = {
             **child_environment(),
-            "TMPDIR": str(self._scratch),
+            # It makes sockets there, whose names may have a hundred letters; a checkout's path may have more.
+            "TMPDIR": f"/proc/{os.getpid()}/fd/{self._folder}",
             "PACKER_CACHE_DIR": str(self._scratch / "packer-cache"),
             "CHECKPOINT_DISABLE": "1",
         }
@@ -134,6 +136,7 @@ class _Started:
         self.close()
         self._kill(signal.SIGKILL)
         os.close(self._read)
+        os.close(self._folder)
 
     def close(self) -> None:
         """Our end of Packer's output, so that whoever reads it comes to its end."""
