@@ -79,6 +79,7 @@ def test_list_and_show_read_the_report(first: Bench) -> None:
     assert shown["targets"] == [
         {"kind": "oci", "stale": [], "report": report},
         {"kind": "sif", "stale": [], "report": None},
+        {"kind": "vm", "stale": [], "report": None},
     ]
     assert "12 passed" in first.run("list", HELLO).out
     text = first.run("show", HELLO, COLUMNS="200").out
