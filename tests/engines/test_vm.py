@@ -16,7 +16,7 @@ from tests.engines.machines import SSH_SECONDS
 from tests.engines.vmbase import copy_vm_base, shared
 
 BASE = "debian-13-vm"
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 APP = """#!/bin/sh
 echo "counted $(wc -l <"$1") lines as $(id -u)"
 """
