@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The tree in root/ as a disk, disk.raw: partitions as Debian's cloud images have them, GRUB for BIOS and for
 # UEFI, the root file system last, so that it can grow. The system's own programs write it, without loop
 # devices and mounts of it.

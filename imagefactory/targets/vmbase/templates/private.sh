@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in the new system, beside the packages of `list`: those of a newer release whose programs need newer
 # libraries than the system has. A line names one, and the packages that its libraries come from. These stand
 # in a folder of their own, and the system's stay as they are.

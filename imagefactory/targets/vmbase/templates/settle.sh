@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in the new system, as the last of its installation: what its packages leave to whoever installs them,
 # and away with all that tells of this machine and this moment.
 systemctl --quiet enable systemd-networkd.service
@@ -17,8 +18,8 @@ fi
 apt-mark -qq auto $(dpkg-query --show --showformat='${Package} ${Priority}\n' | awk '$2 != "required" { print $1 }')
 # shellcheck disable=SC2086  # words
 apt-mark -qq manual $PACKAGES
-[ -e /vmlinuz ] || ln -s "boot/$(cd /boot && ls vmlinuz-* | tail -n 1)" /vmlinuz
-[ -e /initrd.img ] || ln -s "boot/$(cd /boot && ls initrd.img-* | tail -n 1)" /initrd.img
+[ -e /vmlinuz ] || ln -s "$(cd / && printf '%s\n' boot/vmlinuz-* | tail -n 1)" /vmlinuz
+[ -e /initrd.img ] || ln -s "$(cd / && printf '%s\n' boot/initrd.img-* | tail -n 1)" /initrd.img
 # Its caches are those of what is installed: the first boot need not make them anew.
 : >/etc/.updated
 : >/var/.updated
