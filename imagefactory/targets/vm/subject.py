@@ -16,7 +16,7 @@ _NOT_THERE = "-"
 # Its working folder is below the user's home, as people's are.
 _RUN = """\
 set -u
-work=$(mktemp -d "$HOME/work.XXXXXX") || exit 125
+work=$(mktemp -d -p "$HOME") || exit 125
 cd "$work" || exit 125
 timeout --kill-after=10 {seconds} {command} >"$work.out" 2>&1 </dev/null
 status=$?
