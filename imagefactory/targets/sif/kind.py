@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagefactory.errors import BuildFailed, disk_error
+from imagefactory.errors import disk_error
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import (
@@ -23,10 +23,10 @@ from imagefactory.model.spec import (
     UnpinnedSpec,
 )
 from imagefactory.model.target import Description, Room, Target, TargetId
-from imagefactory.system.store import file_sha256
 from imagefactory.system.templates import fill
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.kind import Held, Job, Kept, Launch, Way
+from imagefactory.targets.common.as_file import AsFile, moved, stem_of
+from imagefactory.targets.kind import Job, Kept, Launch, Way
 from imagefactory.targets.sif import engine
 from imagefactory.testing.subject import Call, Mount
 
@@ -41,7 +41,7 @@ _IMAGE = "oci"
 _STEP = "write the SIF file"
 
 
-class SifKind:
+class SifKind(AsFile):
     """SIF files, each made of a tested OCI image."""
 
     name: ClassVar[str] = "sif"
@@ -153,29 +153,8 @@ class SifKind:
         """
         spec, folder = job.target.spec, job.record.shelf
         assert isinstance(spec, ImageSpec)
-        stem = f"{spec.image.repository}-{spec.image.version}"
-        if spec.lock.stand_ins:
-            stem = f"{spec.name}-stand-in"
-        file = folder / f"{stem}-{job.needs[_IMAGE].report.input_digest[:12]}.sif"
-        try:
-            Path(artifact.path).replace(file)
-        except OSError as error:
-            raise disk_error(error, file) from None
-        return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
-
-    def missing(self, kept: Kept) -> str:
-        """Whether the file is there, and as large as it was."""
-        whole = kept.path.is_file() and kept.path.stat().st_size == kept.report.bytes
-        return "" if whole else f"{kept.report.file} is gone or not whole"
-
-    def verify(self, kept: Kept) -> None:
-        """Raises BuildFailed where the file is not the one that was tested."""
-        sha256 = file_sha256(kept.path)
-        if f"sha256:{sha256}" != kept.report.digest:
-            raise BuildFailed(
-                f"{kept.path} is damaged: its sha256 is {sha256}, and another was tested",
-                hint=f"remove it, then run imagefactory build {kept.target.spec.selector}",
-            )
+        file = folder / f"{stem_of(spec)}-{job.needs[_IMAGE].report.input_digest[:12]}.sif"
+        return moved(artifact, file)
 
     def launch(self, kept: Kept, values: Mapping[str, Any]) -> Launch:
         """Run it with Apptainer or SingularityCE, from beside the launchers."""
@@ -185,22 +164,7 @@ class SifKind:
     def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
         """Move it to a place where no pattern takes it for a good one."""
         file = job.record.folder / "failed.sif"
-        try:
-            Path(artifact.path).replace(file)
-        except OSError as error:
-            raise disk_error(error, file) from None
-        return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
-
-    def discard(self, artifact: Artifact) -> None:
-        """A candidate goes with the scratch folder."""
-
-    def frees(self, held: Held) -> int:
-        """The size of the file."""
-        return held.path.stat().st_size if held.path.is_file() else 0
-
-    def remove(self, held: Held) -> None:
-        """Remove the file."""
-        held.path.unlink(missing_ok=True)
+        return moved(artifact, file)
 
     def enter(self, job: Job, artifact: Artifact, mounts: tuple[Mount, ...]) -> int:
         """A shell in namespaces like those of a test."""

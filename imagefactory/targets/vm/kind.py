@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagefactory.errors import BadInput, BuildFailed, disk_error
+from imagefactory.errors import BadInput
 from imagefactory.guest import BootOptions, Seed, accelerator, boot, engine_versions
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
-from imagefactory.system.store import file_sha256
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.kind import Held, Job, Kept, Way
+from imagefactory.targets.common.as_file import AsFile, moved, stem_of
+from imagefactory.targets.kind import Job, Way
 from imagefactory.targets.vm.facts import machine_files, memory_mib, template_files
 from imagefactory.targets.vm.make import user_of
 
@@ -33,7 +33,7 @@ _GROWN = 12 << 30
 _LOGIN_SECONDS = 600.0
 
 
-class VmKind:
+class VmKind(AsFile):
     """Project images, each a qcow2 file made of a VM base, an OCI image and a SIF file."""
 
     name: ClassVar[str] = "vm"
@@ -134,44 +134,8 @@ class VmKind:
         """Give the file its name, at once."""
         spec, folder = job.target.spec, job.record.shelf
         assert isinstance(spec, ImageSpec)
-        stem = f"{spec.image.repository}-{spec.image.version}"
-        if spec.lock.stand_ins:
-            stem = f"{spec.name}-stand-in"
-        return _moved(artifact, folder / f"{stem}-{job.target.input_digest[:12]}.qcow2")
-
-    def missing(self, kept: Kept) -> str:
-        """Whether the file is there, and as large as it was."""
-        whole = kept.path.is_file() and kept.path.stat().st_size == kept.report.bytes
-        return "" if whole else f"{kept.report.file} is gone or not whole"
-
-    def verify(self, kept: Kept) -> None:
-        """Raises BuildFailed where the file is not the one that was tested."""
-        sha256 = file_sha256(kept.path)
-        if f"sha256:{sha256}" != kept.report.digest:
-            raise BuildFailed(
-                f"{kept.path} is damaged: its sha256 is {sha256}, and another was tested",
-                hint=f"remove it, then run imagefactory build {kept.target.spec.selector} --format vm",
-            )
+        return moved(artifact, folder / f"{stem_of(spec)}-{job.target.input_digest[:12]}.qcow2")
 
     def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
         """Move it to a place where no pattern takes it for a good one."""
-        return _moved(artifact, job.record.folder / "failed.qcow2")
-
-    def discard(self, artifact: Artifact) -> None:
-        """A candidate goes with the scratch folder."""
-
-    def frees(self, held: Held) -> int:
-        """The size of the file."""
-        return held.path.stat().st_size if held.path.is_file() else 0
-
-    def remove(self, held: Held) -> None:
-        """Remove the file."""
-        held.path.unlink(missing_ok=True)
-
-
-def _moved(artifact: Artifact, file: Path) -> Artifact:
-    try:
-        Path(artifact.path).replace(file)
-    except OSError as error:
-        raise disk_error(error, file) from None
-    return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
+        return moved(artifact, job.record.folder / "failed.qcow2")

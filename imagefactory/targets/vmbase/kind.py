@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
-from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.inputs import mmdebstrap_version
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.sandbox import sandbox_version
-from imagefactory.system.store import file_sha256
 from imagefactory.system.workspace import Workspace
-from imagefactory.targets.kind import Held, Job, Kept
+from imagefactory.targets.common.as_file import AsFile, moved
+from imagefactory.targets.kind import Job
 from imagefactory.targets.vmbase.system import maker, system_files
 
 DISK = "disk.qcow2"
@@ -25,7 +23,7 @@ _TIMES_IN_MEMORY = 12  # the tree, and the disk that is made of it
 _MEMORY = 512 << 20
 
 
-class VmBaseKind:
+class VmBaseKind(AsFile):
     """VM bases, each a qcow2 file."""
 
     name: ClassVar[str] = "vmbase"
@@ -91,33 +89,4 @@ class VmBaseKind:
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
         """Have it take the last one's place."""
         file = job.record.shelf / DISK
-        try:
-            Path(artifact.path).replace(file)
-        except OSError as error:
-            raise disk_error(error, file) from None
-        return Artifact(artifact.digest, artifact.bytes, artifact.steps, path=str(file))
-
-    def missing(self, kept: Kept) -> str:
-        """Whether the file is there, and as large as it was."""
-        whole = kept.path.is_file() and kept.path.stat().st_size == kept.report.bytes
-        return "" if whole else "it is gone or not whole"
-
-    def verify(self, kept: Kept) -> None:
-        """Raises BuildFailed where the file is not the one that was made."""
-        sha256 = file_sha256(kept.path)
-        if f"sha256:{sha256}" != kept.report.digest:
-            raise BuildFailed(
-                f"{kept.path} is damaged: its sha256 is {sha256}, and another was made",
-                hint=f"remove it, then run imagefactory build {kept.target.spec.selector}",
-            )
-
-    def discard(self, artifact: Artifact) -> None:
-        """A candidate goes with the scratch folder."""
-
-    def frees(self, held: Held) -> int:
-        """The size of the file."""
-        return held.path.stat().st_size if held.path.is_file() else 0
-
-    def remove(self, held: Held) -> None:
-        """Remove the file."""
-        held.path.unlink(missing_ok=True)
+        return moved(artifact, file)
