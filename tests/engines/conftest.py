@@ -15,7 +15,7 @@ from filelock import FileLock
 from tests.conftest import copy_base_image
 from tests.engines.bench import HELLO, PREFIX, RUN, WORKER, Bench, copy_base, remove_images
 from tests.engines.probe import Canaries, canaries
-from tests.engines.vmdisk import vm_disk as vm_disk
+from tests.engines.vmbase import NEWEST, disk_of
 
 
 def _missing() -> str:
@@ -137,6 +137,12 @@ def make_bench(first: Bench, tmp_path: Path) -> Iterator[Callable[[str], Bench]]
         bench.end()
     for bench in made:
         bench.assert_clean(patience=5)
+
+
+@pytest.fixture(scope="session")
+def vm_disk(own_folders: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk that boots, for tests of machines: the newest VM base. All workers share it."""
+    return disk_of(NEWEST, shared_folder(tmp_path_factory))
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from imagefactory.system.processes import Stop
 from tests.engines.bench import Bench
 from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
-from tests.engines.vmbase import copy_vm_base, shared
+from tests.engines.vmbase import NEWEST, copy_vm_base, shared
 
-BASE = "debian-13-vm"
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 APP = """#!/bin/sh
 echo "counted $(wc -l <"$1") lines as $(id -u)"
@@ -36,7 +35,7 @@ COUNT = "#!/bin/sh\nset -eu\nprintf 'a\\nb\\nc\\n' >data.txt\ncount data.txt | t
 @pytest.fixture(scope="module")
 def built(module_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, str]:
     """An image whose program counts lines, as a VM image."""
-    copy_vm_base(shared(BASE, shared_folder(tmp_path_factory)), module_bench, BASE)
+    copy_vm_base(shared(NEWEST, shared_folder(tmp_path_factory)), module_bench, NEWEST)
     install = f"cat >/usr/local/bin/count <<'END'\n{APP}END\nchmod 755 /usr/local/bin/count"
     image = module_bench.recipe("vm-app", install, tests=TESTS, commands=["count"])
     (module_bench.folder(image) / "tests" / "count.sh").write_text(COUNT)

@@ -16,7 +16,7 @@ from imagefactory.system.processes import Stop
 from imagefactory.system.store import file_sha256
 from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
-from tests.engines.vmbase import checkout, made_before, make, shared
+from tests.engines.vmbase import checkout, disk_of, make
 
 GIB = 1 << 30
 DEBIANS = ["debian-13-vm", pytest.param("debian-12-vm", marks=pytest.mark.long)]
@@ -36,9 +36,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def disk(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if found := made_before(name):
-        return found
-    return shared(name, shared_folder(tmp_path_factory)).build / name / "disk.qcow2"
+    return disk_of(name, shared_folder(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from filelock import FileLock
 from tests.conftest import REPOSITORY
 from tests.engines.bench import Bench
 
+NEWEST = "debian-13-vm"
 CUT = ("unshare", "--net", "--")
 
 
@@ -62,8 +63,7 @@ def copy_vm_base(origin: Bench, target: Bench, name: str) -> None:
     shutil.copy(theirs / "vmbase" / "report.json", ours / "vmbase")
 
 
-def made_before(name: str) -> Path | None:
-    """With ZZ_VM_DISKS, a folder, the disk in it, with its lock beside it. Other runs share them."""
-    folder = os.environ.get("ZZ_VM_DISKS")
-    disk = Path(folder) / f"{name}.qcow2" if folder else None
-    return disk if disk and disk.exists() else None
+def disk_of(name: str, folder: Path) -> Path:
+    """The disk of that VM base; with ZZ_VM_DISKS, a folder, the one in it, which other runs made."""
+    before = Path(os.environ.get("ZZ_VM_DISKS", "/nowhere")) / f"{name}.qcow2"
+    return before if before.exists() else shared(name, folder).build / name / "disk.qcow2"
