@@ -12,16 +12,16 @@ from imagefactory.guest.options import BootOptions
 from imagefactory.guest.outside import key_and_seed
 from imagefactory.guest.programs import engine_versions
 from imagefactory.guest.seed import Seed
-from imagefactory.guest.ssh import Outcome
+from imagefactory.guest.ssh import Ended
 from imagefactory.guest.words import processor
 
 __all__ = [
     "Accelerator",
     "BootOptions",
     "DiskReader",
+    "Ended",
     "Entry",
     "Guest",
-    "Outcome",
     "Partition",
     "Seed",
     "Space",

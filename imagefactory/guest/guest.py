@@ -19,7 +19,7 @@ from imagefactory.guest.console import clean
 from imagefactory.guest.files import TAR_BYTES, pack, unpack
 from imagefactory.guest.machine import Machine
 from imagefactory.guest.options import BootOptions
-from imagefactory.guest.ssh import Outcome, Shell
+from imagefactory.guest.ssh import Ended, Shell
 
 PICTURE = "screen.png"
 """The file in a machine's folder that takes pictures of its screen."""
@@ -90,7 +90,7 @@ class Guest:
         timeout: float = 60,
         stdin: bytes = b"",
         on_line: Callable[[str], None] = _quiet,
-    ) -> Outcome:
+    ) -> Ended:
         """Run words, or a script for a POSIX shell, as the user who logs in, or with sudo as ``user``. It
         reads ``stdin``, and is ended after ``timeout`` seconds. Raises BuildFailed where the machine, or
         the connection to it, went away.
@@ -221,7 +221,7 @@ class Guest:
         return BuildFailed(message, hint="its console tells how far it came", tail=tail)
 
 
-def _failed(what: str, done: Outcome) -> BuildFailed:
+def _failed(what: str, done: Ended) -> BuildFailed:
     why = "it took too long" if done.stopped else clean(done.output).strip()[-300:] or f"status {done.status}"
     return BuildFailed(
         f"can't {what} the virtual machine: {why}", hint="look at the machine's console in the log"

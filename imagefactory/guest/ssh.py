@@ -53,7 +53,7 @@ _REMOTE = '"$@"; s=$?; [ "$s" -ne 255 ] || printf "\\n%s\\n" "$0"; exit "$s"'
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Ended:
     """How a command ended, and the last of what it wrote, in KEPT_LETTERS. ``stopped`` is "time" where its
     time was up, "size" where it wrote more than a file may take.
     """
@@ -137,7 +137,7 @@ class Shell:
         on_line: Callable[[str], None],
         stdin: IO[bytes] | None = None,
         output: tuple[IO[bytes], int] | None = None,
-    ) -> Outcome:
+    ) -> Ended:
         """Run words, or a script for a POSIX shell, and return how that ended; ``output`` is a file for what
         it writes to its standard output, and the most bytes of that. Raises BuildFailed where the
         connection was lost.
@@ -156,12 +156,12 @@ class Shell:
         except Interrupted:
             self._stop.check()
             self._check()
-            return Outcome(-signal.SIGKILL, heard.text(), time.monotonic() - began, "time")
+            return Ended(-signal.SIGKILL, heard.text(), time.monotonic() - began, "time")
         return self._outcome(status, heard, time.monotonic() - began, timeout)
 
     def send(
         self, command: Sequence[str], write: Callable[[IO[bytes]], None], *, user: str, timeout: float
-    ) -> Outcome:
+    ) -> Ended:
         """Run words that read what ``write`` writes."""
         heard = _Heard(lambda line: None)
         began = time.monotonic()
@@ -172,14 +172,14 @@ class Shell:
         except Interrupted:
             self._stop.check()
             self._check()
-            return Outcome(-signal.SIGKILL, heard.text(), time.monotonic() - began, "time")
+            return Ended(-signal.SIGKILL, heard.text(), time.monotonic() - began, "time")
         return self._outcome(status, heard, time.monotonic() - began, timeout)
 
     @property
     def _how(self) -> dict[str, Any]:
         return {"cwd": self._folder, "end_with": signal.SIGKILL}
 
-    def _outcome(self, status: int, heard: _Heard, seconds: float, timeout: float) -> Outcome:
+    def _outcome(self, status: int, heard: _Heard, seconds: float, timeout: float) -> Ended:
         if status == _LOST and not heard.marked:
             self._stop.check()
             self._check()
@@ -189,9 +189,9 @@ class Shell:
                 hint="look at the machine's console in the log",
             )
         if status == -signal.SIGXFSZ:
-            return Outcome(status, heard.text(), seconds, "size")
+            return Ended(status, heard.text(), seconds, "size")
         stopped = "time" if status == _KILLED and seconds >= timeout else ""
-        return Outcome(status, heard.text(), seconds, stopped)
+        return Ended(status, heard.text(), seconds, stopped)
 
     def _order(self, command: Sequence[str] | str, user: str, timeout: float, mark: str) -> str:
         """One line for whatever shell the user has there: all else is data to it."""

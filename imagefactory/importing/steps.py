@@ -11,7 +11,7 @@ DOLLAR = "\ufdd0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Action:
     """One instruction. ``kind`` is what its format calls it, ``place`` where it stands there.
 
     ``only`` names the kind of machine (``amd64``, ``arm64``) that it is for; empty is all of them.
@@ -23,14 +23,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Base(Step):
+class Base(Action):
     """The image that all begins with."""
 
     image: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packages(Step):
+class Packages(Action):
     """Packages of the distribution; ``manager`` is apt, yum or the like."""
 
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class Packages(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Step):
+class Run(Action):
     """Shell commands, in the order in which they run; ``shell`` is sh or bash, with its ``options``."""
 
     lines: tuple[str, ...]
@@ -47,7 +47,7 @@ class Run(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Environment(Step):
+class Environment(Action):
     """Variables of the image, or (``building``) of its installation alone."""
 
     pairs: tuple[tuple[str, str], ...]
@@ -55,28 +55,28 @@ class Environment(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workdir(Step):
+class Workdir(Action):
     """The folder that what follows runs in."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class User(Step):
+class User(Action):
     """Whom what follows runs as, and the image."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start(Step):
+class Start(Action):
     """What the image runs: an entry point, or a command."""
 
     words: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Copy(Step):
+class Copy(Action):
     """Files beside the foreign recipe, or declared in it, to a place in the image; ``mode`` is chmod's."""
 
     sources: tuple[str, ...]
@@ -86,7 +86,7 @@ class Copy(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declared(Step):
+class Declared(Action):
     """A file by name: with its content, or with the address that it is fetched from.
 
     ``source`` is then the name that it has among the sources, ``sha256`` what pins it. ``why_not`` says why
@@ -103,7 +103,7 @@ class Declared(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Template(Step):
+class Template(Action):
     """A program that the foreign tool knows how to install."""
 
     name: str
@@ -111,7 +111,7 @@ class Template(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deploy(Step):
+class Deploy(Action):
     """Folders of commands, and single commands, that users are to have."""
 
     path: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Deploy(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial(Step):
+class ForeignTest(Action):
     """A test: a shell script, with what it must print. ``why_not`` says why it can't be run here."""
 
     name: str
@@ -132,14 +132,14 @@ class Trial(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nothing(Step):
+class Nothing(Action):
     """What needs no counterpart: why."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreign(Step):
+class Foreign(Action):
     """What can't be translated: its text, and why. Without it an installation that ``stops`` is not whole.
 
     ``about`` is what says something of the whole recipe, not of a step of its installation.
@@ -180,4 +180,4 @@ class Described:
     gui: tuple[GuiProgram, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     machines: tuple[Literal["amd64", "arm64"], ...] = ("amd64",)
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Action, ...] = ()

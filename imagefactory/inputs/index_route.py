@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from imagefactory.errors import BuildFailed, Gone
 from imagefactory.inputs.index import is_followed, project_page
 from imagefactory.inputs.protocol import Means
-from imagefactory.sandbox import Asked, Passing, Reply
+from imagefactory.sandbox import Passing, Question, Reply
 from imagefactory.system.redact import redact
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class IndexRoute:
     _kept: Counter[str] = field(default_factory=Counter)
 
     @contextlib.contextmanager
-    def reply(self, asked: Asked) -> Iterator[Reply]:
+    def reply(self, asked: Question) -> Iterator[Reply]:
         """A page, ``simple/<name>/``, or a file, ``files/<name>/<file>``. Raises Gone, or a kind of
         BuildFailed.
         """
@@ -83,7 +83,7 @@ class IndexRoute:
             raise Gone(f"{self.what}: there is no {asked.path} in the index")
         url = file.url if filename == file.filename else file.metadata_url
         passing = Passing(self.means.web, url, f"{self.what}: {filename}", named_by=file.named_by)
-        with passing.reply(Asked(asked.method, "", "", asked.headers)) as reply:
+        with passing.reply(Question(asked.method, "", "", asked.headers)) as reply:
             yield reply if filename == file.filename else _bounded(reply, f"{self.what}: {redact(url)}")
 
     def shown(self, path: str) -> str:

@@ -4,16 +4,16 @@ else.
 
 from imagefactory.sandbox.job import Job, Limits, run_job
 from imagefactory.sandbox.relay import ADDRESS, Relay
-from imagefactory.sandbox.routes import Asked, Passing, Reply, Route, route_to
+from imagefactory.sandbox.routes import Passing, Question, Reply, Route, route_to
 from imagefactory.sandbox.view import MANY, host_python, sandbox_version
 
 __all__ = [
     "ADDRESS",
     "MANY",
-    "Asked",
     "Job",
     "Limits",
     "Passing",
+    "Question",
     "Relay",
     "Reply",
     "Route",

@@ -25,7 +25,7 @@ _SAYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Question:
     """What a job asks for: ``path`` follows the route's own address, as the job wrote it, without a ``/``
     first.
     """
@@ -50,7 +50,7 @@ class Reply:
 class Route(Protocol):
     """One place that a relay leads to."""
 
-    def reply(self, asked: Asked) -> contextlib.AbstractContextManager[Reply]:
+    def reply(self, asked: Question) -> contextlib.AbstractContextManager[Reply]:
         """The answer. Raises Gone, or another kind of BuildFailed."""
 
     def shown(self, path: str) -> str:
@@ -70,7 +70,7 @@ class Passing:
     posts: bool = False
 
     @contextlib.contextmanager
-    def reply(self, asked: Asked) -> Iterator[Reply]:
+    def reply(self, asked: Question) -> Iterator[Reply]:
         """What the upstream answers."""
         if asked.method == "POST" and not self.posts:
             raise Gone(f"{self.what}: nothing is sent to {redact(self.address)}")
@@ -96,7 +96,7 @@ class Folder:
     what: str
 
     @contextlib.contextmanager
-    def reply(self, asked: Asked) -> Iterator[Reply]:
+    def reply(self, asked: Question) -> Iterator[Reply]:
         """A file in it, wherever its links lead in it."""
         root = self.folder.resolve()
         try:

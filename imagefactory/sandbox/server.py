@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Protocol
 
 from imagefactory.errors import FactoryError, Gone, NetworkFault
-from imagefactory.sandbox.routes import Asked, Reply, Route
+from imagefactory.sandbox.routes import Question, Reply, Route
 from imagefactory.system.redact import redact
 
 _PATIENCE = 60  # seconds that a job may take to ask, or to take what it asked for
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _ask(self, route: Route, path: str, query: str, body: bytes) -> None:
         relay, begun = self.server.relay, False
         headers = {name: self.headers[name] for name in _ASKS if name in self.headers}
-        asked = Asked(self.command, path, query, headers, body if self.command == "POST" else b"")
+        asked = Question(self.command, path, query, headers, body if self.command == "POST" else b"")
         try:
             with relay.asking(redact(route.shown(path))), route.reply(asked) as reply:
                 begun = True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imagefactory.system.log import Log, Silence
 from imagefactory.system.processes import Stop
-from imagefactory.targets.sif.convert import Source, convert
+from imagefactory.targets.sif.convert import TestedImage, convert
 from tests.bench.measure import Row, cost
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def _sif(folder: Path) -> Iterator[Row]:
         archive = folder / "image.tar"
         _run("docker", "save", "--output", str(archive), report["reference"])
         log = Log(PIPELINE, folder / "log", Silence())
-        convert(Source(PIPELINE, report["digest"], archive), ours_file, folder, log, Stop())
+        convert(TestedImage(PIPELINE, report["digest"], archive), ours_file, folder, log, Stop())
 
     def theirs() -> None:
         _run("apptainer", "build", "--force", str(theirs_file), f"docker-daemon:{report['reference']}")

@@ -30,7 +30,7 @@ from imagefactory.inputs.uv import Request, resolve
 from imagefactory.inputs.wheels import Target
 from imagefactory.model.lock import PipFile, SourceFile
 from imagefactory.model.recipe import BaseImage, Conda, Inputs, PipIndex, Release
-from imagefactory.sandbox import Asked, Job, Limits, Relay
+from imagefactory.sandbox import Job, Limits, Question, Relay
 from imagefactory.system import web
 from imagefactory.targets.base.ask import _failure
 from tests.engines.resolving import (
@@ -376,9 +376,9 @@ def asks_index(bench: Bench, path: str, *, method: str = "GET") -> tuple[int, by
     """What a sandbox gets, after the page."""
     means, _ = bench.means()
     route = IndexRoute(bench.index or f"{bench.up.url}/simple", "it", means)
-    with route.reply(Asked("GET", "simple/app/", "", {})):
+    with route.reply(Question("GET", "simple/app/", "", {})):
         pass
-    with route.reply(Asked(method, path, "", {})) as reply:
+    with route.reply(Question(method, path, "", {})) as reply:
         return reply.status, b"".join(reply.body)
 
 
@@ -527,7 +527,7 @@ def test_what_is_kept_of_an_index_has_a_bound(
     weight = {"_MAX_SEEN": 2, "_MAX_LETTERS": 3 + len(WHEEL) + len(f"{bench.up.url}{PAGE}{WHEEL}")}[bound]
     means, _ = bench.means()
     route = IndexRoute(bench.index, "it", means)
-    asked = Asked("GET", "simple/app/", "", {})
+    asked = Question("GET", "simple/app/", "", {})
     for most in (weight, weight, weight - 1):  # a page that is asked for again counts once
         monkeypatch.setattr(index_route, bound, most)
         with pytest.raises(BuildFailed) if most < weight else contextlib.nullcontext(), route.reply(asked):

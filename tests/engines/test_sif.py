@@ -179,7 +179,7 @@ def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path:
     """In another folder, at another time, with another umask and language; and Apptainer runs it."""
     from imagefactory.system.log import Log, Silence
     from imagefactory.system.processes import Stop
-    from imagefactory.targets.sif.convert import Source, convert
+    from imagefactory.targets.sif.convert import TestedImage, convert
 
     bench, image = built
     first = sif_of(*built)
@@ -190,7 +190,7 @@ def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path:
     old = os.umask(0o077)
     try:
         log = Log(image, tmp_path / "log", Silence())
-        convert(Source(image, bench.report(image)["digest"], archive), again, folder, log, Stop())
+        convert(TestedImage(image, bench.report(image)["digest"], archive), again, folder, log, Stop())
     finally:
         os.umask(old)
         log.close()
@@ -205,13 +205,13 @@ def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path:
 CONVERT = """
 import sys
 from pathlib import Path
-from imagefactory.targets.sif.convert import Source, convert
+from imagefactory.targets.sif.convert import TestedImage, convert
 from imagefactory.system.log import Log, Silence
 from imagefactory.system.processes import Stop
 archive, digest, target, id = sys.argv[1:]
 folder = Path(target).parent
 log = Log(id, folder / "log", Silence())
-convert(Source(id, digest, Path(archive)), Path(target), folder, log, Stop())
+convert(TestedImage(id, digest, Path(archive)), Path(target), folder, log, Stop())
 """
 
 

@@ -30,7 +30,7 @@ from imagefactory.system.processes import Stop
 from imagefactory.system.site import Site
 from imagefactory.system.store import Store
 from imagefactory.system.web import Web
-from imagefactory.targets.base.ask import Asked, ask_base
+from imagefactory.targets.base.ask import Layout, ask_base
 from imagefactory.targets.base.bootstrap import make_base
 from imagefactory.targets.vmbase.make import make_disk
 from tests.engines.bench import Bench
@@ -245,7 +245,7 @@ def test_a_question_to_a_base_image(first: Bench, tmp_path: Path, cage: Canaries
     digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
     script = f"{cage.script}\nln -s /etc/passwd answer/link; mkfifo answer/pipe; mkdir answer/folder"
     files = {"ask.sh": f"({script}) >answer/said 2>&1; ls -A / >answer/root\n".encode(), "apt.conf": b""}
-    answer = ask_base(Asked("debian-12", layout, digest, 0), files, None, means)
+    answer = ask_base(Layout("debian-12", layout, digest, 0), files, None, means)
     assert sorted(answer) == ["root", "said"]
     assert_outsider(answer["said"].decode())
     assert not {"in", "job"} & set(answer["root"].decode().split())

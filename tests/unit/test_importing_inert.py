@@ -12,7 +12,7 @@ import pytest
 from imagefactory.errors import BadFiles
 from imagefactory.importing import read_foreign
 from imagefactory.importing.drafting.draft import Remark
-from imagefactory.importing.drafting.script import Note, Stop
+from imagefactory.importing.drafting.script import Halt, Note
 from imagefactory.importing.inert import inert
 from imagefactory.importing.writing.yamltext import Lines
 from tests.unit.imports import Brought, Make, bring, recipe_of
@@ -35,10 +35,10 @@ def test_one_line_of_harmless_characters(sign: str) -> None:
     lines.pair("key", "value", text)
     lines.sequence("list", {"item": text})
     remark = Remark(text, text, "not", text)
-    shown = [str(Note(text)), str(Stop(text, text)), inert(text), remark.kind, remark.place, remark.why]
+    shown = [str(Note(text)), str(Halt(text, text)), inert(text), remark.kind, remark.place, remark.why]
     assert len(lines.lines) == 5
     assert all(line.isprintable() for line in [*shown, *lines.lines])
-    assert str(Stop("a", "it's b'; touch c")) == "fail 'a: its b; touch c'"
+    assert str(Halt("a", "it's b'; touch c")) == "fail 'a: its b; touch c'"
     assert inert("\x1b[31m\x07") == "\\x1b[31m\\x07"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from imagefactory.errors import BuildFailed, FactoryError, Gone, NetworkFault
-from imagefactory.sandbox import Asked, Relay, Reply, server
+from imagefactory.sandbox import Question, Relay, Reply, server
 
 FINE = b"GET /0/x HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /0/x HTTP/1.1\r\nHost: x\r\n"
@@ -23,11 +23,11 @@ class Echo:
     """A route that says what it was asked, or fails so."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
+        self.asked: list[Question] = []
         self.fails: list[FactoryError] = []
 
     @contextlib.contextmanager
-    def reply(self, asked: Asked) -> Iterator[Reply]:
+    def reply(self, asked: Question) -> Iterator[Reply]:
         self.asked.append(asked)
         if self.fails:
             raise self.fails.pop(0)

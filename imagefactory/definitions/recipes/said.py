@@ -21,7 +21,7 @@ Where = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Mention:
     """A package that is asked for, with the text and the place (``file:line:column``) that ask for it."""
 
     name: str
@@ -38,7 +38,7 @@ class Asked:
         return re.search(rf"(?<![\w.+-]){re.escape(self.name)}(?![\w+-])", said, re.IGNORECASE) is not None
 
 
-def requests_of(workspace: Workspace, image: ImageDefinition, kind: str) -> list[Asked]:
+def requests_of(workspace: Workspace, image: ImageDefinition, kind: str) -> list[Mention]:
     """Everything of one kind of package that an image asks for. Raises BadFiles where that can't be read."""
     texts = [_text(workspace, image), *(_part(workspace, image, part) for part in image.parts)]
     entries = list(_entries(image, kind))
@@ -84,7 +84,7 @@ def _entries(image: ImageDefinition, kind: str) -> Iterator[tuple[Where, str]]:
         yield from ((("inputs", "conda", "packages"), entry) for entry in inputs.conda.packages)
 
 
-def _asked(texts: Sequence[Text], image: ImageDefinition, field: Where, entry: str) -> Asked | None:
+def _asked(texts: Sequence[Text], image: ImageDefinition, field: Where, entry: str) -> Mention | None:
     """The first line that says so: the variant's, if it does; its recipe's, or else a part's."""
     called = {"pip": pip_name, "conda": conda_name}.get(str(field[-2]), str)
     machine: Where = ("architectures", host_architecture())
@@ -101,5 +101,5 @@ def _asked(texts: Sequence[Text], image: ImageDefinition, field: Where, entry: s
             said = text.at(home)
             if isinstance(said, tuple) and entry in said:
                 line, column = text.document.place((*home, said.index(entry)))
-                return Asked(called(entry), entry, f"{text.path}:{line}:{column}", variant)
+                return Mention(called(entry), entry, f"{text.path}:{line}:{column}", variant)
     return None

@@ -31,7 +31,7 @@ _CONDA_TAKES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Installation:
     """What a command asks a package manager for: ``action`` is install, or a word for what it does else."""
 
     action: str
@@ -65,14 +65,14 @@ class AskedOfConda:
     rest: list[str] = field(default_factory=list)
 
 
-def apt_of(words: Sequence[str]) -> Asked | None:
+def apt_of(words: Sequence[str]) -> Installation | None:
     """What apt is asked for; None where the command is another."""
     if words[0].rpartition("/")[2] not in APT:
         return None
     given = [value for key, value in options(words[1:], _APT_TAKES) if key == ""]
     action, names = (given[0], given[1:]) if given else ("", [])
     files = tuple(name for name in names if name.endswith(".deb") or name.startswith(("./", "/")))
-    return Asked(action, tuple(name for name in names if name not in files), files)
+    return Installation(action, tuple(name for name in names if name not in files), files)
 
 
 def pip_of(words: Sequence[str]) -> AskedOfPip | None:

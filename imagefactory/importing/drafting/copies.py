@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft
-from imagefactory.importing.drafting.script import Line, Note, Stop
+from imagefactory.importing.drafting.script import Halt, Line, Note
 from imagefactory.importing.drafting.words import word
 from imagefactory.importing.fits import file_of, source_path
-from imagefactory.importing.steps import Copy, Declared, Step
+from imagefactory.importing.steps import Action, Copy, Declared
 
 _PACKED = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$")
 """What Docker unpacks where it adds it."""
@@ -24,7 +24,7 @@ class Copier:
     """Translates one ``Copy``."""
 
     draft: Draft
-    steps: Sequence[Step]
+    steps: Sequence[Action]
     step: Copy
     lines: list[Line] = field(default_factory=list)
     why: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Copier:
         self.why.append(why)
         self.lines += [
             Note(f"Not translated: copy {given} {self.step.target}: {why}."),
-            Stop(self.step.place, why),
+            Halt(self.step.place, why),
         ]
 
     def _change_mode(self, given: str, folder: str, into: bool) -> None:
@@ -80,7 +80,7 @@ class Copier:
             return
         if not _MODE.fullmatch(mode):
             self.why.append(f"--chmod={mode} is not known")
-            self.lines.append(Stop(self.step.place, self.why[-1]))
+            self.lines.append(Halt(self.step.place, self.why[-1]))
             return
         inside = {
             file.removeprefix(within).split("/")[0] for file in self.draft.files if file.startswith(within)

@@ -27,7 +27,7 @@ from imagefactory.importing.commands.shell import (
 from imagefactory.importing.drafting.adding import add_apt, add_channel, add_conda, add_pip
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, SourceDraft
 from imagefactory.importing.drafting.network import ANOTHER_ARCHIVE, asks_network, is_cache
-from imagefactory.importing.drafting.script import Line, Note, Stop, notes
+from imagefactory.importing.drafting.script import Halt, Line, Note, notes
 from imagefactory.importing.drafting.words import word_of_shell
 from imagefactory.importing.fits import file_of, fits, name_of_source, slug, source_path
 from imagefactory.importing.steps import Run
@@ -138,7 +138,7 @@ class Runner:
     def _block(self, text: str, why: str) -> None:
         self.blocked += 1
         self.why.append(why)
-        self.lines += [Note(f"Not translated: {why}."), *notes(text), Stop(self.step.place, why)]
+        self.lines += [Note(f"Not translated: {why}."), *notes(text), Halt(self.step.place, why)]
 
     def _opaque(self, text: str) -> None:
         if re.search(r"\bconda\b.*\bhook\b|/conda\.sh\b", text):

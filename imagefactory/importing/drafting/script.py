@@ -37,7 +37,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Halt:
     """A command that ends the installation with a message."""
 
     place: str
@@ -48,7 +48,7 @@ class Stop:
         return f"fail {shlex.quote(message)}"
 
 
-Line = str | Note | Stop
+Line = str | Note | Halt
 """A line of install.sh. A command stands as it is; comments and messages hold texts of others: no ``str``."""
 
 

@@ -14,10 +14,11 @@ from imagefactory.importing.drafting.copies import Copier
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, FileDraft, Remark, SourceDraft
 from imagefactory.importing.drafting.environment import SYSTEM_FOLDERS, set_variables
 from imagefactory.importing.drafting.runs import Runner
-from imagefactory.importing.drafting.script import Line, Note, Stop, notes
+from imagefactory.importing.drafting.script import Halt, Line, Note, notes
 from imagefactory.importing.drafting.trials import add_trial
 from imagefactory.importing.fits import fits, slug
 from imagefactory.importing.steps import (
+    Action,
     Base,
     Copy,
     Declared,
@@ -25,13 +26,12 @@ from imagefactory.importing.steps import (
     Described,
     Environment,
     Foreign,
+    ForeignTest,
     Nothing,
     Packages,
     Run,
     Start,
-    Step,
     Template,
-    Trial,
     User,
     Workdir,
 )
@@ -72,7 +72,7 @@ class Translator:
             self.draft.remarks.append(Remark(step.kind, step.place, outcome, why))
 
     @singledispatchmethod
-    def _one(self, step: Step) -> Became:
+    def _one(self, step: Action) -> Became:
         raise AssertionError(step)
 
     @_one.register
@@ -175,7 +175,7 @@ class Translator:
         shown = f"Not translated: the template {step.name} {options}".rstrip()
         lines: list[Line] = [
             Note(f"{shown}: {advice}."),
-            Stop(step.place, f"the template {step.name} is to be replaced"),
+            Halt(step.place, f"the template {step.name} is to be replaced"),
         ]
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return NOT, why
@@ -228,7 +228,7 @@ class Translator:
         return self._by(left, len(step.path) + len(step.commands))
 
     @_one.register
-    def _(self, step: Trial) -> Became:
+    def _(self, step: ForeignTest) -> Became:
         return add_trial(self.draft, step)
 
     @_one.register
@@ -243,7 +243,7 @@ class Translator:
         shown = notes("\n".join(step.text.splitlines())) if step.text else []
         lines: list[Line] = [Note(f"Not translated: {step.why}."), *shown]
         if step.stops:
-            lines.append(Stop(step.place, step.why))
+            lines.append(Halt(step.place, step.why))
         self.draft.script.add(lines, f"{step.kind}, {step.place}", step.only)
         return PART if step.partly else NOT, step.why
 

@@ -7,13 +7,13 @@ import re
 from imagefactory.importing.drafting.draft import DONE, NOT, PART, Draft, FileDraft, TestDraft
 from imagefactory.importing.drafting.network import asks_network
 from imagefactory.importing.fits import fits, slug, unused
-from imagefactory.importing.steps import Trial
+from imagefactory.importing.steps import ForeignTest
 from imagefactory.model.fields import Argument, Pattern, RelativePath
 
 _TAKEN = ("tests",)
 
 
-def add_trial(draft: Draft, step: Trial) -> tuple[str, str]:
+def add_trial(draft: Draft, step: ForeignTest) -> tuple[str, str]:
     """One test, or a note of why not. Gives back what became of it."""
     script = step.script.strip("\n")
     name = unused(slug(step.name, "test"), {*draft.tests, *_TAKEN})

@@ -15,6 +15,7 @@ from imagefactory.importing.readers.filling import Filler
 from imagefactory.importing.readers.instructions import copied
 from imagefactory.importing.readers.tests_of import test_of
 from imagefactory.importing.steps import (
+    Action,
     Base,
     Copy,
     Declared,
@@ -25,7 +26,6 @@ from imagefactory.importing.steps import (
     Packages,
     Run,
     Start,
-    Step,
     Template,
     User,
     Workdir,
@@ -68,7 +68,7 @@ class Expander:
         self._manager = "apt"
         self._depth = 0
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[Action]:
         """All steps of the recipe."""
         data = self.text.document.data
         build = data["build"]
@@ -81,7 +81,7 @@ class Expander:
             yield from self._safely(self._deploy, deploy, {}, ("deploy",), "deploy")
         yield from self._all(build.get("directives"), {}, ("build", "directives"))
 
-    def _all(self, directives: Any, local: dict[str, Any], where: Where) -> Iterator[Step]:
+    def _all(self, directives: Any, local: dict[str, Any], where: Where) -> Iterator[Action]:
         for index, directive in enumerate(_list(directives)):
             here = (*where, index)
             if not isinstance(directive, dict):
@@ -101,7 +101,7 @@ class Expander:
 
     def _one(
         self, kind: str, directive: dict[str, Any], local: dict[str, Any], where: Where
-    ) -> Iterator[Step]:
+    ) -> Iterator[Action]:
         if kind == "group":
             yield from self._group(directive, local, where)
         elif kind == "include":
@@ -121,26 +121,26 @@ class Expander:
 
     def _safely(
         self, handle: Any, said: Any, local: dict[str, Any], where: Where, kind: str
-    ) -> Iterator[Step]:
+    ) -> Iterator[Action]:
         """What a handler gives; where it can't fill something in, that as it stands."""
         try:
             yield from list(handle(said, local, self._place(where)))
         except Unfillable as error:
             yield self._foreign(kind, where, said, str(error), stops=kind in _STOPS)
 
-    def _group(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Step]:
+    def _group(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Action]:
         inner = dict(local)
         yield from self._variables(directive.get("with"), inner, (*where, "with"))
         yield from self._all(directive["group"], inner, (*where, "group"))
 
-    def _variables(self, said: Any, local: dict[str, Any], where: Where) -> Iterator[Step]:
+    def _variables(self, said: Any, local: dict[str, Any], where: Where) -> Iterator[Action]:
         for name, value in said.items() if isinstance(said, dict) else ():
             try:
                 local[name] = self.filler.fill(value, local)
             except Unfillable as error:
                 yield self._foreign("variables", where, {name: value}, str(error))
 
-    def _include(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Step]:
+    def _include(self, directive: dict[str, Any], local: dict[str, Any], where: Where) -> Iterator[Action]:
         try:
             found = self._find_macro(self.filler.fill(directive["include"], local))
         except Unfillable as error:
@@ -175,28 +175,28 @@ class Expander:
             return found
         raise Unfillable(f"the macro {name} is not there: import from a checkout of neurocontainers")
 
-    def _install(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _install(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         filled = [self.filler.fill(each, local, named=True) for each in _list(said)]
         names = tuple(name for text in filled for name in re.sub(r"(^|\s)#.*", "", text).split())
         if names:
             yield Packages(kind="install", place=place, names=names, manager=self._manager)
 
-    def _run(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _run(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         lines = tuple(self.filler.fill(each, local, named=True) for each in _list(said))
         yield Run(kind="run", place=place, lines=lines)
 
-    def _workdir(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _workdir(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         yield Workdir(kind="workdir", place=place, path=self.filler.fill(said, local, named=True) or "/")
 
-    def _user(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _user(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         yield User(kind="user", place=place, name=self.filler.fill(said, local))
 
-    def _entrypoint(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _entrypoint(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         filled = [self.filler.fill(each, local) for each in _list(said)]
         words = tuple(filled) if len(filled) > 1 else tuple(filled[0].split()) if filled else ()
         yield Start(kind="entrypoint", place=place, words=words)
 
-    def _environment(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _environment(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         if not isinstance(said, dict):
             why = "it holds no variables"
             yield Foreign(kind="environment", place=place, text=_shown(said or ""), why=why, stops=bool(said))
@@ -207,7 +207,7 @@ class Expander:
         )
         yield Environment(kind="environment", place=place, pairs=pairs)
 
-    def _template(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _template(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         if not isinstance(said, dict) or not said.get("name"):
             raise Unfillable("it names no template")
         options = {key: _flat(value) for key, value in said.items() if key != "name"}
@@ -215,7 +215,7 @@ class Expander:
         name = self.filler.fill(said["name"], local)
         yield Template(kind=f"template {name}", place=place, name=name, options=filled)
 
-    def _copy(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _copy(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         plain, named = (
             [self.filler.fill(each, local, named=named) for each in _list(said)] for named in (False, True)
         )
@@ -237,7 +237,7 @@ class Expander:
         except OSError:
             return False
 
-    def _file(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _file(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         if not isinstance(said, dict) or not said.get("name"):
             raise Unfillable("a file needs a name")
         if "condition" in said and not self.filler.holds(said["condition"], dict(local)):
@@ -274,10 +274,10 @@ class Expander:
             raise Unfillable(f"no file is called {name}")
         return self._files[name]
 
-    def _test(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _test(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         yield test_of(said, place, lambda text: self.filler.fill(text, local))
 
-    def _deploy(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _deploy(self, said: Any, local: Mapping[str, Any], place: str) -> Iterator[Action]:
         if not isinstance(said, dict):
             yield Nothing(kind="deploy", place=place, why="it is empty")
             return

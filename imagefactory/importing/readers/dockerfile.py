@@ -26,6 +26,7 @@ from imagefactory.importing.readers.dockerfile_words import (
 from imagefactory.importing.readers.instructions import copied
 from imagefactory.importing.steps import (
     DOLLAR,
+    Action,
     Base,
     Copy,
     Described,
@@ -34,7 +35,6 @@ from imagefactory.importing.steps import (
     Nothing,
     Run,
     Start,
-    Step,
     User,
     Workdir,
 )
@@ -146,7 +146,7 @@ class _Reader:
         self.started = False
         self._sources: set[str] = set()
 
-    def steps(self, line: _Line) -> Iterator[Step]:
+    def steps(self, line: _Line) -> Iterator[Action]:
         kind, place, rest = line.keyword, f"line {line.number}", flat(line.rest)
         if kind == "FROM":
             words = [word for word in rest.split() if not word.startswith("--")]
@@ -185,7 +185,7 @@ class _Reader:
         else:
             yield Foreign(kind=kind, place=place, text=line.rest, why=_WHY_NOT[kind], about=True)
 
-    def _choose(self, words: list[str], place: str) -> Step:
+    def _choose(self, words: list[str], place: str) -> Action:
         """The shell of the commands that follow, with its options; -e is on in any case."""
         name = words[0].rpartition("/")[2] if words else ""
         self.shell = "bash" if any(word.rpartition("/")[2] == "bash" for word in words) else "sh"
@@ -198,7 +198,7 @@ class _Reader:
         shown = shlex.join(words)
         return Foreign(kind="SHELL", place=place, text=shown, why=f"{why}: {shown}", partly=True)
 
-    def _run(self, line: _Line, place: str) -> Iterator[Step]:
+    def _run(self, line: _Line, place: str) -> Iterator[Action]:
         rest = re.sub(r"^(--\S+\s+(\\\n\s*)?)+", "", line.rest)
         if line.documents and _HEREDOC.match(rest):
             head = _HEREDOC.sub("", rest).strip()
@@ -217,7 +217,7 @@ class _Reader:
             rest = f"{rest}\n{document}\n{end}"
         yield Run(kind="RUN", place=place, lines=(rest,), shell=self.shell, options=self.options)
 
-    def _argument(self, rest: str, place: str) -> Iterator[Step]:
+    def _argument(self, rest: str, place: str) -> Iterator[Action]:
         pairs = [pair for pair in _pairs(rest, self.escape) if pair[1]]
         for name, value in pairs:
             self.known[name] = expand(value, self.known)
@@ -229,7 +229,7 @@ class _Reader:
             why = "it has no value by default: write one under 'values'"
             yield Foreign(kind="ARG", place=place, text=rest, why=why, partly=True)
 
-    def _copy(self, line: _Line, place: str) -> Iterator[Step]:
+    def _copy(self, line: _Line, place: str) -> Iterator[Action]:
         rest = flat(line.rest)
         found = re.match(r"((?:--\S+\s+)*)(.*)", rest, re.DOTALL)
         assert found is not None

@@ -14,6 +14,7 @@ from typing import Any
 from imagefactory.importing.fits import file_of, source_name, unused
 from imagefactory.importing.readers.beside import Unavailable, files_beside, read_beside
 from imagefactory.importing.steps import (
+    Action,
     Base,
     Copy,
     Declared,
@@ -24,7 +25,6 @@ from imagefactory.importing.steps import (
     Packages,
     Run,
     Start,
-    Step,
     Template,
     User,
     Workdir,
@@ -74,7 +74,7 @@ class _Reader:
         self.labels: dict[str, str] = {}
         self._sources: set[str] = set()
 
-    def steps(self, one: Instruction) -> Iterator[Step]:
+    def steps(self, one: Instruction) -> Iterator[Action]:
         name = _OLD_NAMES.get(one.name, one.name)
         given, place = one.given, one.place
         if name == "from_":
@@ -110,7 +110,7 @@ class _Reader:
             options = tuple((key, _text(value)) for key, value in given.items())
             yield Template(kind=f"template {name}", place=place, name=name, options=options)
 
-    def _copy(self, kind: str, given: Mapping[str, Any], place: str) -> Iterator[Step]:
+    def _copy(self, kind: str, given: Mapping[str, Any], place: str) -> Iterator[Action]:
         sources, target = _list(given.get("source")), _text(given.get("destination"))
         if not sources or not target:
             words = _list(_only(given))
@@ -122,7 +122,7 @@ class _Reader:
         yield from copied(copy, self.folder, self._sources)
 
 
-def copied(copy: Copy, folder: Path, taken: set[str], sha256: str = "") -> Iterator[Step]:
+def copied(copy: Copy, folder: Path, taken: set[str], sha256: str = "") -> Iterator[Action]:
     """Files of a folder, each declared, and the step that copies them; an address is a source."""
     place = copy.place
     for each in copy.sources:

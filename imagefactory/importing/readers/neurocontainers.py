@@ -16,7 +16,7 @@ from imagefactory.importing.readers.directives import Expander
 from imagefactory.importing.readers.filling import Filler, sharable
 from imagefactory.importing.readers.metadata import Metadata
 from imagefactory.importing.readers.tests_of import tests_beside
-from imagefactory.importing.steps import Described, Foreign, Nothing, Step
+from imagefactory.importing.steps import Action, Described, Foreign, Nothing
 from imagefactory.system.templates import Unfillable
 from imagefactory.yamlfiles import Text
 
@@ -88,7 +88,7 @@ def _context(data: dict[str, Any], machine: str) -> dict[str, Any]:
     return context
 
 
-def _merged(lists: dict[Literal["amd64", "arm64"], list[Step]]) -> Iterator[Step]:
+def _merged(lists: dict[Literal["amd64", "arm64"], list[Action]]) -> Iterator[Action]:
     """The steps of all kinds of machine in one list: those that differ are for one of them."""
     if len(lists) == 1:
         yield from next(iter(lists.values()))
@@ -103,7 +103,7 @@ def _merged(lists: dict[Literal["amd64", "arm64"], list[Step]]) -> Iterator[Step
                 yield _only(step, machine)
 
 
-def _only(step: Step, machine: str) -> Step:
+def _only(step: Action, machine: str) -> Action:
     import dataclasses
 
     return dataclasses.replace(step, only=machine)
@@ -116,13 +116,13 @@ def _filled(filler: Filler, said: Any) -> str:
     return "" if said is None else str(said)
 
 
-def _of_readme(text: Text, left: dict[str, str]) -> Iterator[Step]:
+def _of_readme(text: Text, left: dict[str, str]) -> Iterator[Action]:
     for key, error in left.items():
         why = f"README.md has templates as they were: {error}"
         yield Foreign(kind=key, place=_place(text, key), text="", why=why, partly=True, about=True)
 
 
-def _rest(text: Text, data: dict[str, Any]) -> Iterator[Step]:
+def _rest(text: Text, data: dict[str, Any]) -> Iterator[Action]:
     for key, why in _OTHERS.items():
         if data.get(key):
             yield Foreign(kind=key, place=_place(text, key), text="", why=why, about=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from imagefactory.errors import BadFiles
 from imagefactory.importing.readers.beside import Unavailable, read_beside
-from imagefactory.importing.steps import Foreign, Nothing, Step, Trial
+from imagefactory.importing.steps import Action, Foreign, ForeignTest, Nothing
 from imagefactory.system.templates import Unfillable
 from imagefactory.yamlfiles import Text, read_leniently
 
@@ -21,7 +21,7 @@ Fill = Callable[[Any], str]
 """Fills the templates of a text in; raises Unfillable."""
 
 
-def test_of(said: Any, place: str, fill: Fill) -> Step:
+def test_of(said: Any, place: str, fill: Fill) -> Action:
     """One test as ``build.yaml`` has it: a script, or one that their builder brings."""
     if not isinstance(said, dict):
         return Foreign(kind="test", place=place, text=str(said), why="it is no test")
@@ -36,8 +36,8 @@ def test_of(said: Any, place: str, fill: Fill) -> Step:
     try:
         script = fill(said.get("script"))
     except Unfillable as error:
-        return Trial(kind="test", place=place, name=name, why_not=str(error))
-    return Trial(kind="test", place=place, name=name, script=script, why_not=why_not)
+        return ForeignTest(kind="test", place=place, name=name, why_not=str(error))
+    return ForeignTest(kind="test", place=place, name=name, script=script, why_not=why_not)
 
 
 def _or_as_it_is(fill: Fill, text: Any) -> str:
@@ -47,7 +47,7 @@ def _or_as_it_is(fill: Fill, text: Any) -> str:
         return str(text)
 
 
-def tests_beside(text: Text, folder: Path, fill: Fill) -> Iterator[Step]:
+def tests_beside(text: Text, folder: Path, fill: Fill) -> Iterator[Action]:
     """The tests below ``tests`` in the recipe, and those in files beside it."""
     yield from _tests(text, "", fill)
     for file in _BESIDE:
@@ -60,7 +60,7 @@ def tests_beside(text: Text, folder: Path, fill: Fill) -> Iterator[Step]:
             yield Foreign(kind=file, place=file, text="", why=str(error.problems[0]))
 
 
-def _tests(text: Text, prefix: str, fill: Fill) -> Iterator[Step]:
+def _tests(text: Text, prefix: str, fill: Fill) -> Iterator[Action]:
     data = text.document.data
     tests = data.get("tests") if isinstance(data, dict) else None
     known = {name: value for name, value in data.items() if isinstance(value, str)}
@@ -77,7 +77,7 @@ def _tests(text: Text, prefix: str, fill: Fill) -> Iterator[Step]:
             yield test_of(said, place, fill)
 
 
-def _full_test(said: dict[str, Any], place: str, known: dict[str, str], fill: Fill) -> Step:
+def _full_test(said: dict[str, Any], place: str, known: dict[str, str], fill: Fill) -> Action:
     """One of ``fulltest.yaml``: a command, what it prints, and the files that it writes."""
     kind, name = "full test", _or_as_it_is(fill, said.get("name")) or "test"
 
@@ -88,10 +88,10 @@ def _full_test(said: dict[str, Any], place: str, known: dict[str, str], fill: Fi
         return _filled_test(said, place, name, filled)
     except Unfillable as error:
         script = str(said["command"])
-        return Trial(kind=kind, place=place, name=name, script=script, full=True, why_not=str(error))
+        return ForeignTest(kind=kind, place=place, name=name, script=script, full=True, why_not=str(error))
 
 
-def _filled_test(said: dict[str, Any], place: str, name: str, filled: Fill) -> Step:
+def _filled_test(said: dict[str, Any], place: str, name: str, filled: Fill) -> Action:
 
     expected = said.get("expected_output_contains")
     texts = expected if isinstance(expected, tuple) else () if expected is None else (expected,)
@@ -106,7 +106,7 @@ def _filled_test(said: dict[str, Any], place: str, name: str, filled: Fill) -> S
         why_not = "it needs what other tests leave: each test of ours begins with an empty folder"
     elif others:
         why_not = f"it expects {', '.join(others)}"
-    return Trial(
+    return ForeignTest(
         kind="full test",
         place=place,
         name=name,

@@ -37,7 +37,7 @@ _GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Layout:
     """An OCI layout with a base image of that name and date."""
 
     name: str
@@ -46,7 +46,7 @@ class Asked:
     epoch: int
 
 
-def ask_base(base: Asked, files: Mapping[str, bytes], relay: Relay | None, means: Means) -> dict[str, bytes]:
+def ask_base(base: Layout, files: Mapping[str, bytes], relay: Relay | None, means: Means) -> dict[str, bytes]:
     """Run ``ask.sh`` of ``files`` in the base image; the files that it wrote to ``answer/``, by name.
 
     It reaches what the relay leads to, and nothing without one. Raises BuildFailed, or a kind of it.
@@ -65,7 +65,7 @@ def ask_base(base: Asked, files: Mapping[str, bytes], relay: Relay | None, means
     return found
 
 
-def _tree(base: Asked, means: Means) -> Path:
+def _tree(base: Layout, means: Means) -> Path:
     """A tar archive of the base image's tree: its one layer, or what BuildKit makes of several."""
     manifest = json.loads(_blob(base, base.digest).read_bytes())
     layers = [_blob(base, layer["digest"]) for layer in manifest["layers"]]
@@ -90,7 +90,7 @@ def _tree(base: Asked, means: Means) -> Path:
     return tree
 
 
-def _blob(base: Asked, digest: str) -> Path:
+def _blob(base: Layout, digest: str) -> Path:
     return base.layout / "blobs" / digest.replace(":", "/")
 
 

@@ -125,17 +125,17 @@ class BaseKind(WithEngine):
 
     def ask(self, kept: Kept, files: Mapping[str, bytes], relay: Relay, means: Means) -> Mapping[str, bytes]:
         """Run ``ask.sh`` of ``files`` in it, with what the relay leads to; the files that it answers."""
-        from imagefactory.targets.base.ask import Asked, ask_base
+        from imagefactory.targets.base.ask import Layout, ask_base
 
-        asked = Asked(kept.report.id, kept.path, kept.report.digest, kept.target.spec.epoch)
+        asked = Layout(kept.report.id, kept.path, kept.report.digest, kept.target.spec.epoch)
         return ask_base(asked, files, relay, means)
 
     def ask_draft(self, spec: BaseSpec, files: Mapping[str, bytes], means: Means) -> Mapping[str, bytes]:
         """The same in what would be made of a specification, without network."""
-        from imagefactory.targets.base.ask import Asked, ask_base
+        from imagefactory.targets.base.ask import Layout, ask_base
 
         artifact = _make(spec, means.scratch / LAYOUT, means)
-        asked = Asked(spec.name, Path(artifact.path), artifact.digest, spec.epoch)
+        asked = Layout(spec.name, Path(artifact.path), artifact.digest, spec.epoch)
         return ask_base(asked, files, None, means)
 
 

@@ -48,7 +48,7 @@ _LINKS = {"environment": f"{PLACE}/env/90-environment.sh", "singularity": f"{PLA
 
 
 @dataclass(frozen=True)
-class Source:
+class TestedImage:
     """An OCI image to make a file of."""
 
     name: str
@@ -61,7 +61,7 @@ class Source:
     """All its commands by name; those that its labels name, where there are none."""
 
 
-def convert(source: Source, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
+def convert(source: TestedImage, target: Path, scratch: Path, log: Log, stop: Stop) -> None:
     """Write or replace ``target``, a SIF file.
 
     Raises BuildFailed (or a kind of it) with mksquashfs' last words, or Interrupted; nothing is left then.

@@ -94,13 +94,13 @@ class SifKind(AsFile):
 
     def make(self, job: Job) -> Artifact:
         """A candidate in the scratch folder. Raises BuildFailed; then nothing of it is left."""
-        from imagefactory.targets.sif.convert import Source, convert
+        from imagefactory.targets.sif.convert import TestedImage, convert
 
         start = time.monotonic()
         assert isinstance(job.target.spec, ImageSpec)
         ours, image = job.target.spec.image, job.needs[_IMAGE]
         archive = image.archive(job.scratch / "image.tar")
-        source = Source(
+        source = TestedImage(
             ours.repository, image.report.digest, archive, ours.folder.readme, image.report.commands
         )
         candidate = job.scratch / "candidate.sif"
