@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.engines.bench import REPOSITORY, Bench, docker, exists, images, inspect
+from tests.engines.bench import REPOSITORY, Bench, docker, images, inspect
 from tests.upstreams.channel import (
     conda_forge_stand_ins,
     fermi_stand_ins,
@@ -23,6 +25,7 @@ from tests.upstreams.repository import make_repository, spherls_files
 from tests.upstreams.server import Upstream
 
 LABEL = "io.imagefactory.stand-ins"
+IMAGES = ("fsl", "fsl-core", "fermitools", "spherls", "eso-vlt-kmos")
 
 
 @pytest.fixture(scope="module")
@@ -39,47 +42,65 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
         yield server
 
 
-def rehearse(bench: Bench, recipe: str, image: str, stand_ins: dict[str, object], *words: str) -> None:
-    """Build one image of a recipe as it is kept, and see that nobody can take it for the true one."""
+@pytest.fixture(scope="module")
+def stand_ins(upstream: Upstream) -> dict[str, object]:
+    """What stands in for the software of each recipe, as a site says it."""
+    kmos, recipe = (_recipe(name) for name in ("eso-vlt", "spherls"))
+    url = kmos["variants"]["kmos"]["build"]["inputs"]["sources"]["kit"]["url"]
+    kit = url.rpartition("/")[2].removesuffix(".tar.gz")
+    names = ["kmos_dark", "kmos_flat", "kmos_wave_cal", "kmos_sci_red"]
+    file = make_kit(upstream.folder, kit, "kmos", names, kmos["variants"]["kmos"]["version"])
+    commit = make_repository(upstream.folder / "spherls.git", spherls_files())
+    return {
+        **conda(upstream, "fermitools"),
+        **conda(upstream, "fsl"),
+        url: {"url": f"{upstream.url}/{file.name}", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
+        recipe["build"]["inputs"]["sources"]["spherls"]["git"]: {
+            "url": f"{upstream.url}/spherls.git",
+            "commit": commit,
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def rehearsed(module_bench: Bench, stand_ins: dict[str, object]) -> Iterator[Bench]:
+    """A checkout in which images of the recipes, as they are kept, were built in one command."""
+    bench = module_bench
+    for recipe in ("eso-vlt", "fermitools", "fsl", "spherls"):
+        copy_recipe(bench, recipe)
+    (bench.root / "site.yaml").write_text(json.dumps({"stand_ins": stand_ins}))
+    before = {image: images(f"imagefactory/{image}") for image in IMAGES}
+    for image in IMAGES:
+        assert name_of(image) not in before[image], f"remove {name_of(image)} first"
+    try:
+        bench.run("build", *IMAGES, "--format", "containers", "--accept-licence", "fsl", timeout=900)
+        for image in IMAGES:
+            assert set(images(f"imagefactory/{image}")) - {name_of(image)} == set(before[image])
+        yield bench
+    finally:
+        for image in IMAGES:
+            docker("image", "rm", "--force", name_of(image), status=None)
+
+
+def copy_recipe(bench: Bench, recipe: str) -> None:
+    """Copy a recipe, without what it locked."""
     target = bench.root / "recipes" / recipe
     shutil.copytree(REPOSITORY / "recipes" / recipe, target, ignore=shutil.ignore_patterns("lock.yaml"))
-    (bench.root / "site.yaml").write_text(json.dumps({"stand_ins": stand_ins}))
-    name = f"imagefactory/{image}:stand-in"
-    before = images(f"imagefactory/{image}")
-    assert name not in before, f"remove {name} first"
-    (alone,) = [each["selector"] for each in bench.run("list", "--json").json() if each["id"] == image]
-    try:
-        bench.run("build", alone, "--format", "containers", *words, timeout=900)
-        report = bench.report(image)
-        assert report["reference"] == name
-        assert set(images(f"imagefactory/{image}")) - {name} == set(before)
-        assert report["stand_ins"]
-        assert inspect(name)["Config"]["Labels"][LABEL] == ", ".join(report["stand_ins"])
-        sif = bench.report(image, "sif")
-        for tests in (report["tests"], sif["tests"]):
-            status = {
-                kind: {t["status"] for t in tests if t["kind"] == kind} for kind in ("smoke", "contract")
-            }
-            assert status == {"smoke": {"not-run"}, "contract": {"passed"}}
-        assert sif["file"].startswith(f"{image}-stand-in-")
-        reasons = {t["reason"] for t in report["tests"] if t["kind"] == "smoke"}
-        assert all(
-            reason.startswith("needs the true software, and this image holds stand-ins: ")
-            for reason in reasons
-        )
-        refused = bench.run("wrappers", alone, "--to", "out", status=2)
-        assert "nobody should take it for the software" in refused.errors[0]
-        # Without the stand-ins their lock is not good: the true software is asked for again.
-        (bench.root / "site.yaml").unlink()
-        assert image in bench.run("lock", "--check", alone, status=1).out
-    finally:
-        docker("image", "rm", "--force", name, status=None)
-    assert not exists(name)
+
+
+def name_of(image: str) -> str:
+    """The name that an image of stand-ins has in the engine."""
+    return f"imagefactory/{image}:stand-in"
+
+
+def _recipe(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((REPOSITORY / "recipes" / name / "recipe.yaml").read_text())
+    return content
 
 
 def conda(upstream: Upstream, recipe: str) -> dict[str, object]:
     """Stand-ins for every channel that a recipe names."""
-    content = yaml.safe_load((REPOSITORY / "recipes" / recipe / "recipe.yaml").read_text())
+    content = _recipe(recipe)
     found = [content, *content.get("variants", {}).values()]
     channels = {c for part in found for c in part.get("inputs", {}).get("conda", {}).get("channels", ())}
     assert channels
@@ -91,43 +112,69 @@ def conda(upstream: Upstream, recipe: str) -> dict[str, object]:
     return places
 
 
-def test_fermitools(bench: Bench, upstream: Upstream) -> None:
-    rehearse(bench, "fermitools", "fermitools", conda(upstream, "fermitools"))
-    locked = (bench.root / "recipes" / "fermitools" / "lock.yaml").read_text()
+def keeps_to_the_contract(bench: Bench, image: str) -> None:
+    """It has passed the contract, and nobody can take it for the true software."""
+    report, sif = bench.report(image), bench.report(image, "sif")
+    assert report["reference"] == name_of(image)
+    assert report["stand_ins"]
+    assert inspect(name_of(image))["Config"]["Labels"][LABEL] == ", ".join(report["stand_ins"])
+    for tests in (report["tests"], sif["tests"]):
+        status = {kind: {t["status"] for t in tests if t["kind"] == kind} for kind in ("smoke", "contract")}
+        assert status == {"smoke": {"not-run"}, "contract": {"passed"}}
+    assert sif["file"].startswith(f"{image}-stand-in-")
+    reasons = {t["reason"] for t in report["tests"] if t["kind"] == "smoke"}
+    start = "needs the true software, and this image holds stand-ins: "
+    assert all(reason.startswith(start) for reason in reasons)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_it_is_built_as_it_is_kept(rehearsed: Bench, image: str) -> None:
+    keeps_to_the_contract(rehearsed, image)
+    refused = rehearsed.run("wrappers", image, "--to", "out", status=2)
+    assert "nobody should take it for the software" in refused.errors[0]
+
+
+def test_a_lock_says_what_stands_in(rehearsed: Bench) -> None:
+    locked = (rehearsed.root / "recipes" / "fermitools" / "lock.yaml").read_text()
     assert "channel: fermi, " in locked
     assert "stand_in: true" in locked
 
 
-@pytest.mark.parametrize("image", ["fsl", "fsl-core", pytest.param("fsl-desktop", marks=pytest.mark.long)])
-def test_fsl_with_its_licence_accepted(bench: Bench, upstream: Upstream, image: str, tmp_path: Path) -> None:
+def test_that_a_licence_was_accepted_is_kept(rehearsed: Bench) -> None:
+    for image in ("fsl", "fsl-core"):
+        accepted = rehearsed.report(image)["licence_accepted"]
+        assert accepted["how"] == "--accept-licence"
+        assert accepted["url"].startswith("https://")
+
+
+def test_a_licence_has_to_be_accepted(bench: Bench, stand_ins: dict[str, object], tmp_path: Path) -> None:
     bench.environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
-    with pytest.raises(AssertionError, match=r"fsl: its licence is not accepted: https?://"):
-        rehearse(bench, "fsl", image, conda(upstream, "fsl"))
-    shutil.rmtree(bench.root / "recipes" / "fsl")
-    rehearse(bench, "fsl", image, conda(upstream, "fsl"), "--accept-licence", "fsl")
-    accepted = bench.report(image)["licence_accepted"]
-    assert accepted["how"] == "--accept-licence"
-    assert accepted["url"].startswith("https://")
+    copy_recipe(bench, "fsl")
+    (bench.root / "site.yaml").write_text(json.dumps({"stand_ins": stand_ins}))
+    refused = bench.run("build", "fsl-core", status=None)
+    assert refused.status
+    assert re.search(r"fsl: its licence is not accepted: https?://", refused.text)
 
 
-def test_the_kmos_pipeline_from_a_kit(bench: Bench, upstream: Upstream) -> None:
-    recipe = yaml.safe_load((REPOSITORY / "recipes" / "eso-vlt" / "recipe.yaml").read_text())
-    kmos = recipe["variants"]["kmos"]
-    url = kmos["build"]["inputs"]["sources"]["kit"]["url"]
-    kit = url.rpartition("/")[2].removesuffix(".tar.gz")
-    names = ["kmos_dark", "kmos_flat", "kmos_wave_cal", "kmos_sci_red"]
-    file = make_kit(upstream.folder, kit, "kmos", names, kmos["version"])
-    digest = subprocess.run(
-        ["sha256sum", str(file)], capture_output=True, text=True, check=True
-    ).stdout.split()[0]
-    rehearse(
-        bench, "eso-vlt", "eso-vlt-kmos", {url: {"url": f"{upstream.url}/{file.name}", "sha256": digest}}
-    )
+def test_without_stand_ins_the_true_software_is_asked_for_again(rehearsed: Bench) -> None:
+    site = rehearsed.root / "site.yaml"
+    kept = site.read_text()
+    site.unlink()
+    try:
+        told = rehearsed.run("lock", "--check", *IMAGES, status=1).out
+    finally:
+        site.write_text(kept)
+    for image in IMAGES:
+        assert image in told
 
 
-def test_spherls_from_a_repository(bench: Bench, upstream: Upstream) -> None:
-    recipe = yaml.safe_load((REPOSITORY / "recipes" / "spherls" / "recipe.yaml").read_text())
-    url = recipe["build"]["inputs"]["sources"]["spherls"]["git"]
-    commit = make_repository(upstream.folder / "spherls.git", spherls_files())
-    place = {"url": f"{upstream.url}/spherls.git", "commit": commit}
-    rehearse(bench, "spherls", "spherls", {url: place})
+@pytest.mark.long
+def test_a_desktop_of_stand_ins(bench: Bench, stand_ins: dict[str, object], tmp_path: Path) -> None:
+    copy_recipe(bench, "fsl")
+    (bench.root / "site.yaml").write_text(json.dumps({"stand_ins": stand_ins}))
+    try:
+        words = ["--format", "containers", "--accept-licence", "fsl"]
+        bench.run("build", "fsl-desktop", *words, timeout=900)
+        keeps_to_the_contract(bench, "fsl-desktop")
+    finally:
+        docker("image", "rm", "--force", name_of("fsl-desktop"), status=None)
