@@ -43,7 +43,7 @@ def test_a_machine_without_a_network(vm_disk: Path, tmp_path: Path) -> None:
         guest.wait_for_console(r"guest login:", SSH_SECONDS)
         guest.wait_for_console(r"Cloud-init .* finished .*Datasource DataSourceNoCloud", SSH_SECONDS)
         assert guest.console_has("^told before")
-        assert not guest.console_has("eth0|ens")
+        assert not guest.console_has(r"\b(eth|ens|enp)\d")
         assert not [line for line in sockets(qemus()[0]) if " 0A " in line]
 
 

@@ -3,6 +3,7 @@
 set -eu
 user=$CLOUD_USER
 systemctl stop docker.socket docker.service containerd.service unattended-upgrades.service rsyslog.service 2>/dev/null || :
+systemctl stop systemd-random-seed.service # which would write its seed at the end
 cloud-init clean --logs --seed
 rm -f /etc/ssh/ssh_host_* /etc/netplan/50-cloud-init.yaml
 rm -f /etc/machine-id /var/lib/dbus/machine-id /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
@@ -11,6 +12,6 @@ rm -rf "/home/$user"/.ssh "/home/$user"/.bash_history "/home/$user"/.cache "/hom
 rm -rf /root/.ssh /root/.bash_history /root/.cache /root/.docker
 rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/apt/*.bin /var/tmp/* /var/lib/systemd/timers/*
 rm -rf /var/log/journal/* /run/log/journal/* /var/crash/* /var/lib/systemd/coredump/*
-find /var/log -type f -delete
+find /var/log ! -type d -delete
 fstrim --all || :
 sync
