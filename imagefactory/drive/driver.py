@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from imagefactory.drive.result import Result, Stopped
-from imagefactory.drive.room import Machine
+from imagefactory.drive.room import Capacity
 from imagefactory.drive.session import Session
 from imagefactory.drive.worker import Order, carry_out
 from imagefactory.errors import FactoryError, Interrupted
@@ -55,7 +55,7 @@ class _Drive:
         self._cache = cache
         self._results: dict[TargetId, Result] = {}
         self._running: dict[Future[bytes], TargetId] = {}
-        self._machine = Machine()
+        self._machine = Capacity()
 
     def run(self) -> list[Result]:
         if all(self._verdicts[id].action == "nothing" for id in self._graph):

@@ -13,7 +13,7 @@ _OVERSUBSCRIBED = 2
 _LEAST_CORES = 4
 
 
-class Machine:
+class Capacity:
     """What is taken, so that what starts next fits beside it. One thing at least always fits."""
 
     def __init__(self) -> None:
