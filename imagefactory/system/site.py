@@ -64,13 +64,13 @@ class Site:
         return [[url, s.sha256 or "", s.commit or ""] for url, s in pairs if s]
 
 
-def load_site(workspace: Workspace) -> Site:
-    """The settings of this site. Raises BadFiles or BadInput.
+def load_site(workspace: Workspace, file: Path | None = None) -> Site:
+    """The settings of this site, from a ``file`` or from where they are found. Raises BadFiles or BadInput.
 
-    The file is the first of ``$IMAGEFACTORY_SITE``, ``site.yaml`` in the checkout,
+    They are found in the first of ``$IMAGEFACTORY_SITE``, ``site.yaml`` in the checkout,
     ``~/.config/imagefactory/site.yaml`` and ``/etc/imagefactory/site.yaml``. Variables go before it.
     """
-    file = _find(workspace)
+    file = file or _find(workspace)
     settings = load(file, workspace.shown(file), SiteFile).model if file else SiteFile()
     settings = _with_variables(settings)
     bundle = settings.ca_bundle or _variable(_CA_VARIABLES)
