@@ -354,6 +354,13 @@ def test_a_mistake_of_one_worker_ends_no_other(
     assert not session.stop
 
 
+def test_settings_that_a_worker_cannot_read_are_a_failure_of_what_it_makes(session: Session) -> None:
+    (session.workspace.root / "site.yaml").write_text("store: [")
+    results = build(session, "a", kinds=("second",))
+    assert told(results) == {"toy/a": "failed", "second/a": "skipped"}
+    assert isinstance(results[0].error, BadFiles)
+
+
 def test_an_interrupt_ends_all_and_loses_nothing(session: Session, behaviour: toys.Behaviour) -> None:
     def makes(job: Job) -> bytes:
         if str(job.target.id) == "second/a":
