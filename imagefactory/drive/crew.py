@@ -4,7 +4,6 @@ of them bytes that can be sent; and a stop.
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from imagefactory.drive.session import Run, Session, session_of
 from imagefactory.drive.worker import Order, carry_out
 from imagefactory.errors import FactoryError
 from imagefactory.system.processes import Stop
-from imagefactory.system.redact import keep_variables
 
 _MOST = 64  # threads: the machine's capacity bounds how many have anything to do
 
@@ -41,7 +39,6 @@ class Worker:
     """The other end: carries out orders, in any thread, with a session of its own, made once for each run."""
 
     def __init__(self, tell: Tell) -> None:
-        keep_variables(os.environ)  # those of this process, which may be another than the driver's
         self._progress = Teller(tell)
         self._stop = Stop()
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from imagefactory.errors import BadInput
 from imagefactory.model.settings import SiteFile, StandIn
-from imagefactory.system.redact import keep_address
+from imagefactory.system.redact import keep_address, keep_variables
 from imagefactory.system.workspace import Workspace
 from imagefactory.yamlfiles import load
 
@@ -88,6 +88,7 @@ def load_site(workspace: Workspace, file: Path | None = None) -> Site:
     )
     for address in _addresses(site):
         keep_address(address)
+    keep_variables(os.environ)  # of this process too, which need not be the command's
     return site
 
 
