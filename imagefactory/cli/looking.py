@@ -105,6 +105,9 @@ def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([values.planned(item) for item in plans])
     else:
-        show_targets.show_plan(plans)
+        # What is made of a base image is not in a plan of it alone.
+        alone = bool(bases) and not images
+        moved = alone and any(item.verdict.action == "build" and session.last(item.id) for item in plans)
+        show_targets.show_plan(plans, moved=moved)
     if problems or wrong:
         raise BadFiles([*problems, *wrong])

@@ -74,8 +74,10 @@ def _counted(tests: Sequence[TestReport]) -> str:
     return f"{words}, {skipped} not run" if skipped else words
 
 
-def show_plan(plans: Iterable[Planned]) -> None:
-    """What would be done, and why."""
+def show_plan(plans: Iterable[Planned], *, moved: bool = False) -> None:
+    """What would be done, and why; where a base image ``moved`` whose images are not here, how to see
+    them.
+    """
     screen = console()
     for item in plans:
         verb = {"build": "build", "test": "test", "nothing": "up to date"}[item.verdict.action]
@@ -83,6 +85,10 @@ def show_plan(plans: Iterable[Planned]) -> None:
         text.append(verb, COLOURS[item.verdict.action])
         text.append(f", {', '.join(item.verdict.reasons)}")
         screen.print(text, soft_wrap=True)
+        for warning in item.warnings:
+            screen.print(Text(f"  {warning}", COLOURS["stale"]), soft_wrap=True)
+    if moved:
+        screen.print(Text(pasteable("what follows from it: imagefactory plan")), soft_wrap=True)
 
 
 def show_list(

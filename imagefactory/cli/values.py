@@ -99,6 +99,7 @@ def planned(item: Planned) -> dict[str, Any]:
         "kind": item.id.kind,
         "action": item.verdict.action,
         "reasons": list(item.verdict.reasons),
+        "warnings": list(item.warnings),
         "input_digest": item.input_digest,
     }
 
@@ -110,6 +111,7 @@ def result(item: Result) -> dict[str, Any]:
         "kind": item.kind or None,
         "action": item.action,
         "reasons": list(item.reasons),
+        "warnings": list(item.warnings),
         "seconds": round(item.seconds, 3),
         "error": _error(item.error),
         "report": item.report.model_dump(mode="json") if item.report else None,

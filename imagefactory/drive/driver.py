@@ -6,19 +6,20 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Collection, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 
+from imagefactory.drive.crew import Crew, Hire, Threads
+from imagefactory.drive.messages import pass_on
 from imagefactory.drive.result import Result, Stopped
-from imagefactory.drive.room import Machine
+from imagefactory.drive.room import Capacity
 from imagefactory.drive.session import Session
-from imagefactory.drive.worker import Order, carry_out
+from imagefactory.drive.worker import Order
 from imagefactory.errors import FactoryError, Interrupted
 from imagefactory.model.target import Room, Target, TargetId
 from imagefactory.plan import Graph, Verdict, judge_one
 from imagefactory.system.files import remove_tree
 from imagefactory.targets.register import shown
-
-_MOST = 64  # workers: the machine's room bounds how many have anything to do
 
 
 def drive(
@@ -26,15 +27,20 @@ def drive(
     graph: Graph,
     verdicts: Mapping[TargetId, Verdict],
     *,
+    refused: Mapping[TargetId, FactoryError] | None = None,
     forced: Collection[TargetId] = (),
     cache: bool = True,
+    hire: Hire = Threads,
 ) -> list[Result]:
     """Do what the verdicts say, in the order that needs ask for: a result for each target of the graph.
 
-    ``forced`` are done whatever a second look says; without a ``cache`` they use nothing of earlier builds.
-    Raises Stopped after everything that ran has ended.
+    ``refused`` are failures before anything starts. ``forced`` are done whatever a second look says; without
+    a ``cache`` they use nothing of earlier builds. ``hire`` gives the workers. Raises Stopped after
+    everything that ran has ended.
     """
-    return _Drive(session, graph, verdicts, forced, cache).run()
+    walk = _Drive(session, graph, verdicts, forced, cache)
+    walk.refuse(refused or {})
+    return walk.run(hire)
 
 
 class _Drive:
@@ -55,15 +61,21 @@ class _Drive:
         self._cache = cache
         self._results: dict[TargetId, Result] = {}
         self._running: dict[Future[bytes], TargetId] = {}
-        self._machine = Machine()
+        self._warnings: dict[TargetId, tuple[str, ...]] = {}
+        self._capacity = Capacity()
 
-    def run(self) -> list[Result]:
+    def refuse(self, failures: Mapping[TargetId, FactoryError]) -> None:
+        """Have targets fail that nobody has started."""
+        self._results.update((id, self._failed(id, error)) for id, error in failures.items())
+
+    def run(self, hire: Hire) -> list[Result]:
         if all(self._verdicts[id].action == "nothing" for id in self._graph):
             return [self._idle(id) for id in self._graph]
-        with ThreadPoolExecutor(max_workers=_MOST) as pool:
+        # A stop reaches the workers whoever asks for it.
+        with hire(self._hear) as crew, self._session.stop.ends(crew.stop):
             try:
                 while len(self._results) < len(self._graph):
-                    self._start_what_is_ready(pool)
+                    self._start_what_is_ready(crew)
                     if not self._running and self._session.stop:
                         break
                     self._collect()
@@ -81,7 +93,10 @@ class _Drive:
             raise Stopped(self._finished())
         return [self._results[id] for id in self._graph]
 
-    def _start_what_is_ready(self, pool: ThreadPoolExecutor) -> None:
+    def _hear(self, message: bytes) -> None:
+        pass_on(message, self._session.progress)
+
+    def _start_what_is_ready(self, crew: Crew) -> None:
         """Start all for which there is room now; settle those for which nothing is to be done."""
         busy = set(self._running.values())
         for id in self._graph:
@@ -92,7 +107,7 @@ class _Drive:
                 if settled:
                     self._results[id] = settled
                 elif not self._session.stop:
-                    self._start(pool, id)
+                    self._start(crew, id)
             except FactoryError as error:  # such as an engine that has gone meanwhile
                 self._results[id] = self._failed(id, error)
 
@@ -129,7 +144,7 @@ class _Drive:
         target = self._graph[id]
         if not isinstance(target, Target) or self._verdicts[id].action != "build":
             return None
-        error = self._machine.lacks(shown(id), self._room(target))
+        error = self._capacity.lacks(id, self._room(target))
         return self._failed(id, error) if error else None
 
     def _failed(self, id: TargetId, error: FactoryError) -> Result:
@@ -139,13 +154,17 @@ class _Drive:
     def _room(self, target: Target) -> Room:
         return self._session.kinds.of(target).room(target, self._session.last(target.id))
 
-    def _start(self, pool: ThreadPoolExecutor, id: TargetId) -> None:
+    def _start(self, crew: Crew, id: TargetId) -> None:
         target = self._graph[id]
         assert isinstance(target, Target), f"{id} was not locked"
-        if not self._machine.take(id, self._room(target)):
+        if not self._capacity.take(id, room := self._room(target)):
             return
+        if warning := self._capacity.lacks_memory(room.memory):
+            self._session.progress.phase(shown(id), warning)
+            self._warnings[id] = (warning,)
         needs = (self._graph[need] for need in target.needs)
         order = Order(
+            run=self._session.run,
             target=target,
             needs=tuple(need for need in needs if isinstance(need, Target)),
             action=self._verdicts[id].action,
@@ -154,7 +173,7 @@ class _Drive:
             cache=self._cache or id not in self._forced,
             handover=self._others_follow(id),
         )
-        self._running[pool.submit(_work, pickle.dumps(order), self._session)] = id
+        self._running[crew.give(pickle.dumps(order))] = id
 
     def _others_follow(self, id: TargetId) -> bool:
         return any(
@@ -169,14 +188,15 @@ class _Drive:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in done:
             id = self._take(future)
-            self._machine.leave(id)
+            self._capacity.leave(id)
             for need in self._graph[id].needs:
                 if all(other in self._results for other in self._made_of(need)):
                     self._drop_handover(need)
 
     def _take(self, future: Future[bytes]) -> TargetId:
         id = self._running.pop(future)
-        self._results[id] = pickle.loads(future.result())  # noqa: S301  # we wrote it
+        result: Result = pickle.loads(future.result())  # noqa: S301  # a worker of ours wrote it
+        self._results[id] = replace(result, warnings=self._warnings.get(id, ()))
         return id
 
     def _end(self) -> None:
@@ -198,8 +218,3 @@ class _Drive:
 
     def _drop_handover(self, id: TargetId) -> None:
         remove_tree(self._session.record(id).handover)
-
-
-def _work(order: bytes, session: Session) -> bytes:
-    """What a worker does, given only what can be sent to one."""
-    return pickle.dumps(carry_out(pickle.loads(order), session))  # noqa: S301  # we wrote it

@@ -129,8 +129,9 @@ def _fetch(
                 if sum(isinstance(failure, NetworkFault) for failure in failures) >= _HOPELESS:
                     for other in futures:  # each would try, and wait, for as long
                         other.cancel()
-        except BaseException:  # a signal: the downloads end by themselves
-            session.stop.now()
+        except BaseException as fault:
+            if isinstance(fault, KeyboardInterrupt):  # which reaches a command's own thread, and no worker
+                session.stop.now()
             for future in futures:
                 future.cancel()
             raise

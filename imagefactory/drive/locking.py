@@ -15,7 +15,7 @@ from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import BadFiles, BadInput, NotLocked, Unsolvable
 from imagefactory.inputs import KINDS, Means, Wanted, lock_base, lock_disk, lock_machine, lock_upstream
-from imagefactory.inputs.protocol import Kind
+from imagefactory.inputs.protocol import InputKind
 from imagefactory.locks import base_lock_file, changes, lock_file, read_locks, write_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock, LockedFile, Stage, StageLock
@@ -128,7 +128,7 @@ def resolve(
 
 
 def lock_kind(
-    session: Session, kind: Kind, wanted: Wanted, means: Means
+    session: Session, kind: InputKind, wanted: Wanted, means: Means
 ) -> Mapping[Stage, Sequence[LockedFile]]:
     """One kind's files. What cannot be had together is told with the lines of the recipe that ask for it."""
     try:

@@ -26,7 +26,7 @@ class Options:
 class Result:
     """What became of a target, or of the inputs of an image (then without ``kind``).
 
-    ``seconds`` is wall-clock time.
+    ``seconds`` is wall-clock time. ``warnings`` are what was said before it started.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Result:
     report: Report | None = None
     error: FactoryError | None = None
     kind: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def id(self) -> TargetId:

@@ -15,20 +15,34 @@ from imagefactory.plan import Resolver
 from imagefactory.system.log import Log, Progress
 from imagefactory.system.processes import Stop
 from imagefactory.system.records import Home, Record, home_of, record_of
-from imagefactory.system.site import Site
+from imagefactory.system.site import Site, load_site
 from imagefactory.system.store import Store
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.kind import Kept
-from imagefactory.targets.register import Kinds, called
+from imagefactory.targets.register import Kinds, Line, called, know, lines
 
 if TYPE_CHECKING:
     from imagefactory.system.web import Web
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of the factory as data: all that a session is made of wherever it does its work.
+
+    ``root`` is the checkout's. ``site`` is the file of the site settings, if there is one: they are read
+    where they serve, for they hold passwords. ``lines`` are those of the register of kinds.
+    """
+
+    root: Path
+    site: Path | None = None
+    full: bool = False
+    lines: tuple[Line, ...] = ()
+
+
 @dataclass(frozen=True)
 class Session:
-    """One run of the factory: where, with what, who watches, and what ends it. A ``full`` one runs the long
-    tests too.
+    """One's part in a run of the factory: where, with what, who watches, and what ends it. A ``full`` run has
+    the long tests too.
     """
 
     workspace: Workspace
@@ -37,6 +51,11 @@ class Session:
     progress: Progress
     stop: Stop
     full: bool = False
+
+    @property
+    def run(self) -> Run:
+        """What others make their session of the same run of."""
+        return Run(self.workspace.root, self.site.file, self.full, tuple(lines()))
 
     @cached_property
     def resolver(self) -> Resolver:
@@ -83,3 +102,11 @@ class Session:
     def kept(self, target: Target, report: Report) -> Kept:
         """A target that was made, as others use it."""
         return Kept(report, self.record(target.id), self.kinds.of(target), target)
+
+
+def session_of(run: Run, progress: Progress, stop: Stop) -> Session:
+    """A session of one's own. Raises BadFiles or BadInput where the site settings are bad."""
+    know(run.lines)
+    workspace = Workspace(run.root)
+    site = load_site(workspace, run.site)
+    return Session(workspace, site, Kinds(workspace), progress, stop, run.full)

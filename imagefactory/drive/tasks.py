@@ -9,6 +9,7 @@ from itertools import chain
 from imagefactory.drive.driver import drive
 from imagefactory.drive.preparing import lock_all
 from imagefactory.drive.result import Options, Result
+from imagefactory.drive.room import Capacity
 from imagefactory.drive.session import Session
 from imagefactory.drive.sweep import sweep
 from imagefactory.drive.upkeep import asked_or_done, bring_up_to_date, look_for_engines
@@ -32,11 +33,14 @@ from imagefactory.targets.register import line
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What would be done about one target; ``input_digest`` is None where that can't be told yet."""
+    """What would be done about one target; ``input_digest`` is None where that can't be told yet.
+    ``warnings`` say what of this machine is too little for it.
+    """
 
     id: TargetId
     verdict: Verdict
     input_digest: str | None
+    warnings: tuple[str, ...] = ()
 
 
 def plan_targets(
@@ -46,6 +50,7 @@ def plan_targets(
     them, and what is wrong with the others; nothing is made and nothing is written.
     """
     problems: list[Problem] = []
+    capacity = Capacity()
     plans: dict[TargetId, Planned] = {}
     no_images: list[ImageDefinition] = []
     groups = chain(
@@ -59,11 +64,17 @@ def plan_targets(
         graph = session.resolver.graph(of, wanted)
         for id, verdict in judge(graph, wanted, session.last, session.missing).items():
             if id not in plans and (id in wanted or verdict.action != "nothing"):
-                target = graph[id]
-                digest = target.input_digest if isinstance(target, Target) else None
-                plans[id] = Planned(id, verdict, digest)
+                plans[id] = _planned(session, graph[id], verdict, capacity)
         session.resolver.forget(*(image.id for image in of))  # thousands would not all fit into memory
     return list(plans.values()), problems
+
+
+def _planned(session: Session, target: Target | Unlocked, verdict: Verdict, capacity: Capacity) -> Planned:
+    if not isinstance(target, Target):
+        return Planned(target.id, verdict, None)
+    memory = session.kinds.of(target).memory(target) if verdict.action != "nothing" else 0
+    warning = capacity.lacks_memory(memory)
+    return Planned(target.id, verdict, target.input_digest, (warning,) if warning else ())
 
 
 def _planned_of(session: Session, image: ImageDefinition) -> list[TargetId]:
@@ -163,7 +174,7 @@ def debug_target(session: Session, id: TargetId, images: Sequence[ImageDefinitio
     target = graph[id]
     if not isinstance(kind, Debugged) or not isinstance(target, Target):
         return False
-    order = Order(target, _locked(graph, target.needs), "build", ())
+    order = Order(session.run, target, _locked(graph, target.needs), "build", ())
     debug(order, kind, session)
     return True
 
@@ -186,7 +197,7 @@ def enter_target(session: Session, image: ImageDefinition, kind: str | None) -> 
     target = graph[id]
     if not isinstance(target, Target):
         raise BadInput(f"{image.id}: {target.reason}", hint=f"run imagefactory build {image.selector}")
-    return enter(Order(target, _locked(graph, target.needs), "test", ()), report, session)
+    return enter(Order(session.run, target, _locked(graph, target.needs), "test", ()), report, session)
 
 
 def _is_tested(session: Session, id: TargetId) -> bool:

@@ -1,5 +1,5 @@
-"""A worker gets an order for one target and answers with a result. It shares nothing with whoever orders: an
-order and a result can be sent to another machine.
+"""A worker gets an order for one target and answers with a result. Both can be sent: what it works with, it
+makes itself of what the order says (see ``crew``), and it shares the checkout's files alone with who orders.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from imagefactory.drive.freeing import give_up
 from imagefactory.drive.guard import guarded
 from imagefactory.drive.licences import accepted
 from imagefactory.drive.result import Result, now
-from imagefactory.drive.session import Session
+from imagefactory.drive.session import Run, Session
 from imagefactory.drive.trial import Trial, have_data, run_tests
 from imagefactory.errors import BadInput, BuildFailed, TestsFailed
 from imagefactory.model.report import HeldReport, NeedReport, Report, StepReport, TestReport
@@ -32,12 +32,14 @@ from imagefactory.targets.register import called, shown
 
 @dataclass(frozen=True)
 class Order:
-    """``target`` is to be made, or tested as it is, for ``reasons``, and ``needs`` are what it is made of.
+    """In a run, ``target`` is to be made, or tested as it is, for ``reasons``, and ``needs`` are what it is
+    made of.
 
     Not ``forced``, it is left alone if it turns out that somebody did it meanwhile. ``cache`` says whether
     earlier builds may serve, ``handover`` whether others are made of it afterwards.
     """
 
+    run: Run
     target: Target
     needs: tuple[Target, ...]
     action: Action

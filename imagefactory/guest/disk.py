@@ -20,7 +20,7 @@ from imagefactory.errors import BuildFailed, DiskFull, disk_error
 from imagefactory.guest.facts import DiskFacts, disk_facts
 from imagefactory.guest.listing import Entry, Partition, Space, entries, pieces, root_of, space, table
 from imagefactory.guest.programs import program
-from imagefactory.sandbox import Job, Limits, host_python, run_job
+from imagefactory.sandbox import Errand, Limits, host_python, run_errand
 from imagefactory.system.files import remove_tree
 from imagefactory.system.processes import Stop, run
 from imagefactory.system.redact import harmless
@@ -134,9 +134,9 @@ def open_disk(
             script = shlex.join(["exec", str(host_python()), "-I", "-S", "/in/read.py", json.dumps(order)])
             inside = (files(__package__) / "inside.py").read_bytes()
             limits = _limits(_ANSWER_BYTES, 64 * MIB + room)
-            job = Job(f"reading {disk}", script, {"disk": raw, "read.py": inside}, limits=limits)
+            errand = Errand(f"reading {disk}", script, {"disk": raw, "read.py": inside}, limits=limits)
             with tempfile.TemporaryFile(dir=folder) as answer:
-                _run(job, disk, folder, stop, on_line, answer)
+                _run(errand, disk, folder, stop, on_line, answer)
                 answer.seek(0)
                 return answer.read()
 
@@ -172,8 +172,8 @@ def _raw(
             script = "qemu-img check -q -f qcow2 /in/disk || [ $? -eq 3 ]\n"
             script += f"exec qemu-img convert {_AS_RAW} /in/disk /proc/self/fd/3"
             limits = _limits(facts.virtual_size, 64 * MIB)
-            job = Job(f"reading {disk}", script, {"disk": disk.absolute()}, limits=limits)
-            _run(job, disk, folder, stop, on_line, out)
+            errand = Errand(f"reading {disk}", script, {"disk": disk.absolute()}, limits=limits)
+            _run(errand, disk, folder, stop, on_line, out)
         raw.chmod(0o644)
     except OSError as error:
         raise disk_error(error, raw) from None
@@ -181,7 +181,7 @@ def _raw(
 
 
 def _run(
-    job: Job, disk: Path, folder: Path, stop: Stop, on_line: Callable[[str], None], answer: IO[bytes]
+    errand: Errand, disk: Path, folder: Path, stop: Stop, on_line: Callable[[str], None], answer: IO[bytes]
 ) -> None:
     said: deque[str] = deque(maxlen=5)
 
@@ -189,7 +189,7 @@ def _run(
         said.append(line)
         on_line(line)
 
-    status = run_job(job, hear, stop, folder, answer)
+    status = run_errand(errand, hear, stop, folder, answer)
     if status:
         why = harmless(" | ".join(said))
         if "No space left" in why:

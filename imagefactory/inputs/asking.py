@@ -11,7 +11,7 @@ from typing import IO
 
 from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.inputs.protocol import Means
-from imagefactory.sandbox import Job, run_job
+from imagefactory.sandbox import Errand, run_errand
 from imagefactory.system import retry
 from imagefactory.system.redact import harmless, redact
 
@@ -24,20 +24,20 @@ Failure = Callable[[Sequence[str], str, Means], BuildFailed]
 """What a resolver's last lines mean, for what was asked, where no upstream was at fault."""
 
 
-def answer_of(job: Job, means: Means, failure: Failure, most: int, *, whole: bool = False) -> bytes:
-    """What a job answers, at most that many bytes. With ``whole`` it is no answer where an upstream failed,
-    though the job went on without it.
+def answer_of(errand: Errand, means: Means, failure: Failure, most: int, *, whole: bool = False) -> bytes:
+    """What an errand answers, at most that many bytes. With ``whole`` it is no answer where an upstream
+    failed, though the errand went on without it.
 
-    Raises NetworkFault where an upstream could not be reached, whatever the job made of that; else what
+    Raises NetworkFault where an upstream could not be reached, whatever the errand made of that; else what
     ``failure`` makes of its words, or another kind of BuildFailed.
     """
 
     def once() -> bytes:
         with tempfile.TemporaryFile(dir=means.scratch) as answer:
-            run_or_raise(job, means, failure, answer, whole=whole)
+            run_or_raise(errand, means, failure, answer, whole=whole)
             if (size := answer.seek(0, 2)) > most:
                 raise BuildFailed(
-                    f"{job.what}: an answer of {size} bytes is none: {most} are the most",
+                    f"{errand.what}: an answer of {size} bytes is none: {most} are the most",
                     hint="what comes from outside may do that on purpose: look at the log",
                 )
             with reopened(answer) as content:
@@ -52,7 +52,9 @@ def answer_of(job: Job, means: Means, failure: Failure, most: int, *, whole: boo
 
 
 def reopened(answer: IO[bytes]) -> IO[bytes]:
-    """A job's answer from its beginning, opened anew: the job may have changed how it is open (O_DIRECT)."""
+    """An errand's answer from its beginning, opened anew: the errand may have changed how it is open
+    (O_DIRECT).
+    """
     return Path(f"/proc/self/fd/{answer.fileno()}").open("rb")
 
 
@@ -67,18 +69,20 @@ def first_words(lines: Sequence[str], begin: str, cause: str) -> str:
     return ": ".join(harmless(each.strip())[:_MAX_WORDS] for each in (first, *causes[-1:]))
 
 
-def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes], *, whole: bool = False) -> None:
-    """Run a job once. Raises as ``answer_of`` does."""
+def run_or_raise(
+    errand: Errand, means: Means, failure: Failure, answer: IO[bytes], *, whole: bool = False
+) -> None:
+    """Run an errand once. Raises as ``answer_of`` does."""
     lines: deque[str] = deque(maxlen=_KEPT)
 
     def hear(line: str) -> None:
-        line = job.relay.readable(line) if job.relay else line
+        line = errand.relay.readable(line) if errand.relay else line
         if line.strip():
             lines.append(redact(line[:_LETTERS]))
         means.log.line(line)
 
-    status = run_job(job, hear, means.stop, means.scratch, answer)
-    fault = job.relay.fault if job.relay else None
+    status = run_errand(errand, hear, means.stop, means.scratch, answer)
+    fault = errand.relay.fault if errand.relay else None
     if not status and not (whole and fault):
         return
     if isinstance(fault, BuildFailed):
@@ -87,9 +91,10 @@ def run_or_raise(job: Job, means: Means, failure: Failure, answer: IO[bytes], *,
         raise fault
     if any(words in line.lower() for line in lines for words in _FULL):
         raise DiskFull(
-            f"{job.what}: its files would take more than {job.limits.disk >> 20} MiB, or half of the memory",
+            f"{errand.what}: its files would take more than {errand.limits.disk >> 20} MiB, or half of the "
+            "memory",
             hint="files of a sandbox are in memory: if they are really so large, use a larger machine",
             tail=tuple(lines)[-8:],
             log=means.log.path,
         )
-    raise failure(tuple(lines), job.what, means)
+    raise failure(tuple(lines), errand.what, means)

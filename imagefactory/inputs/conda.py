@@ -20,7 +20,7 @@ from imagefactory.model.expected import Expected
 from imagefactory.model.lock import CondaFile, Stage
 from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.sandbox import Job, Limits, Relay, host_python, route_to
+from imagefactory.sandbox import Errand, Limits, Relay, host_python, route_to
 from imagefactory.system.web import public_certificates
 
 PREFIX = "/opt/conda"
@@ -226,8 +226,8 @@ def _ask(question: Mapping[str, object], relay: Relay, what: str, means: Means) 
     }
     # It starts no client for the web without certificates, though it needs none here.
     environment = {"PYTHON": str(host_python()), "SSL_CERT_FILE": "/in/certificates"}
-    job = Job(what, _SCRIPT, inputs, environment, _LIMITS, relay)
-    return answer_of(job, means, _failure, _MAX_ANSWER)
+    errand = Errand(what, _SCRIPT, inputs, environment, _LIMITS, relay)
+    return answer_of(errand, means, _failure, _MAX_ANSWER)
 
 
 def _read(answer: bytes, what: str, channels: Container[str], stand_ins: Container[str]) -> list[CondaFile]:

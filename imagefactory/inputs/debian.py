@@ -20,7 +20,7 @@ from imagefactory.inputs.asking import answer_of
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.lock import AptFile, Lock, StageLock
 from imagefactory.model.recipe import BaseImage, Distribution, Release
-from imagefactory.sandbox import MANY, Job, Limits, Relay, route_to
+from imagefactory.sandbox import MANY, Errand, Limits, Relay, route_to
 from imagefactory.system.faults import network_words
 from imagefactory.system.log import TAIL_LINES
 from imagefactory.system.processes import run, which
@@ -239,14 +239,14 @@ def lock_base(base: BaseImage, request: str, means: Means) -> Lock:
     ]
     inputs = {"sources.list": "".join(f"{line}\n" for line in found.lines).encode(), **keys}
     script = f"{bootstrap(base, words)}\ncat /job/uris >&3\n"
-    job = Job(f"base image {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
-    written = answer_of(job, means, functools.partial(bootstrap_failure, base), MAX_ANSWER, whole=True)
+    errand = Errand(f"base image {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
+    written = answer_of(errand, means, functools.partial(bootstrap_failure, base), MAX_ANSWER, whole=True)
     files = sorted(parse_uris(written.decode("utf-8", "replace"), found.places), key=lambda file: file.name)
     return Lock(request=request, image=StageLock(apt=tuple(files)))
 
 
 def keyrings(base: BaseImage) -> tuple[dict[str, bytes | Path], list[str]]:
-    """The keys that apt trusts, this machine's and those of the distribution, as inputs of a job and as
+    """The keys that apt trusts, this machine's and those of the distribution, as inputs of an errand and as
     options of mmdebstrap.
 
     Raises EngineError where it is another distribution than this machine's, and its keys are not here.

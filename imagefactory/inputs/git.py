@@ -18,7 +18,7 @@ from typing import IO
 from imagefactory.errors import BuildFailed, Gone, NetworkFault, disk_error
 from imagefactory.inputs.asking import reopened, run_or_raise
 from imagefactory.inputs.protocol import Means
-from imagefactory.sandbox import Job, Limits, Relay, route_to
+from imagefactory.sandbox import Errand, Limits, Relay, route_to
 from imagefactory.system import archives
 from imagefactory.system.faults import network_words
 from imagefactory.system.redact import harmless, redact
@@ -92,7 +92,7 @@ def tree_archive(url: str, address: str, commit: str, what: str, target: Path, m
         place = "file:///in/repository"
     else:
         place = relay.add(route_to(address, means.web, what, posts=True))
-    job = Job(
+    errand = Errand(
         what,
         _SCRIPT,
         inputs,
@@ -111,7 +111,7 @@ def tree_archive(url: str, address: str, commit: str, what: str, target: Path, m
         return _failure(lines, redact(address) if place.startswith("http") else url, place, what, means)
 
     with tempfile.TemporaryFile(dir=means.scratch) as tree:
-        run_or_raise(job, means, failure, tree)
+        run_or_raise(errand, means, failure, tree)
         with reopened(tree) as content:
             _write_tar(content, what, target)
 

@@ -7,8 +7,10 @@ from types import MappingProxyType
 from imagefactory.inputs.apt import Apt
 from imagefactory.inputs.conda import Conda
 from imagefactory.inputs.pip import Pip
-from imagefactory.inputs.protocol import Kind
+from imagefactory.inputs.protocol import InputKind
 from imagefactory.inputs.registry import Blobs
 from imagefactory.inputs.sources import Sources
 
-KINDS = MappingProxyType[str, Kind]({kind.name: kind for kind in (Apt(), Conda(), Pip(), Sources(), Blobs())})
+KINDS = MappingProxyType[str, InputKind](
+    {kind.name: kind for kind in (Apt(), Conda(), Pip(), Sources(), Blobs())}
+)

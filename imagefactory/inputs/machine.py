@@ -24,7 +24,7 @@ from imagefactory.inputs.debian import (
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.lock import AptFile, Lock, StageLock
 from imagefactory.model.recipe import BaseImage
-from imagefactory.sandbox import MANY, Job
+from imagefactory.sandbox import MANY, Errand
 
 PATCHER = "patchelf"
 """The package whose program tells others where their own libraries are. No VM base has it."""
@@ -76,8 +76,8 @@ def lock_machine(base: BaseImage, request: str, means: Means) -> Lock:
     }
     script = bootstrap(base.model_copy(update={"packages": ()}), words)
     script += f"\n{{ cat /job/uris; echo {_BETWEEN.strip()}; cat /job/private; }} >&3\n"
-    job = Job(f"VM base {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
-    written = answer_of(job, means, functools.partial(bootstrap_failure, base), MAX_ANSWER, whole=True)
+    errand = Errand(f"VM base {base.name}", script, inputs, {}, LIMITS, found.relay, MANY)
+    written = answer_of(errand, means, functools.partial(bootstrap_failure, base), MAX_ANSWER, whole=True)
     installed, _, beside = written.decode("utf-8", "replace").partition(_BETWEEN)
     # What is named later takes the place of the same package in the minimum.
     files = {file.name: file for file in parse_uris(installed, found.places)}

@@ -13,7 +13,7 @@ from imagefactory.inputs.index import default_index, file_address
 from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import Means, Wanted
 from imagefactory.inputs.uv import Found, Request, resolve
-from imagefactory.inputs.wheels import Target, build_requires
+from imagefactory.inputs.wheels import Interpreter, build_requires
 from imagefactory.model.expected import Expected
 from imagefactory.model.lock import PipFile, Stage, StageLock
 from imagefactory.model.recipe import PipIndex
@@ -29,14 +29,14 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
     inputs = wanted.image.inputs
     means.log.step("resolve Python packages")
     what = f"recipes/{wanted.image.recipe}: {wanted.image.id}: Python packages"
-    of_base = python_target(wanted)
-    target = _of_conda(wanted, of_base) if inputs.pip and inputs.pip.python == "conda" else of_base
+    of_base = python_of(wanted)
+    interpreter = _of_conda(wanted, of_base) if inputs.pip and inputs.pip.python == "conda" else of_base
     indexes = inputs.pip.indexes if inputs.pip else {}
     files: list[Found] = []
     if inputs.pip:
         request = Request(
             inputs.pip.packages,
-            target,
+            interpreter,
             inputs.pip.constraints,
             indexes,
             {f.name: f.version for f in wanted.before("pip", "image")},
@@ -46,9 +46,9 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
     builders = _builders(image, indexes, what, means)
     installers = sorted({"uv"} if image else set()) + ([INSTALLER] if inputs.conda else [])
     # What builds runs with the image's Python, what installs with the base image's.
-    wishes = [(target, sorted({*builders, *installers}))]
-    if target != of_base:
-        wishes = [(of_base, installers), (target, builders)]
+    wishes = [(interpreter, sorted({*builders, *installers}))]
+    if interpreter != of_base:
+        wishes = [(of_base, installers), (interpreter, builders)]
     preferred = {f.name: f.version for f in wanted.before("pip", "tools")}
     tools: dict[str, PipFile] = {}
     for python, packages in wishes:
@@ -58,7 +58,7 @@ def lock_pip(wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[PipFile]]:
     return {"image": image, "tools": list(tools.values())}
 
 
-def _of_conda(wanted: Wanted, base: Target) -> Target:
+def _of_conda(wanted: Wanted, base: Interpreter) -> Interpreter:
     """The Python that conda brings, on the base image's C library."""
     packages = wanted.so_far.get("image", StageLock()).conda
     python = next((numbers(file.version)[:2] for file in packages if file.name == "python"), ())
@@ -67,7 +67,7 @@ def _of_conda(wanted: Wanted, base: Target) -> Target:
     return replace(base, python=(python[0], python[1]))
 
 
-def python_target(wanted: Wanted) -> Target:
+def python_of(wanted: Wanted) -> Interpreter:
     """The Python of the base image, or the one that apt brings there."""
     versions = wanted.base_lock.system_packages
     for stage in ("image", "tools"):
@@ -76,7 +76,7 @@ def python_target(wanted: Wanted) -> Target:
     if len(python) < 2 or len(glibc) < 2:
         raise BuildFailed(f"base image {wanted.base.base.name}: it has no python3 or no libc6")
     machine = {"amd64": "x86_64", "arm64": "aarch64"}[wanted.base.platform.rpartition("/")[2]]
-    return Target((python[0], python[1]), (glibc[0], glibc[1]), machine)
+    return Interpreter((python[0], python[1]), (glibc[0], glibc[1]), machine)
 
 
 def _builders(

@@ -94,7 +94,7 @@ class Staged:
     unpack: bool = False
 
 
-class Kind(Protocol):
+class InputKind(Protocol):
     """One kind of input."""
 
     name: str

@@ -27,9 +27,9 @@ from imagefactory.inputs.index import default_index, index_of
 from imagefactory.inputs.index_route import IndexRoute
 from imagefactory.inputs.protocol import Means
 from imagefactory.inputs.unpinned import python_project
-from imagefactory.inputs.wheels import Target
+from imagefactory.inputs.wheels import Interpreter
 from imagefactory.model.recipe import PipIndex
-from imagefactory.sandbox import Job, Limits, Relay, host_python
+from imagefactory.sandbox import Errand, Limits, Relay, host_python
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Request:
     """What is wanted. ``preferred`` holds versions by name that are kept where they still fit."""
 
     packages: Sequence[str]
-    target: Target
+    interpreter: Interpreter
     constraints: Sequence[str] = ()
     indexes: Mapping[str, PipIndex] | None = None
     preferred: Mapping[str, str] | None = None
@@ -84,13 +84,13 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
         for name, index in (request.indexes or {}).items()
     }
     addresses = {name: f"{relay.add(route)}/simple" for name, route in routes.items()}
-    target = request.target
+    interpreter = request.interpreter
     options = [
-        f"--python-version={target.python[0]}.{target.python[1]}",
-        f"--python-platform={target.uv_platform}",
+        f"--python-version={interpreter.python[0]}.{interpreter.python[1]}",
+        f"--python-platform={interpreter.uv_platform}",
         *(["--only-binary=:all:"] if request.wheels_only else []),
     ]
-    job = Job(
+    errand = Errand(
         what,
         _SCRIPT.format(options=shlex.join(options)),
         {
@@ -115,14 +115,14 @@ def resolve(request: Request, what: str, means: Means) -> list[Found]:
             lines, what, means, [each for route in routes.values() for each in route.left_out.items()]
         )
 
-    answer = answer_of(job, means, failure, _MAX_ANSWER)
+    answer = answer_of(errand, means, failure, _MAX_ANSWER)
     return _files_in(answer, routes, request, what)
 
 
 def _project(request: Request, addresses: Mapping[str, str]) -> str:
     """A project that needs what is wanted, from where the sandbox has it."""
     indexes = {name: (addresses[name], index.packages) for name, index in (request.indexes or {}).items()}
-    return python_project(request.packages, indexes, ".".join(map(str, request.target.python)))
+    return python_project(request.packages, indexes, ".".join(map(str, request.interpreter.python)))
 
 
 def _preferences(versions: Mapping[str, str]) -> str:
@@ -206,11 +206,11 @@ def _choose(
     plain = replace(package, marker=None, requires_python=None, wheels=wheels or None)
     alone = replace(lock, requires_python=None, packages=[plain])
     try:
-        ((_, file),) = alone.select(tags=request.target.tags())
+        ((_, file),) = alone.select(tags=request.interpreter.tags())
     except PylockSelectError:
-        python = ".".join(map(str, request.target.python))
+        python, machine = ".".join(map(str, request.interpreter.python)), request.interpreter.machine
         raise BuildFailed(
-            f"{what}: {package.name} {version} has no file for Python {python} on {request.target.machine}",
+            f"{what}: {package.name} {version} has no file for Python {python} on {machine}",
             hint="ask for another version under 'constraints'",
         ) from None
     home = index_of(package.name, request.indexes or {})

@@ -32,7 +32,7 @@ _UV_NEWEST = (2, 40)  # of its --python-platform
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Interpreter:
     """The Python that packages are for: ``python`` is such as (3, 11), ``glibc`` such as (2, 36)."""
 
     python: tuple[int, int]
@@ -48,10 +48,10 @@ class Target:
     def tags(self) -> list[Tag]:
         """The tags of wheels that fit, the best first (PEP 425, PEP 600)."""
         platforms = list(self._platforms())
-        interpreter = f"cp{self.python[0]}{self.python[1]}"
+        abi = f"cp{self.python[0]}{self.python[1]}"
         return [
             *cpython_tags(self.python, platforms=platforms),
-            *compatible_tags(self.python, interpreter, platforms),
+            *compatible_tags(self.python, abi, platforms),
         ]
 
     def _platforms(self) -> Iterator[str]:

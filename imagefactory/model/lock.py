@@ -172,6 +172,11 @@ class Lock(Strict):
                     seen.add(file.pin)
                     yield kind, file
 
+    @property
+    def size(self) -> int:
+        """The bytes of all files, as far as they are known."""
+        return sum(file.bytes for _, file in self.files())
+
     def with_sources(self, change: Callable[[SourceFile], SourceFile]) -> Lock:
         """The same lock with every source changed so."""
         stages = {

@@ -27,12 +27,13 @@ class Room:
     """What making and testing a target takes of a machine.
 
     ``cores`` that it keeps busy; ``memory`` in bytes; ``disk`` in bytes by the folder that they are written
-    below, over and above what is there already.
+    below, over and above what is there already; ``stays`` is what of them is there still when it is done.
     """
 
     cores: float = 1.0
     memory: int = 0
     disk: Mapping[str, int] = field(default_factory=dict)
+    stays: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

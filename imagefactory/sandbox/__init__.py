@@ -1,8 +1,8 @@
-"""Where programs run that read, or run, what comes from outside: they see what a job names, and nothing
+"""Where programs run that read, or run, what comes from outside: they see what an errand names, and nothing
 else.
 """
 
-from imagefactory.sandbox.job import Job, Limits, run_job
+from imagefactory.sandbox.errand import Errand, Limits, run_errand
 from imagefactory.sandbox.relay import ADDRESS, Relay
 from imagefactory.sandbox.routes import Passing, Question, Reply, Route, route_to
 from imagefactory.sandbox.view import MANY, host_python, sandbox_version
@@ -10,7 +10,7 @@ from imagefactory.sandbox.view import MANY, host_python, sandbox_version
 __all__ = [
     "ADDRESS",
     "MANY",
-    "Job",
+    "Errand",
     "Limits",
     "Passing",
     "Question",
@@ -19,6 +19,6 @@ __all__ = [
     "Route",
     "host_python",
     "route_to",
-    "run_job",
+    "run_errand",
     "sandbox_version",
 ]

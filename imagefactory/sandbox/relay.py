@@ -20,11 +20,11 @@ from imagefactory.sandbox.server import Server
 
 PORT = 8000
 ADDRESS = f"http://127.0.0.1:{PORT}"
-"""Where a job finds what its relay leads to. Each sandbox has a loopback interface of its own."""
+"""Where an errand finds what its relay leads to. Each sandbox has a loopback interface of its own."""
 _PATIENCE = 60  # seconds until the server has ended
 _MAX_FAULTS = 100
 _MAX_ADDRESS = 8192
-# An address of ours as a job may write it, and apt as the name of a file.
+# An address of ours as an errand may write it, and apt as the name of a file.
 _OURS = re.compile(
     rf"(?:http://|/\S*/)?127\.0\.0\.1:{PORT}(?!\d)(?:([/_])(\d{{1,4}})(?:\1([^\s'\"`<>()]*))?)?"
     rf"| *\[IP: 127\.0\.0\.1 {PORT}\]"
@@ -94,7 +94,7 @@ class Relay:
         return self._routes[int(match[1])], rest, query
 
     def readable(self, text: str) -> str:
-        """What a job says, with real addresses in place of those that it knows."""
+        """What an errand says, with real addresses in place of those that it knows."""
 
         def shown(match: re.Match[str]) -> str:
             sign, number, path = match.groups()

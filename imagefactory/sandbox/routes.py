@@ -26,8 +26,8 @@ _SAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a job asks for: ``path`` follows the route's own address, as the job wrote it, without a ``/``
-    first.
+    """What an errand asks for: ``path`` follows the route's own address, as the errand wrote it, without a
+    ``/`` first.
     """
 
     method: str

@@ -14,7 +14,7 @@ from imagefactory.errors import FactoryError, Gone, NetworkFault
 from imagefactory.sandbox.routes import Question, Reply, Route
 from imagefactory.system.redact import redact
 
-_PATIENCE = 60  # seconds that a job may take to ask, or to take what it asked for
+_PATIENCE = 60  # seconds that an errand may take to ask, or to take what it asked for
 _MAX_QUESTION = 64 << 20  # bytes of all that is asked at once
 _MAX_CONNECTIONS = 128
 _ASKS = (
@@ -88,7 +88,7 @@ class Server(socketserver.ThreadingMixIn, HTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A job went away, or what it says is no HTTP: its own affair."""
+        """An errand went away, or what it says is no HTTP: its own affair."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # as its parent has it
-        """Nothing: the job tells what it does."""
+        """Nothing: the errand tells what it does."""
 
     def _serve(self) -> None:
         found = self.server.relay.find(self.path)
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         return data if len(data) == count else None
 
     def _answer(self, reply: Reply) -> bool:
-        """Whether the job took all of it."""
+        """Whether the errand took all of it."""
         bare = self.command == "HEAD" or reply.status in (204, 304)
         chunked = not bare and reply.length is None
         try:
@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(b"0\r\n\r\n") if chunked else True
 
     def _send(self, data: bytes) -> bool:
-        """Whether the job took it."""
+        """Whether the errand took it."""
         try:
             self.wfile.write(data)
         except OSError:

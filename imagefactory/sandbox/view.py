@@ -88,10 +88,10 @@ def _who(ids: int) -> list[str]:
         mine = ("--user", "--map-root-user", *(("--map-auto",) if ids > 1 else ()))
         more = () if ids else ("--unshare-user", "--uid", str(os.getuid()), "--gid", str(os.getgid()))
     bwrap, unshare = (which(name) or name for name in ("bwrap", "unshare"))
-    # In process namespaces outside bwrap's own, which the job can't see: whatever it does to the first
+    # In process namespaces outside bwrap's own, which the errand can't see: whatever it does to the first
     # process that it sees, all of it has ended when unshare has, and unshare ends with us.
     around = (unshare, *mine, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
-    # Processes that the job sees have nothing of our environment.
+    # Processes that the errand sees have nothing of our environment.
     return ["setpriv", "--pdeathsig", "KILL", "--", "env", "-i", *around, bwrap, *more]
 
 

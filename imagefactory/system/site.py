@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from imagefactory.errors import BadInput
 from imagefactory.model.settings import SiteFile, StandIn
-from imagefactory.system.redact import keep_address
+from imagefactory.system.redact import keep_address, keep_variables
 from imagefactory.system.workspace import Workspace
 from imagefactory.yamlfiles import load
 
@@ -64,13 +64,13 @@ class Site:
         return [[url, s.sha256 or "", s.commit or ""] for url, s in pairs if s]
 
 
-def load_site(workspace: Workspace) -> Site:
-    """The settings of this site. Raises BadFiles or BadInput.
+def load_site(workspace: Workspace, file: Path | None = None) -> Site:
+    """The settings of this site, from a ``file`` or from where they are found. Raises BadFiles or BadInput.
 
-    The file is the first of ``$IMAGEFACTORY_SITE``, ``site.yaml`` in the checkout,
+    They are found in the first of ``$IMAGEFACTORY_SITE``, ``site.yaml`` in the checkout,
     ``~/.config/imagefactory/site.yaml`` and ``/etc/imagefactory/site.yaml``. Variables go before it.
     """
-    file = _find(workspace)
+    file = file or _find(workspace)
     settings = load(file, workspace.shown(file), SiteFile).model if file else SiteFile()
     settings = _with_variables(settings)
     bundle = settings.ca_bundle or _variable(_CA_VARIABLES)
@@ -88,6 +88,7 @@ def load_site(workspace: Workspace) -> Site:
     )
     for address in _addresses(site):
         keep_address(address)
+    keep_variables(os.environ)  # of this process too, which need not be the command's
     return site
 
 

@@ -120,8 +120,11 @@ class Kind(Protocol):
     def inputs(self, target: Target) -> Lock | None:
         """What of the store it is made of; None for a kind that takes nothing from there. Pure."""
 
+    def memory(self, target: Target) -> int:
+        """How many bytes of memory making and testing it takes. Pure."""
+
     def room(self, target: Target, last: Report | None) -> Room:
-        """What making and testing it takes; ``last`` is the report of the one before."""
+        """All that making and testing it takes; ``last`` is the report of the one before."""
 
     def engines(self) -> Mapping[str, str]:
         """Name and version of each engine used. Raises EngineError if one is missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -32,7 +33,7 @@ class Line:
     asked: bool = False
 
 
-_LINES = [
+_LINES: list[Line] = [
     Line("base", "base_images", "base image", "", "to build on", "imagefactory.targets.base.kind:BaseKind"),
     Line("vmbase", "vm_bases", "VM base", "", "to build on", "imagefactory.targets.vmbase.kind:VmBaseKind"),
     Line("oci", "recipes", "OCI image", "", "for Docker", "imagefactory.targets.oci.kind:OciKind"),
@@ -61,6 +62,12 @@ def add(new: Line) -> None:
     _LINES.append(new)
 
 
+def know(lines: Iterable[Line]) -> None:
+    """Add those kinds that are not there."""
+    there = {line.name for line in _LINES}
+    _LINES.extend(line for line in lines if line.name not in there)
+
+
 def remove(kind: str) -> None:
     """Take a kind out."""
     _LINES.remove(line(kind))
@@ -82,12 +89,14 @@ class Kinds(Mapping[str, "Kind"]):
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._made: dict[str, Kind] = {}
+        self._lock = threading.Lock()
 
     def __getitem__(self, name: str) -> Kind:
-        if name not in self._made:
-            module, _, word = line(name).place.partition(":")
-            self._made[name] = getattr(import_module(module), word)(self._workspace)
-        return self._made[name]
+        with self._lock:
+            if name not in self._made:
+                module, _, word = line(name).place.partition(":")
+                self._made[name] = getattr(import_module(module), word)(self._workspace)
+            return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
         return (line.name for line in _LINES)

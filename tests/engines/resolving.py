@@ -16,7 +16,7 @@ import pytest
 from imagefactory.cli.errors import show_error
 from imagefactory.errors import BuildFailed, FactoryError
 from imagefactory.inputs import Means, index_route
-from imagefactory.sandbox import Job, Limits, run_job
+from imagefactory.sandbox import Errand, Limits, run_errand
 from imagefactory.system import web, wire
 from tests.engines.test_trust import Heard, means_of
 from tests.upstreams.server import Upstream
@@ -60,7 +60,7 @@ class Bench:
 class Lie:
     """What an upstream does, and what is said then: ``@`` is its address, ``…`` stands for anything.
 
-    ``tail`` is in the last lines of the tool, ``seconds`` the time that a job has.
+    ``tail`` is in the last lines of the tool, ``seconds`` the time that an errand has.
     """
 
     tell: Callable[[Bench], object]
@@ -86,12 +86,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     with Upstream(tmp_path / "upstream") as up, Upstream(tmp_path / "other") as other:
         found = Bench(tmp_path, up, other)
 
-        def run(job: Job, *words: Any) -> int:
+        def run(errand: Errand, *words: Any) -> int:
             limits = Limits(seconds=found.seconds, disk=DISK, file=DISK)
-            environment = {**job.environment, "UV_HTTP_RETRIES": "0"}
-            return run_job(dataclasses.replace(job, environment=environment, limits=limits), *words)
+            environment = {**errand.environment, "UV_HTTP_RETRIES": "0"}
+            return run_errand(dataclasses.replace(errand, environment=environment, limits=limits), *words)
 
-        monkeypatch.setattr("imagefactory.inputs.asking.run_job", run)
+        monkeypatch.setattr("imagefactory.inputs.asking.run_errand", run)
         yield found
 
 

@@ -81,6 +81,9 @@ class TarKind:
     def inputs(self, target: Target) -> Lock | None:
         return None
 
+    def memory(self, target: Target) -> int:
+        return 0
+
     def room(self, target: Target, last: Report | None) -> Room:
         return Room()
 

@@ -82,8 +82,11 @@ def test_who_waits_for_another_build_can_be_interrupted(bench: Bench) -> None:
     holder.communicate(timeout=60)
 
 
-@pytest.mark.parametrize("moment", ["build", "test", "base", "between"])
-def test_what_a_killed_build_left_goes_with_the_next(bench: Bench, moment: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "next_command"), [("build", "test"), ("test", "build"), ("base", "test"), ("between", "build")]
+)
+def test_what_a_killed_build_left_goes_with_the_next(bench: Bench, moment: str, next_command: str) -> None:
+    """The next command of this checkout sweeps, whatever it is about, and even where it has nothing to do."""
     if moment == "base":
         image = bench.recipe("killed-base")
         process = bench.start("build", "debian-12", image, "--no-cache")
@@ -102,8 +105,11 @@ def test_what_a_killed_build_left_goes_with_the_next(bench: Bench, moment: str) 
     wait_for(lambda: not bench.processes(), 20, lambda: f"still running: {bench.processes()}")
     if moment == "build":
         wait_for(lambda: not running(words), 20)
-    other = bench.recipe("other")
-    bench.run("build", other)
+    if next_command == "build":
+        assert "nothing to do" in bench.run("build", "debian-12").out
+    else:
+        other = bench.recipe("other")
+        assert "not locked yet" in bench.run("test", other, status=2).err
     bench.assert_clean()
     assert not running(TESTING)
     if moment in ("base", "between"):

@@ -27,10 +27,10 @@ from imagefactory.inputs.index_route import IndexRoute
 from imagefactory.inputs.pip import Pip
 from imagefactory.inputs.sources import Sources
 from imagefactory.inputs.uv import Request, resolve
-from imagefactory.inputs.wheels import Target
+from imagefactory.inputs.wheels import Interpreter
 from imagefactory.model.lock import PipFile, SourceFile
 from imagefactory.model.recipe import BaseImage, Conda, Inputs, PipIndex, Release
-from imagefactory.sandbox import Job, Limits, Question, Relay
+from imagefactory.sandbox import Errand, Limits, Question, Relay
 from imagefactory.system import web
 from imagefactory.targets.base.ask import _failure
 from tests.engines.resolving import (
@@ -215,7 +215,7 @@ def test_links_of_a_commit_are_content(bench: Bench) -> None:
 
 # A Python index
 
-PYTHON = Target((3, 11), (2, 36), "x86_64")
+PYTHON = Interpreter((3, 11), (2, 36), "x86_64")
 JSON = "application/vnd.pypi.simple.v1+json"
 PAGE, WHEEL = "/simple/app/", "app-1.0-py3-none-any.whl"
 METADATA = f"{PAGE}{WHEEL}.metadata"
@@ -804,8 +804,8 @@ def stand_in(bench: Bench) -> None:
 def lock_apt(means: Means) -> Any:
     def ask(files: Mapping[str, bytes], relay: Relay) -> dict[str, bytes]:
         inputs: dict[str, bytes | Path] = {f"question/{name}": data for name, data in files.items()}
-        job = Job("base image debian-12", _ASK_HERE, inputs, {}, Limits(), relay, ids=1)
-        packed = io.BytesIO(answer_of(job, means, _failure, 1 << 20))
+        errand = Errand("base image debian-12", _ASK_HERE, inputs, {}, Limits(), relay, ids=1)
+        packed = io.BytesIO(answer_of(errand, means, _failure, 1 << 20))
         with tarfile.open(fileobj=packed) as answer:
             found = {member.name: answer.extractfile(member) for member in answer if member.isfile()}
             return {name.removeprefix("./"): content.read() for name, content in found.items() if content}

@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 import pytest
 
 from imagefactory.errors import BuildFailed
-from imagefactory.sandbox import MANY, Job, Limits, Relay, route_to, run_job
+from imagefactory.sandbox import MANY, Errand, Limits, Relay, route_to, run_errand
 from imagefactory.system.processes import Stop
 from imagefactory.system.site import Site
 from imagefactory.system.web import Web
@@ -26,8 +26,8 @@ def test_a_sandbox_has_nothing_in_reach(tmp_path: Path, cage: Canaries, ids: int
     more += "; unshare --user true && echo 'one more namespace'"
     if platform.machine() == "x86_64":  # whose number it is that asks for a user's keys
         more += "; perl -e 'exit(syscall(250, 0, -4, 1) >= 0)' || echo 'keys of the kernel'"
-    job = Job("it", f"(\n{cage.script}\n)\n({more}) 2>&1 || :", ids=ids)
-    assert run_job(job, said.append, Stop(), tmp_path) == 0
+    errand = Errand("it", f"(\n{cage.script}\n)\n({more}) 2>&1 || :", ids=ids)
+    assert run_errand(errand, said.append, Stop(), tmp_path) == 0
     text = "\n".join(said)
     assert assert_silent(text) == (OUTSIDER if os.getuid() == 0 else os.getuid())
     assert text.count("Read-only file system") == 4
@@ -46,19 +46,19 @@ def test_a_sandbox_is_bounded(tmp_path: Path) -> None:
     # It does not mind signals, and leaves others behind.
     script = "trap '' TERM INT; (trap '' TERM; sleep 7777.5) & while :; do sleep 1; done"
     with pytest.raises(BuildFailed, match=r"it: took longer than 0\.03\d* minutes, and was ended"):
-        run_job(Job("it", script, limits=limits), print, Stop(), tmp_path)
+        run_errand(Errand("it", script, limits=limits), print, Stop(), tmp_path)
     assert not [line for _, line in processes() if "sleep 7777.5" in line]
     said: list[str] = []
     script = "for n in 1 2 3 4 5 6 7 8; do head -c 20M /dev/zero >$n; done"
-    assert run_job(Job("it", script, limits=limits), said.append, Stop(), tmp_path) != 0
+    assert run_errand(Errand("it", script, limits=limits), said.append, Stop(), tmp_path) != 0
     assert "No space left on device" in "\n".join(said)
     script = "perl -e 'for (1 .. 30) { $_[$_] = q(x) x 20_000_000 }; print qq(there was room\\n)'"
     small = Limits(memory=200 << 20, disk=32 << 20)
     with pytest.raises(BuildFailed, match="it: needed more memory than its limit of 200 MiB"):
-        run_job(Job("it", script, limits=small), said.append, Stop(), tmp_path)
+        run_errand(Errand("it", script, limits=small), said.append, Stop(), tmp_path)
     with TemporaryFile() as answer:
-        job = Job("it", "head -c 100M /dev/zero >&3 || :", limits=limits)
-        run_job(job, said.append, Stop(), tmp_path, answer)
+        errand = Errand("it", "head -c 100M /dev/zero >&3 || :", limits=limits)
+        run_errand(errand, said.append, Stop(), tmp_path, answer)
         assert answer.seek(0, 2) <= 32 << 20
     assert not list(tmp_path.iterdir())
 
@@ -90,7 +90,7 @@ def test_a_relay_leads_nowhere_else(tmp_path: Path) -> None:
         ask = "curl -s --path-as-is -o /dev/null -w '%{http_code} ' 'http://127.0.0.1:8000/"
         script = "\n".join(f"{ask}{path}'" for path in [*paths, *closed])
         script += f"\ncurl -s -m 2 -o /dev/null -w '%{{http_code}}' {up.url}/dists/Release || :"
-        assert run_job(Job("it", script, relay=relay), said.append, stop, tmp_path / "scratch") == 0
+        assert run_errand(Errand("it", script, relay=relay), said.append, stop, tmp_path / "scratch") == 0
         assert other.requests == []
     good, bad = said[0].split()[:2], said[0].split()[2:]
     assert good == ["200", "200"]

@@ -21,11 +21,11 @@ from imagefactory.inputs import KINDS, Means, Origin, Wanted, lock_base, lock_ma
 from imagefactory.inputs.debian import archives, default_sources
 from imagefactory.inputs.git import tree_archive
 from imagefactory.inputs.uv import Request, resolve
-from imagefactory.inputs.wheels import Target
+from imagefactory.inputs.wheels import Interpreter
 from imagefactory.model.recipe import BaseImage, Conda, Inputs, Release
 from imagefactory.model.settings import SiteFile
 from imagefactory.model.spec import BaseDefinition, BaseSpec
-from imagefactory.sandbox import Job, run_job
+from imagefactory.sandbox import Errand, run_errand
 from imagefactory.system.processes import Stop
 from imagefactory.system.site import Site
 from imagefactory.system.store import Store
@@ -41,7 +41,7 @@ from tests.upstreams.hostile import hostile_repository, hostile_sdist, make_arch
 from tests.upstreams.index import make_index, make_sdist
 from tests.upstreams.server import Upstream
 
-PYTHON = Target((3, 11), (2, 36), "x86_64")
+PYTHON = Interpreter((3, 11), (2, 36), "x86_64")
 
 
 class Heard:
@@ -76,12 +76,12 @@ def means_of(folder: Path, index: str | None = None, **settings: Any) -> tuple[M
 
 @pytest.fixture
 def probed(cage: Canaries, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every job of a resolver begins with the probe: what it can reach, whatever makes it run can."""
+    """Every errand of a resolver begins with the probe: what it can reach, whatever makes it run can."""
 
-    def run(job: Job, *words: Any) -> int:
-        return run_job(dataclasses.replace(job, script=f"(\n{cage.script}\n)\n{job.script}"), *words)
+    def run(errand: Errand, *words: Any) -> int:
+        return run_errand(dataclasses.replace(errand, script=f"(\n{cage.script}\n)\n{errand.script}"), *words)
 
-    monkeypatch.setattr("imagefactory.inputs.asking.run_job", run)
+    monkeypatch.setattr("imagefactory.inputs.asking.run_errand", run)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Unit tests start no process: one that does is a test of an engine."""
+"""Unit tests start no program: one that does is a test of an engine. A worker of ours may run elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from imagefactory.cli import main
 @pytest.fixture(autouse=True)
 def _no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*words: Any, **options: Any) -> Any:
-        raise AssertionError(f"a unit test started a process: {words}")
+        raise AssertionError(f"a unit test started a program: {words}")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system", "execv", "execve"):

@@ -282,6 +282,28 @@ def test_every_image_is_planned_and_a_base_image_once(call: Call) -> None:
     assert call("plan", "debian-12")[1] == "debian-12: build, it was never made here\n"
 
 
+def test_a_plan_of_a_base_image_that_moved_says_where_what_follows_is(call: Call, root: Workspace) -> None:
+    kept = report().model_copy(update={"kind": "base", "id": "debian-12", "input_digest": "0" * 64})
+    record_of(root, TargetId("base", "debian-12")).write(kept)
+    follows = "what follows from it: imagefactory"
+    first, last = call("plan", "debian-12")[1].splitlines()
+    assert first.startswith("debian-12: build, ")
+    assert (last.startswith(follows), last.endswith(" plan")) == (True, True)
+    assert follows not in call("plan", "app", "debian-12")[1]
+    assert follows not in call("plan")[1]
+
+
+def test_plan_says_for_what_there_is_too_little_memory(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": (768 << 20) // 4096}
+    monkeypatch.setattr("imagefactory.drive.room.os.sysconf", facts.__getitem__)
+    warning = "needs 1 GiB of memory, 0.75 GiB there: it runs alone and may fail"
+    assert [line for line in call("plan", "app")[1].splitlines() if line.startswith(" ")] == [
+        f"  {warning}"
+    ] * 2
+    planned = json.loads(call("plan", "app", "--json")[1])
+    assert [each["warnings"] for each in planned] == [[], [warning], [warning]]
+
+
 def test_plan_says_what_is_not_locked(call: Call, root: Workspace) -> None:
     file = root.recipes / "app" / "recipe.yaml"
     file.write_text(RECIPE.replace("apt: [hello]", "apt: [hello, cowsay]"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import shutil
 import threading
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from imagefactory.drive.driver import drive
 from imagefactory.drive.result import Options, Result, Stopped
-from imagefactory.drive.session import Session
+from imagefactory.drive.session import Run, Session, session_of
 from imagefactory.drive.tasks import build_targets, plan_targets, stale_targets
 from imagefactory.drive.tasks import test_images as run_tests_of
 from imagefactory.drive.worker import Order
@@ -26,17 +28,17 @@ from imagefactory.errors import (
     FactoryError,
     Problem,
 )
+from imagefactory.model.lock import Lock, LockedFile
 from imagefactory.model.report import MemoryReport, TestReport
-from imagefactory.model.target import Room, TargetId
-from imagefactory.plan import Selection
+from imagefactory.model.target import Room, Target, TargetId
+from imagefactory.plan import Selection, judge
 from imagefactory.system.log import Silence
 from imagefactory.system.processes import Stop
-from imagefactory.system.site import Site
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets import register
 from imagefactory.targets.kind import Job
-from imagefactory.targets.register import Kinds
 from tests.unit import toys
+from tests.unit.elsewhere import Elsewhere
 from tests.unit.samples import RECIPE, everything, lock_all, named, spec, target
 
 GIB = 1 << 30
@@ -65,7 +67,23 @@ def root(workspace: Callable[..., Workspace]) -> Workspace:
 @pytest.fixture
 def session(root: Workspace, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr("imagefactory.drive.tasks.sweep", lambda session: None)
-    return Session(root, Site(store=root.root / "store"), Kinds(root), Silence(), Stop())
+    monkeypatch.setenv("IMAGEFACTORY_STORE", str(root.root / "store"))
+    return session_of(Run(root.root), Silence(), Stop())
+
+
+class Watcher:
+    """Hears everything, and does something on the first of it."""
+
+    def __init__(self, then: Callable[..., None] = lambda *words: None) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self._then = then
+
+    def __getattr__(self, what: str) -> Callable[..., None]:
+        def hear(*words: Any) -> None:
+            self.heard.append((what, *words))
+            self._then(what, *words)
+
+        return hear
 
 
 def images(session: Session, *names: str) -> Selection:
@@ -75,8 +93,7 @@ def images(session: Session, *names: str) -> Selection:
 
 
 def build(session: Session, *names: str, kinds: tuple[str, ...] = KINDS, **options: Any) -> list[Result]:
-    fresh = Session(session.workspace, session.site, session.kinds, session.progress, session.stop)
-    return build_targets(fresh, images(session, *names), Options(**options), kinds)
+    return build_targets(dataclasses.replace(session), images(session, *names), Options(**options), kinds)
 
 
 def told(results: list[Result]) -> dict[str, str]:
@@ -178,12 +195,55 @@ def test_what_others_need_is_handed_over_and_gone_at_the_end(
     assert not list(session.workspace.build.rglob(".handover*"))
 
 
-def test_as_many_run_as_there_is_room_for(session: Session, behaviour: toys.Behaviour) -> None:
-    behaviour.makes = lambda job: time.sleep(0.05) or b"data"  # type: ignore[func-returns-value]
-    memory = Room(memory=1 << 60)  # of no machine: such run alone
-    behaviour.rooms = {f"toy/{name}": memory for name in "abcd"}
+@pytest.mark.parametrize(
+    ("room", "at_once"),
+    [
+        (Room(cores=8), 1),  # all that this machine gives: twice its cores
+        (Room(cores=4.5), 1),
+        (Room(cores=4), 2),
+        (Room(memory=16 * GIB), 1),
+        (Room(memory=8 * GIB), 2),
+    ],
+)
+def test_as_many_run_as_there_is_room_for(
+    session: Session,
+    behaviour: toys.Behaviour,
+    monkeypatch: pytest.MonkeyPatch,
+    room: Room,
+    at_once: int,
+) -> None:
+    """On a machine of four cores and 16 GiB."""
+    machine(monkeypatch, cores=4, memory=16 * GIB)
+    behaviour.makes = lambda job: time.sleep(0.2) or b"data"  # type: ignore[func-returns-value]
+    behaviour.rooms = {f"toy/{name}": room for name in "abcd"}
     assert "failed" not in told(build(session, kinds=("toy",))).values()
-    assert behaviour.most_at_once == 1
+    assert behaviour.most_at_once == at_once
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *, cores: int, memory: int) -> None:
+    monkeypatch.setattr("imagefactory.drive.room.os.cpu_count", lambda: cores)
+    facts = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory // 4096}
+    monkeypatch.setattr("imagefactory.drive.room.os.sysconf", facts.__getitem__)
+
+
+def test_what_needs_more_memory_than_there_is_runs_alone_and_is_told_before(
+    session: Session, behaviour: toys.Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warning = "needs 12 GiB of memory, 8 GiB there: it runs alone and may fail"
+    machine(monkeypatch, cores=4, memory=8 * GIB)
+    behaviour.makes = lambda job: time.sleep(0.05) or b"data"  # type: ignore[func-returns-value]
+    behaviour.rooms = {"toy/a": Room(memory=12 * GIB)}
+    plans, _ = plan_targets(session, images(session, "a").images, ())
+    assert [item.warnings for item in plans] == [(warning,), (), ()]
+    watcher = Watcher()
+    results = build(dataclasses.replace(session, progress=watcher), "a", kinds=("toy",))
+    assert [(item.action, item.warnings) for item in results] == [("build", (warning,))]
+    assert watcher.heard[:2] == [
+        ("phase", "a (toy)", warning),
+        ("phase", "a (toy)", "building: it was never made here"),
+    ]
+    plans, _ = plan_targets(session, images(session, "a").images, ())
+    assert plans[0].warnings == ()  # nothing is to be done
 
 
 def test_too_small_a_disk_is_told_before_anything_starts(
@@ -199,6 +259,106 @@ def test_too_small_a_disk_is_told_before_anything_starts(
     assert isinstance(results[0].error, DiskFull)
     assert results[0].error.message == f"a (toy) needs 12 GiB of disk below {folder}, 8 GiB are free"
     assert "toy/a" not in behaviour.order
+
+
+def test_what_cannot_fit_is_told_before_what_it_needs_is_made(
+    session: Session, behaviour: toys.Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all that is made before it and stays; and what only it needs is not made for nothing."""
+    Usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(100 * GIB, 90 * GIB, 10 * GIB))
+    folder = str(session.workspace.root)
+    behaviour.rooms = {
+        "toy/a": Room(disk={folder: 9 * GIB}, stays={folder: 2 * GIB}),
+        "second/a": Room(disk={folder: 8 * GIB}, stays={folder: 3 * GIB}),
+        "third/a": Room(disk={folder: 6 * GIB}),
+        "second/b": Room(disk={folder: 11 * GIB}),
+        "toy/c": Room(disk={folder: 5 * GIB}),
+    }
+    results = build(session, "a", "b", "c", kinds=("second", "third"))
+    assert told(results) == {
+        "toy/a": "build",
+        "second/a": "build",
+        "third/a": "failed",
+        "second/b": "failed",
+        "third/b": "skipped",
+        "toy/c": "build",
+        "second/c": "build",
+        "third/c": "build",
+    }
+    messages = [item.error.message for item in results if item.error]
+    free = f"of disk below {folder}, 10 GiB are free"
+    assert messages == [
+        f"a (third) needs 6 GiB {free}, and 5 GiB of them go to what is made before",
+        f"b (second) needs 11 GiB {free}",
+    ]
+    assert "toy/b" not in behaviour.order
+
+
+def test_an_order_is_carried_out_in_another_process(session: Session, behaviour: toys.Behaviour) -> None:
+    """It makes all that it needs of the order, and what it does is told here; so is a failure."""
+    watcher = Watcher()
+    session = dataclasses.replace(session, progress=watcher)
+    wanted = [TargetId("second", "a")]
+    graph = session.resolver.graph(images(session, "a").images, wanted)
+    verdicts = judge(graph, wanted, session.last, session.missing)
+    results = drive(session, graph, verdicts, hire=Elsewhere)
+    assert told(results) == {"toy/a": "build", "second/a": "build"}
+    assert behaviour.order == []  # of this process
+    report = session.last(wanted[0])
+    assert report is not None
+    assert report.status == "passed"
+    assert [words[:2] for words in watcher.heard if words[0] in ("phase", "done")] == [
+        *(("phase", "a (toy)"), ("phase", "a (toy)"), ("done", "a (toy)")),
+        *(("phase", "a (second)"), ("phase", "a (second)"), ("done", "a (second)")),
+    ]
+    assert [words[2].name for words in watcher.heard if words[0] == "test_done"] == ["runs", "whole"] * 2
+
+
+def test_a_stop_reaches_a_worker_in_another_process(session: Session, behaviour: toys.Behaviour) -> None:
+    wanted = [TargetId("toy", "a")]
+    graph = session.resolver.graph(images(session, "a").images, wanted)
+    verdicts = judge(graph, wanted, session.last, session.missing)
+    with session.record(wanted[0]).if_free() as held:  # which the worker waits for
+        assert held
+        session = dataclasses.replace(session, progress=Watcher(lambda *words: session.stop.now()))
+        with pytest.raises(Stopped) as stopped:
+            drive(session, graph, verdicts, hire=Elsewhere)
+    assert stopped.value.finished == ()
+    assert session.last(wanted[0]) is None
+
+
+def test_a_mistake_of_one_worker_ends_no_other(
+    session: Session, behaviour: toys.Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake in fetching one image's inputs is a failure of that image alone."""
+
+    def fetched(self: toys.Toy, target: Target) -> Lock | None:
+        return target.spec.lock if str(target.id) == "toy/a" else None
+
+    def mistaken(kind: str, file: LockedFile, *words: Any) -> str:
+        raise ZeroDivisionError
+
+    def makes(job: Job) -> bytes:
+        while "a (toy)" not in (words[1] for words in watcher.heard if words[0] == "done"):
+            time.sleep(0.01)
+        job.stop.check()
+        return b"data"
+
+    watcher = Watcher()
+    behaviour.makes = makes
+    monkeypatch.setattr(toys.Toy, "inputs", fetched)
+    monkeypatch.setattr("imagefactory.drive.fetching._fetch_one", mistaken)
+    results = build(dataclasses.replace(session, progress=watcher), "a", "b", kinds=("toy",))
+    assert told(results) == {"toy/a": "failed", "toy/b": "build"}
+    assert not session.stop
+
+
+def test_settings_that_a_worker_cannot_read_are_a_failure_of_what_it_makes(session: Session) -> None:
+    (session.workspace.root / "site.yaml").write_text("store: [")
+    results = build(session, "a", kinds=("second",))
+    assert told(results) == {"toy/a": "failed", "second/a": "skipped"}
+    assert isinstance(results[0].error, BadFiles)
 
 
 def test_an_interrupt_ends_all_and_loses_nothing(session: Session, behaviour: toys.Behaviour) -> None:
@@ -276,7 +436,8 @@ def test_orders_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(register, "_LINES", REAL)
     for kind in ("base", "oci", "sif"):
         made = target(kind, None if kind == "base" else spec(image=everything()))
-        order = Order(made, (target("base"),), "build", ("it was never made here",), handover=True)
+        run = Run(Path("/somewhere"), lines=tuple(REAL))
+        order = Order(run, made, (target("base"),), "build", ("it was never made here",), handover=True)
         assert pickle.loads(pickle.dumps(order)) == order
 
 
@@ -339,7 +500,7 @@ def test_a_plan_says_what_a_build_then_does(session: Session) -> None:
 
 def test_what_a_build_would_make_or_test_again_is_stale(session: Session, root: Workspace) -> None:
     def stale() -> dict[str, tuple[str, ...]]:
-        fresh = Session(root, session.site, session.kinds, session.progress, session.stop)
+        fresh = dataclasses.replace(session)
         return {str(id): reasons for id, reasons in stale_targets(fresh, images(session).images).items()}
 
     build(session, "a", "b", kinds=("toy", "second"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from imagefactory.definitions.recipes import load_images
 from imagefactory.drive.freeing import free, made_of, rubbish
 from imagefactory.drive.result import Options
-from imagefactory.drive.session import Session
+from imagefactory.drive.session import Run, Session, session_of
 from imagefactory.drive.tasks import build_targets, enter_target
 from imagefactory.drive.tasks import test_images as run_tests_of
 from imagefactory.errors import BadInput, BuildFailed
@@ -20,10 +21,8 @@ from imagefactory.model.target import TargetId
 from imagefactory.plan import Selection
 from imagefactory.system.log import Silence
 from imagefactory.system.processes import Stop
-from imagefactory.system.site import Site
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets import register
-from imagefactory.targets.register import Kinds
 from tests.unit import toys
 from tests.unit.samples import RECIPE, lock_all, named
 
@@ -47,9 +46,9 @@ def root(workspace: Callable[..., Workspace]) -> Workspace:
 
 
 def a_session(root: Workspace, **settings: Any) -> Session:
-    site = Site(store=root.root / "store")
-    site = Site(settings=site.settings.model_copy(update=settings), store=site.store)
-    return Session(root, site, Kinds(root), Silence(), Stop())
+    """With these site settings, which workers read for themselves."""
+    (root.root / "site.yaml").write_text(json.dumps({"store": str(root.root / "store"), **settings}))
+    return session_of(Run(root.root), Silence(), Stop())
 
 
 def build(root: Workspace, name: str = "a", **settings: Any) -> dict[str, str]:

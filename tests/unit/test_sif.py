@@ -355,12 +355,12 @@ def test_what_tmpfs_folders_hold_is_memory_too() -> None:
 def test_the_squashing_program_has_the_last_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, kind: type[BuildFailed], message: str
 ) -> None:
-    def run_job(job: Any, hear: Callable[[str], None], *words: Any) -> int:
-        assert job.script.startswith("exec mksquashfs - /proc/self/fd/3 -tar ")
+    def run_errand(errand: Any, hear: Callable[[str], None], *words: Any) -> int:
+        assert errand.script.startswith("exec mksquashfs - /proc/self/fd/3 -tar ")
         hear(said)
         return 7
 
-    monkeypatch.setattr(convert, "run_job", run_job)
+    monkeypatch.setattr(convert, "run_errand", run_errand)
     log: Any = SimpleNamespace(id="app", path=tmp_path / "log", line=lambda line: None)
     nothing: Any = None
     with pytest.raises(kind) as caught:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagefactory.inputs import Origin, Wanted
-from imagefactory.inputs.pip_lock import python_target
+from imagefactory.inputs.pip_lock import python_of
 from imagefactory.locks import base_request, changes, read_locks, write_locks
 from imagefactory.locks.upstreams import upstreams
 from imagefactory.model.lock import BlobFile, HeldPackage, Lock, System
@@ -97,7 +97,7 @@ def test_its_release_and_packages_are_its_own() -> None:
 
 def test_python_packages_are_for_the_python_that_it_has() -> None:
     wanted = Wanted(image(), SPEC.base, SPEC.lock, None, lambda files, relay: {}, {})
-    found = python_target(wanted)
+    found = python_of(wanted)
     assert (found.python, found.glibc) == ((3, 10), (2, 35))
 
 

@@ -20,13 +20,13 @@ from imagefactory.errors import BuildFailed, Unsolvable
 from imagefactory.inputs.index import index_of
 from imagefactory.inputs.index_route import IndexRoute, SeenFile, as_seen
 from imagefactory.inputs.uv import Found, Request, _failure, _files_in, _preferences, _project
-from imagefactory.inputs.wheels import DEFAULT_BACKEND, Target, build_requires
+from imagefactory.inputs.wheels import DEFAULT_BACKEND, Interpreter, build_requires
 from imagefactory.model.recipe import PipIndex
 from imagefactory.model.settings import SiteFile
 from imagefactory.system.site import Site
 from tests.unit.samples import PIP
 
-DEBIAN_12 = Target((3, 11), (2, 36), "x86_64")
+DEBIAN_12 = Interpreter((3, 11), (2, 36), "x86_64")
 HERE, WHAT = "manylinux_2_17_x86_64.manylinux2014_x86_64", "recipes/app: app: Python packages"
 BEGINNING = 'lock-version = "1.0"\ncreated-by = "uv"\n'
 
@@ -77,10 +77,10 @@ def test_the_wheel_that_fits_best(names: list[str], best: str | None) -> None:
         assert chosen.filename == best
 
 
-def test_a_target_is_what_uv_calls_it() -> None:
+def test_an_interpreter_is_what_uv_calls_it() -> None:
     assert DEBIAN_12.uv_platform == "x86_64-manylinux_2_36"
     assert (
-        Target((3, 13), (2, 41), "aarch64").uv_platform == "aarch64-manylinux_2_40"
+        Interpreter((3, 13), (2, 41), "aarch64").uv_platform == "aarch64-manylinux_2_40"
     )  # uv knows no newer one
 
 

@@ -72,6 +72,9 @@ class Toy:
     def inputs(self, target: Target) -> Lock | None:
         return None
 
+    def memory(self, target: Target) -> int:
+        return behaviour.rooms.get(str(target.id), Room()).memory
+
     def room(self, target: Target, last: Report | None) -> Room:
         return behaviour.rooms.get(str(target.id), Room())
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imagefactory.errors import BuildFailed
 from imagefactory.inputs import Means, answer_of
-from imagefactory.sandbox import Job, Limits, Relay
+from imagefactory.sandbox import Errand, Limits, Relay
 from imagefactory.system import archives
 from imagefactory.targets.common import buildx
 
@@ -54,8 +54,8 @@ def ask_base(base: Layout, files: Mapping[str, bytes], relay: Relay | None, mean
     tree = _tree(base, means)
     question = {f"question/{name}": data for name, data in files.items()}
     what = f"base image {base.name}"
-    job = Job(what, _SCRIPT, {"tree": tree, **question}, {}, _LIMITS, relay, ids=1)
-    packed = io.BytesIO(answer_of(job, means, _failure, _MAX_ANSWER, whole=True))
+    errand = Errand(what, _SCRIPT, {"tree": tree, **question}, {}, _LIMITS, relay, ids=1)
+    packed = io.BytesIO(answer_of(errand, means, _failure, _MAX_ANSWER, whole=True))
     of_it = f"{what}: its answer"
     found = {}
     with archives.told(of_it):

@@ -12,7 +12,7 @@ from imagefactory.inputs import Means, default_sources
 from imagefactory.inputs.asking import run_or_raise
 from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure
 from imagefactory.model.spec import Artifact, BaseSpec, Step
-from imagefactory.sandbox import MANY, Job
+from imagefactory.sandbox import MANY, Errand
 from imagefactory.system.files import remove_tree
 from imagefactory.system.templates import quoted
 from imagefactory.targets.common import buildx
@@ -100,9 +100,9 @@ def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:
     ]
     environment = {"SUITE": base.release.suite, "SOURCE_DATE_EPOCH": str(spec.epoch)}
     script = f"{REPOSITORY}\n{bootstrap(base, words)} >&3\n"
-    job = Job(f"base image {base.name}", script, repository, environment, LIMITS, ids=MANY)
+    errand = Errand(f"base image {base.name}", script, repository, environment, LIMITS, ids=MANY)
     with out:
-        run_or_raise(job, means, functools.partial(bootstrap_failure, base), out)
+        run_or_raise(errand, means, functools.partial(bootstrap_failure, base), out)
     remove_packages(means)
     step = Step(name, round(time.monotonic() - start, 3))
     means.log.step_done(step)

@@ -62,14 +62,17 @@ class BaseKind(WithEngine):
         """Its packages, or the parts of the image that it is."""
         return target.spec.lock
 
-    def room(self, target: Target, last: Report | None) -> Room:
-        """Disk for its root tree, or for the parts of an upstream image."""
+    def memory(self, target: Target) -> int:
+        """A sandbox's files are in memory: the packages, and the tree that they become."""
         assert isinstance(target.spec, BaseSpec)
-        inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        return _MEMORY + (0 if target.spec.upstream else _TIMES_IN_MEMORY * target.spec.lock.size)
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Disk for its root tree, or for the parts of an upstream image; the last one's stay beside them."""
+        assert isinstance(target.spec, BaseSpec)
+        inputs, build = target.spec.lock.size, str(self._workspace.build)
         times = 1 if target.spec.upstream else _TIMES_ITS_PACKAGES
-        # A sandbox's files are in memory: the packages, and the tree that they become.
-        memory = _MEMORY + (0 if target.spec.upstream else _TIMES_IN_MEMORY * inputs)
-        return Room(memory=memory, disk={str(self._workspace.build): times * inputs})
+        return Room(memory=self.memory(target), disk={build: times * inputs}, stays={build: inputs})
 
     def engines(self) -> Mapping[str, str]:
         """Versions of Docker, buildx, mmdebstrap and bubblewrap. Raises EngineError."""

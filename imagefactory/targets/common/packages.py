@@ -28,13 +28,13 @@ done </in/files >repository/Packages
 } >repository/Release
 echo 'deb [trusted=yes] copy:/job/repository ./' >sources.list
 """
-"""The beginning of a job's script, which makes the repository, and ``sources.list`` with it, of the job's
+"""The beginning of an errand's script, which makes the repository, and ``sources.list`` with it, of its
 inputs; ``SUITE`` is in its environment.
 """
 
 
 def stage_packages(spec: BaseSpec, means: Means) -> dict[str, bytes | Path]:
-    """The inputs of such a job, out of the store alone. Raises BuildFailed, or a kind of it."""
+    """The inputs of such an errand, out of the store alone. Raises BuildFailed, or a kind of it."""
     packages = {_place(file): file for file in spec.lock.image.apt}
     repository = stage_files(spec, packages, _folder(means), means)
     # What the index says beside each package's own words.

@@ -71,15 +71,21 @@ class OciKind(WithEngine):
         """Everything that is locked."""
         return target.spec.lock
 
-    def room(self, target: Target, last: Report | None) -> Room:
-        """Disk for its archive here, and for its inputs and layers in the engine."""
+    def memory(self, target: Target) -> int:
+        """What its application needs."""
         assert isinstance(target.spec, ImageSpec)
-        inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        return target.spec.image.needs.memory
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Disk for its archive here, and for its inputs and layers in the engine, where they stay."""
+        inputs, engine = target.spec.lock.size, self._engine.folder
         size = max(inputs, last.bytes if last else 0)
         # As it is built, which a last build has left in the cache, and as it is run.
         copies = 1 if last else 2
-        places = {str(self._workspace.build): size + inputs, self._engine.folder: copies * _UNPACKED * size}
-        return Room(memory=target.spec.image.needs.memory, disk=places)
+        places = {str(self._workspace.build): size + inputs, engine: copies * _UNPACKED * size}
+        # The cache gives way to what needs its place, and the last image to this one.
+        stays = {} if last else {engine: _UNPACKED * size}
+        return Room(memory=self.memory(target), disk=places, stays=stays)
 
     def engines(self) -> Mapping[str, str]:
         """Versions of Docker and buildx. Raises EngineError."""

@@ -17,7 +17,7 @@ from typing import IO
 
 from imagefactory.errors import BuildFailed, DiskFull
 from imagefactory.model.spec import File
-from imagefactory.sandbox import Job, Limits, run_job
+from imagefactory.sandbox import Errand, Limits, run_errand
 from imagefactory.system.log import TAIL_LINES, Log
 from imagefactory.system.processes import Stop
 from imagefactory.targets.common.archive import OciArchive
@@ -114,7 +114,7 @@ def _write_system(
         tail.append(line)
         log.line(line)
 
-    job = Job(
+    errand = Errand(
         log.id,
         f"exec mksquashfs - /proc/self/fd/3 {shlex.join(options)}",
         # Not only the file system's own date: no file is given a later one.
@@ -123,8 +123,8 @@ def _write_system(
         ids=1,  # the table of owners begins with whoever runs it
     )
     with target.open("wb") as out:
-        status = run_job(
-            job,
+        status = run_errand(
+            errand,
             hear,
             stop,
             scratch,

@@ -78,14 +78,19 @@ class SifKind(AsFile):
         """None: the OCI image has them."""
         return None
 
-    def room(self, target: Target, last: Report | None) -> Room:
-        """Disk for the file and an archive of the image, whose layers are about as large."""
+    def memory(self, target: Target) -> int:
+        """What its application needs."""
         assert isinstance(target.spec, ImageSpec)
-        size = last.bytes if last else sum(file.bytes for _, file in target.spec.lock.files())
+        return target.spec.image.needs.memory
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Disk for the file, and for an archive of the image, whose layers are about as large."""
+        size, build = last.bytes if last else target.spec.lock.size, str(self._workspace.build)
         return Room(
             cores=os.cpu_count() or 1,  # mksquashfs keeps all of them busy
-            memory=target.spec.image.needs.memory,
-            disk={str(self._workspace.build): 2 * size},
+            memory=self.memory(target),
+            disk={build: 2 * size},
+            stays={} if last else {build: size},
         )
 
     def engines(self) -> Mapping[str, str]:

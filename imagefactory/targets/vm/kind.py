@@ -69,14 +69,21 @@ class VmKind(AsFile):
         """None: what it is made of has them."""
         return None
 
-    def room(self, target: Target, last: Report | None) -> Room:
-        """Cores and memory of a machine, and disk for the payload and its own, as it is and compressed."""
+    def memory(self, target: Target) -> int:
+        """A machine's."""
         assert isinstance(target.spec, ImageSpec)
-        inputs = sum(file.bytes for _, file in target.spec.lock.files())
+        return memory_mib(target.spec) << 20
+
+    def room(self, target: Target, last: Report | None) -> Room:
+        """Cores and memory of a machine, and disk for the payload and its own, as it is and compressed, which
+        stays.
+        """
+        inputs, build = target.spec.lock.size, str(self._workspace.build)
         return Room(
             cores=min(2, os.cpu_count() or 1),
-            memory=memory_mib(target.spec) << 20,
-            disk={str(self._workspace.build): (5 << 30) + 8 * inputs},
+            memory=self.memory(target),
+            disk={build: (5 << 30) + 8 * inputs},
+            stays={} if last else {build: (1 << 30) + 2 * inputs},
         )
 
     def engines(self) -> Mapping[str, str]:

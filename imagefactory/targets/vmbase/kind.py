@@ -62,14 +62,19 @@ class VmBaseKind(AsFile):
         """Its packages."""
         return target.spec.lock
 
+    def memory(self, target: Target) -> int:
+        """Its tree and its disk, for a sandbox's files are in memory."""
+        lock = target.spec.lock
+        return _MEMORY if lock.image.blobs else _MEMORY + _TIMES_IN_MEMORY * lock.size
+
     def room(self, target: Target, last: Report | None) -> Room:
-        """Memory for its tree and its disk, for a sandbox's files are there."""
-        inputs = sum(file.bytes for _, file in target.spec.lock.files())
-        if target.spec.lock.image.blobs:
-            return Room(memory=_MEMORY, disk={str(self._workspace.build): inputs})
+        """Disk for its packages and itself; a newer one takes the place of the last."""
+        lock, build = target.spec.lock, str(self._workspace.build)
+        disk = lock.size if lock.image.blobs else _TIMES_ITS_PACKAGES * lock.size
         return Room(
-            memory=_MEMORY + _TIMES_IN_MEMORY * inputs,
-            disk={str(self._workspace.build): _TIMES_ITS_PACKAGES * inputs},
+            memory=self.memory(target),
+            disk={build: disk},
+            stays={} if last else {build: min(disk, 2 * lock.size)},
         )
 
     def engines(self) -> Mapping[str, str]:

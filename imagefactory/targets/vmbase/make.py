@@ -11,7 +11,7 @@ from imagefactory.inputs import Means, default_sources
 from imagefactory.inputs.asking import run_or_raise
 from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure
 from imagefactory.model.spec import Artifact, BaseSpec, Step
-from imagefactory.sandbox import MANY, Job
+from imagefactory.sandbox import MANY, Errand
 from imagefactory.system.files import write_files
 from imagefactory.system.store import file_sha256
 from imagefactory.targets.common.packages import REPOSITORY, remove_packages, stage_packages
@@ -75,9 +75,9 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
         "SOURCE_DATE_EPOCH": str(spec.epoch),
         **names_of(spec),
     }
-    job = Job(f"VM base {base.name}", text, inputs, environment, LIMITS, ids=MANY)
+    errand = Errand(f"VM base {base.name}", text, inputs, environment, LIMITS, ids=MANY)
     with out:
-        run_or_raise(job, means, functools.partial(bootstrap_failure, base), out)
+        run_or_raise(errand, means, functools.partial(bootstrap_failure, base), out)
     remove_packages(means)
     step = Step(name, round(time.monotonic() - start, 3))
     means.log.step_done(step)

@@ -25,7 +25,7 @@ def private_list(machine: Machine) -> str:
 
 
 def private_inputs(spec: BaseSpec, means: Means) -> dict[str, bytes | Path]:
-    """Inputs of a job that lays them out, from the store alone; none where there are no such packages.
+    """Inputs of an errand that lays them out, from the store alone; none where there are no such packages.
 
     Raises BuildFailed, or a kind of it.
     """
