@@ -11,7 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from imagefactory.drive.result import Result, Stopped
 from imagefactory.drive.room import Machine
 from imagefactory.drive.session import Session
-from imagefactory.drive.worker import Order, carry_out
 from imagefactory.errors import FactoryError, Interrupted
 from imagefactory.model.target import Room, Target, TargetId
 from imagefactory.plan import Graph, Verdict, judge_one
@@ -144,6 +143,8 @@ class _Drive:
         assert isinstance(target, Target), f"{id} was not locked"
         if not self._machine.take(id, self._room(target)):
             return
+        from imagefactory.drive.worker import Order
+
         needs = (self._graph[need] for need in target.needs)
         order = Order(
             target=target,
@@ -202,4 +203,6 @@ class _Drive:
 
 def _work(order: bytes, session: Session) -> bytes:
     """What a worker does, given only what can be sent to one."""
+    from imagefactory.drive.worker import carry_out  # not entered where nothing is to be done
+
     return pickle.dumps(carry_out(pickle.loads(order), session))  # noqa: S301  # we wrote it

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.inputs import KINDS
+from imagefactory.inputs.kinds import KINDS
 from imagefactory.model.environment import shell_word
 from imagefactory.model.recipe import GuiApp, Inputs, Maintainer, Needs, SmokeTest, Terms, Waiver
 from imagefactory.model.spec import File, ImageDefinition, ImageSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from imagefactory.inputs import KINDS
+from imagefactory.inputs.kinds import KINDS
 from imagefactory.model.lock import AptFile, CondaFile, LockedFile, PipFile, Stage
 from imagefactory.model.recipe import channel_address
 from imagefactory.model.spec import ImageSpec, UnpinnedSpec
