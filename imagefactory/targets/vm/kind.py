@@ -51,9 +51,10 @@ class VmKind(AsFile):
 
     def describe(self, spec: ImageSpec) -> Description:
         """The template, what it runs, and the machine's own files; all else follows from what it needs."""
-        files = (*template_files(spec, _DISK_MIB), *machine_files(spec))
+        template = template_files(spec, _DISK_MIB)
+        files = (*template, *machine_files(spec))
         texts = {file.path: file.data.decode("utf-8", "replace") for file in files}
-        return Description({"builder": BUILDER, "files": texts}, template_files(spec, _DISK_MIB))
+        return Description({"builder": BUILDER, "files": texts}, template)
 
     def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
         """The contract."""
