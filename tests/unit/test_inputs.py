@@ -50,7 +50,7 @@ SHA = "a" * 64
 @pytest.fixture(autouse=True)
 def _archives(monkeypatch: pytest.MonkeyPatch) -> None:
     """What mmdebstrap would say, which is a process."""
-    for module in ("debian", "apt"):
+    for module in ("debian", "apt_lock"):
         monkeypatch.setattr(f"imagefactory.inputs.{module}.default_sources", lambda release: SOURCES)
 
 
