@@ -28,7 +28,7 @@ def list_(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     Of what is not locked, it says why, and which upstreams must be reached to lock it.
     """
     from imagefactory.cli import show_targets, values
-    from imagefactory.drive.tasks import stale_targets
+    from imagefactory.drive.planning import stale_targets
     from imagefactory.drive.unlocked import unlocked_images
     from imagefactory.plan import every_target
 
@@ -54,7 +54,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
     """Show one image or base image: what it is, and its last build and tests."""
     from imagefactory.cli import show_targets, values
     from imagefactory.definitions.bases import load_base
-    from imagefactory.drive.tasks import stale_targets
+    from imagefactory.drive.planning import stale_targets
     from imagefactory.drive.unlocked import unlocked_images
     from imagefactory.plan import every_target, targets_of_base
 
@@ -89,7 +89,7 @@ def show(root: Path, name: str, as_json: bool) -> None:
 def plan(root: Path, names: tuple[str, ...], as_json: bool) -> None:
     """Say what a build would do, and why. Builds nothing. NAME may be a base image too."""
     from imagefactory.cli import show_targets, values
-    from imagefactory.drive.tasks import plan_targets
+    from imagefactory.drive.planning import plan_targets
 
     workspace = find_workspace(root)
     session = unwatched(workspace)

@@ -16,8 +16,8 @@ from imagefactory.model.target import TargetId
 from imagefactory.targets.register import line, lines, shown
 
 if TYPE_CHECKING:
+    from imagefactory.drive.planning import Planned
     from imagefactory.drive.result import Result
-    from imagefactory.drive.tasks import Planned
     from imagefactory.drive.unlocked import NotLockedYet
     from imagefactory.model.recipe import Needs, Terms
     from imagefactory.model.spec import BaseDefinition, ImageDefinition

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imagefactory.drive.planning import Planned
     from imagefactory.drive.result import Result
     from imagefactory.drive.stock import Stock
-    from imagefactory.drive.tasks import Planned
     from imagefactory.drive.unlocked import NotLockedYet
     from imagefactory.errors import FactoryError
     from imagefactory.model.report import Report

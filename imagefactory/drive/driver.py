@@ -8,18 +8,19 @@ import pickle
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from imagefactory.drive.crew import Crew, Hire, Threads
-from imagefactory.drive.messages import pass_on
 from imagefactory.drive.result import Result, Stopped
 from imagefactory.drive.room import Capacity
 from imagefactory.drive.session import Session
-from imagefactory.drive.worker import Order
 from imagefactory.errors import FactoryError, Interrupted
 from imagefactory.model.target import Room, Target, TargetId
 from imagefactory.plan import Graph, Verdict, judge_one
 from imagefactory.system.files import remove_tree
 from imagefactory.targets.register import shown
+
+if TYPE_CHECKING:  # not entered where nothing is to be done
+    from imagefactory.drive.crew import Crew, Hire
 
 
 def drive(
@@ -30,12 +31,13 @@ def drive(
     refused: Mapping[TargetId, FactoryError] | None = None,
     forced: Collection[TargetId] = (),
     cache: bool = True,
-    hire: Hire = Threads,
+    hire: Hire | None = None,
 ) -> list[Result]:
     """Do what the verdicts say, in the order that needs ask for: a result for each target of the graph.
 
     ``refused`` are failures before anything starts. ``forced`` are done whatever a second look says; without
-    a ``cache`` they use nothing of earlier builds. ``hire`` gives the workers. Raises Stopped after
+    a ``cache`` they use nothing of earlier builds. ``hire`` gives the workers,
+    threads of this process by default. Raises Stopped after
     everything that ran has ended.
     """
     walk = _Drive(session, graph, verdicts, forced, cache)
@@ -68,9 +70,12 @@ class _Drive:
         """Have targets fail that nobody has started."""
         self._results.update((id, self._failed(id, error)) for id, error in failures.items())
 
-    def run(self, hire: Hire) -> list[Result]:
+    def run(self, hire: Hire | None) -> list[Result]:
         if all(self._verdicts[id].action == "nothing" for id in self._graph):
             return [self._idle(id) for id in self._graph]
+        from imagefactory.drive.crew import Threads
+
+        hire = hire or Threads
         # A stop reaches the workers whoever asks for it.
         with hire(self._hear) as crew, self._session.stop.ends(crew.stop):
             try:
@@ -94,6 +99,8 @@ class _Drive:
         return [self._results[id] for id in self._graph]
 
     def _hear(self, message: bytes) -> None:
+        from imagefactory.drive.messages import pass_on
+
         pass_on(message, self._session.progress)
 
     def _start_what_is_ready(self, crew: Crew) -> None:
@@ -162,6 +169,8 @@ class _Drive:
         if warning := self._capacity.lacks_memory(room.memory):
             self._session.progress.phase(shown(id), warning)
             self._warnings[id] = (warning,)
+        from imagefactory.drive.worker import Order
+
         needs = (self._graph[need] for need in target.needs)
         order = Order(
             run=self._session.run,

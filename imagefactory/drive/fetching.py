@@ -15,7 +15,8 @@ from imagefactory.drive.noting import note_fetched, untold
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import BuildFailed, FactoryError, NetworkFault
-from imagefactory.inputs import KINDS, Means, Origin
+from imagefactory.inputs.kinds import KINDS
+from imagefactory.inputs.protocol import Means, Origin
 from imagefactory.model.lock import Lock, LockedFile
 from imagefactory.model.spec import ImageSpec
 from imagefactory.model.target import Spec

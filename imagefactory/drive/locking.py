@@ -14,8 +14,12 @@ from imagefactory.drive.guard import guarded
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import BadFiles, BadInput, NotLocked, Unsolvable
-from imagefactory.inputs import KINDS, Means, Wanted, lock_base, lock_disk, lock_machine, lock_upstream
-from imagefactory.inputs.protocol import InputKind
+from imagefactory.inputs.debian import lock_base
+from imagefactory.inputs.disk import lock_disk
+from imagefactory.inputs.kinds import KINDS
+from imagefactory.inputs.machine import lock_machine
+from imagefactory.inputs.protocol import InputKind, Means, Wanted
+from imagefactory.inputs.upstream import lock_upstream
 from imagefactory.locks import base_lock_file, changes, lock_file, read_locks, write_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock, LockedFile, Stage, StageLock

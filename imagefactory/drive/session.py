@@ -8,20 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagefactory.inputs import Means
 from imagefactory.model.report import Report
 from imagefactory.model.target import Target, TargetId
 from imagefactory.plan import Resolver
-from imagefactory.system.log import Log, Progress
-from imagefactory.system.processes import Stop
 from imagefactory.system.records import Home, Record, home_of, record_of
 from imagefactory.system.site import Site, load_site
-from imagefactory.system.store import Store
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.kind import Kept
 from imagefactory.targets.register import Kinds, Line, called, know, lines
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what only work needs starts slowly
+    from imagefactory.inputs.protocol import Means
+    from imagefactory.system.log import Log, Progress
+    from imagefactory.system.processes import Stop
+    from imagefactory.system.store import Store
     from imagefactory.system.web import Web
 
 
@@ -65,12 +65,14 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """The store of this site."""
+        from imagefactory.system.store import Store
+
         return Store(self.site.store)
 
     @cached_property
     def web(self) -> Web:
         """One client for all downloads."""
-        from imagefactory.system.web import Web  # starts slowly, and most runs download nothing
+        from imagefactory.system.web import Web
 
         return Web(self.site, self.stop)
 
@@ -78,6 +80,8 @@ class Session:
         self, log: Log, scratch: Path, platform: str, on_bytes: Callable[[int], None] = lambda count: None
     ) -> Means:
         """What a kind of input, or of target, works with."""
+        from imagefactory.inputs.protocol import Means
+
         return Means(self.site, self.store, self.web, log, self.stop, scratch, platform, on_bytes)
 
     def record(self, id: TargetId) -> Record:

@@ -1,21 +1,16 @@
-"""What commands ask for: to plan, build and test, each for several images."""
+"""What commands ask for: to build, test and enter, the first two for several images."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
 
 from imagefactory.drive.driver import drive
-from imagefactory.drive.preparing import lock_all
 from imagefactory.drive.result import Options, Result
-from imagefactory.drive.room import Capacity
 from imagefactory.drive.session import Session
 from imagefactory.drive.sweep import sweep
 from imagefactory.drive.upkeep import asked_or_done, bring_up_to_date, look_for_engines
-from imagefactory.drive.visit import debug, enter
-from imagefactory.drive.worker import Order
-from imagefactory.errors import BadInput, Problem
+from imagefactory.errors import BadInput
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.model.target import Target, TargetId, Unlocked
 from imagefactory.plan import (
@@ -29,75 +24,6 @@ from imagefactory.plan import (
 )
 from imagefactory.targets.kind import Debugged, Entered, Tested
 from imagefactory.targets.register import line
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What would be done about one target; ``input_digest`` is None where that can't be told yet.
-    ``warnings`` say what of this machine is too little for it.
-    """
-
-    id: TargetId
-    verdict: Verdict
-    input_digest: str | None
-    warnings: tuple[str, ...] = ()
-
-
-def plan_targets(
-    session: Session, images: Iterable[ImageDefinition], bases: Iterable[str]
-) -> tuple[list[Planned], list[Problem]]:
-    """A verdict for each target of each image and base image, and of what they need that would be made for
-    them, and what is wrong with the others; nothing is made and nothing is written.
-    """
-    problems: list[Problem] = []
-    capacity = Capacity()
-    plans: dict[TargetId, Planned] = {}
-    no_images: list[ImageDefinition] = []
-    groups = chain(
-        ((no_images, targets_of_base(name)) for name in bases),
-        (([image], _planned_of(session, image)) for image in images),
-    )
-    for of, wanted in groups:
-        if wrong := [problem for image in of for problem in session.resolver.problems(image)]:
-            problems += wrong
-            continue
-        graph = session.resolver.graph(of, wanted)
-        for id, verdict in judge(graph, wanted, session.last, session.missing).items():
-            if id not in plans and (id in wanted or verdict.action != "nothing"):
-                plans[id] = _planned(session, graph[id], verdict, capacity)
-        session.resolver.forget(*(image.id for image in of))  # thousands would not all fit into memory
-    return list(plans.values()), problems
-
-
-def _planned(session: Session, target: Target | Unlocked, verdict: Verdict, capacity: Capacity) -> Planned:
-    if not isinstance(target, Target):
-        return Planned(target.id, verdict, None)
-    memory = session.kinds.of(target).memory(target) if verdict.action != "nothing" else 0
-    warning = capacity.lacks_memory(memory)
-    return Planned(target.id, verdict, target.input_digest, (warning,) if warning else ())
-
-
-def _planned_of(session: Session, image: ImageDefinition) -> list[TargetId]:
-    """What a build would bring up to date, and what somebody asked for before."""
-    usual = targets_of_image(image)
-    return [id for id in every_target(image) if id in usual or session.last(id)]
-
-
-def stale_targets(session: Session, images: Iterable[ImageDefinition]) -> dict[TargetId, tuple[str, ...]]:
-    """Of all that was made of images, what a build would make or test again, and why.
-
-    Engines are not asked whether it is still there.
-    """
-    stale: dict[TargetId, tuple[str, ...]] = {}
-    for image in images:
-        made = [id for id in every_target(image) if session.last(id)]
-        if not made:
-            continue
-        graph = session.resolver.graph([image], made)
-        verdicts = judge(graph, made, session.last, lambda *_: "")
-        stale.update((id, verdicts[id].reasons) for id in made if verdicts[id].action != "nothing")
-        session.resolver.forget(image.id)
-    return stale
 
 
 def build_targets(
@@ -118,6 +44,8 @@ def build_targets(
             look_for_engines(
                 session, judge(graph, wanted, session.last, session.missing, anew=anew, full=session.full)
             )
+        from imagefactory.drive.preparing import lock_all  # starts slowly, as what the others enter
+
         waited_for = {id.name for id, target in graph.items() if _is_open_base(id, target)}
         to_lock = replace(selection, bases=tuple(sorted({*selection.bases, *waited_for})))
         results, broken = lock_all(session, to_lock, locked=options.locked)
@@ -174,6 +102,9 @@ def debug_target(session: Session, id: TargetId, images: Sequence[ImageDefinitio
     target = graph[id]
     if not isinstance(kind, Debugged) or not isinstance(target, Target):
         return False
+    from imagefactory.drive.visit import debug
+    from imagefactory.drive.worker import Order
+
     order = Order(session.run, target, _locked(graph, target.needs), "build", ())
     debug(order, kind, session)
     return True
@@ -185,6 +116,9 @@ def enter_target(session: Session, image: ImageDefinition, kind: str | None) -> 
 
     Raises BadInput where nothing is there, or nobody can enter it.
     """
+    from imagefactory.drive.visit import enter
+    from imagefactory.drive.worker import Order
+
     kinds = [kind] if kind else [each.name for each in session.kinds.having(Entered)]
     ids = targets_of_image(image, kinds)
     there = [(id, report) for id in ids if (report := session.last(id)) and report.held()]

@@ -10,7 +10,8 @@ from imagefactory.drive.guard import guarded
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.errors import disk_error
-from imagefactory.inputs import Means, fetch_any
+from imagefactory.inputs.mirrors import fetch_any
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.expected import Expected
 from imagefactory.model.recipe import TestData
 from imagefactory.model.spec import ImageDefinition

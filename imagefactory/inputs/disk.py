@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from imagefactory.errors import BuildFailed, Gone
-from imagefactory.guest import file_facts
 from imagefactory.inputs.mirrors import fetch_any, from_mirrors
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.expected import Expected
@@ -20,6 +19,8 @@ _MOVED = (
 
 def lock_disk(base: BaseImage, request: str, means: Means) -> Lock:
     """The file, fetched. Raises BuildFailed, or a kind of it, also where it is no whole qcow2 file."""
+    from imagefactory.guest import file_facts  # a room that only work enters
+
     assert base.disk
     disk, what = base.disk, f"base_images/{base.name}: {base.disk.filename}"
     means.log.step(f"fetch {disk.filename}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from imagefactory.inputs.apt import Apt
+from imagefactory.inputs.blobs import Blobs
 from imagefactory.inputs.conda import Conda
 from imagefactory.inputs.pip import Pip
 from imagefactory.inputs.protocol import InputKind
-from imagefactory.inputs.registry import Blobs
 from imagefactory.inputs.sources import Sources
 
 KINDS = MappingProxyType[str, InputKind](

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from imagefactory.inputs.mirrors import fetch_checked
 from imagefactory.inputs.protocol import PACKAGES, TOOLS, Means, Origin, Staged, Wanted
 from imagefactory.inputs.unpinned import BEGIN, python_project
-from imagefactory.model.expected import Expected
 from imagefactory.model.lock import PipFile, Stage
 from imagefactory.model.spec import ImageDefinition
 
@@ -72,6 +70,8 @@ class Pip:
     def fetch(self, file: PipFile, what: str, origin: Origin, means: Means) -> str:
         """From the place that the index names for a file of that name."""
         from imagefactory.inputs.index import file_address  # starts slowly
+        from imagefactory.inputs.mirrors import fetch_checked
+        from imagefactory.model.expected import Expected
 
         pip = origin.image.inputs.pip if origin.image else None
         url, home = file_address(

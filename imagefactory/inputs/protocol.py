@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from imagefactory.model.lock import Lock, Stage, StageLock
 from imagefactory.model.recipe import Release
 from imagefactory.model.spec import BaseDefinition, ImageDefinition, release_of
-from imagefactory.sandbox import Relay
-from imagefactory.system.log import Log
-from imagefactory.system.processes import Stop
-from imagefactory.system.site import Site
-from imagefactory.system.store import Store
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what only work needs starts slowly
+    from imagefactory.sandbox import Relay
+    from imagefactory.system.log import Log
+    from imagefactory.system.processes import Stop
+    from imagefactory.system.site import Site
+    from imagefactory.system.store import Store
     from imagefactory.system.web import Web
 
 PACKAGES = "/packages"
@@ -24,7 +24,7 @@ PACKAGES = "/packages"
 TOOLS = "/tools"
 """Where it finds the tools that it installs with."""
 
-AskBase = Callable[[Mapping[str, bytes], Relay], Mapping[str, bytes]]
+AskBase: TypeAlias = "Callable[[Mapping[str, bytes], Relay], Mapping[str, bytes]]"
 """Runs the shell script ``ask.sh`` as root in the base image's tree, in a sandbox that reaches what the relay
 leads to. The files are in its working folder, ``/ask``. Returns what it wrote to ``answer/``, by name."""
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from imagefactory.errors import BuildFailed, Gone
-from imagefactory.inputs.disk import fetch_disk
 from imagefactory.inputs.mirrors import fetch_checked
-from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.expected import Expected
-from imagefactory.model.lock import BlobFile, Stage
-from imagefactory.model.spec import ImageDefinition
+from imagefactory.model.lock import BlobFile
 from imagefactory.system.redact import redact
 from imagefactory.system.site import Address
 
@@ -58,39 +56,6 @@ def parse_reference(text: str) -> Reference:
     bare = host.partition(":")[0]
     scheme = "http" if bare == "localhost" or bare.startswith("127.") else "https"
     return Reference(text, f"{scheme}://{host}{_API}{name}", name, digest)
-
-
-class Blobs:
-    """Parts of upstream images, which only base images have."""
-
-    name = "blobs"
-
-    def lock(self, wanted: Wanted, means: Means) -> Mapping[Stage, Sequence[BlobFile]]:
-        """Nothing: no image asks for any."""
-        return {}
-
-    def fetch(self, file: BlobFile, what: str, origin: Origin, means: Means) -> str:
-        """From the registry, or the site's mirrors of it; a disk from where it is published."""
-        if disk := origin.base.base.disk:
-            fetch_disk(disk, file, what, means)
-            return file.sha256
-        upstream = origin.base.base.upstream
-        if not upstream:
-            raise BuildFailed(f"{what}: its base image is not taken from a registry")
-        fetch_blob(parse_reference(upstream), file.file, Expected(what, file.sha256, file.bytes), means)
-        return file.sha256
-
-    def stage(self, file: BlobFile) -> Staged:
-        """All in one folder, as in an OCI image layout."""
-        return Staged(f"blobs/sha256/{file.sha256}", file.sha256)
-
-    def install(self, files: Sequence[BlobFile], image: ImageDefinition, stage: Stage) -> str:
-        """Nothing installs them."""
-        return ""
-
-    def install_unpinned(self, image: ImageDefinition, stage: Stage) -> str:
-        """Nor this way."""
-        return ""
 
 
 def fetch_blob(reference: Reference, path: str, expected: Expected, means: Means) -> None:

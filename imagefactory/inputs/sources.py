@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from imagefactory.errors import BuildFailed
-from imagefactory.inputs.git import tree_archive
-from imagefactory.inputs.mirrors import fetch_any, from_mirrors
 from imagefactory.inputs.protocol import Means, Origin, Staged, Wanted
-from imagefactory.model.expected import Expected
 from imagefactory.model.lock import SourceFile, Stage
 from imagefactory.model.recipe import Source
 from imagefactory.model.spec import ImageDefinition
-from imagefactory.system.site import Address
-from imagefactory.system.store import file_sha256
 
 
 class Sources:
@@ -43,12 +35,14 @@ class Sources:
 
     def fetch(self, file: SourceFile, what: str, origin: Origin, means: Means) -> str:
         """From upstream, or from the first mirror of the recipe that has it."""
+        from imagefactory.inputs.source_files import fetch_archive, store_tree  # start slowly
+
         assert origin.image
         source = next(source for _, name, source in _declared(origin.image) if name == file.name)
         if not file.commit:
-            _fetch_archive(source, file, what, means)
+            fetch_archive(source, file, what, means)
             return file.sha256
-        actual = _store_tree(source, file, what, means)
+        actual = store_tree(source, file, what, means)
         if file.sha256 and actual != file.sha256:
             raise BuildFailed(
                 f"{what}: the tree of commit {file.commit} has sha256 {actual}, and {file.sha256} was noted",
@@ -83,36 +77,3 @@ def _version(source: Source) -> str:
         return source.commit[:12]
     match = re.search(r"\d+(?:[._-]\d+)*", source.address.rpartition("/")[2])
     return match[0] if match else (source.sha256 or "")[:12]
-
-
-def _places(source: Source, means: Means) -> list[Address]:
-    """Upstream and the recipe's mirrors, each as the site reaches it."""
-    return [place for url in (source.address, *source.mirrors) for place in means.site.addresses(url)]
-
-
-def _fetch_archive(source: Source, file: SourceFile, what: str, means: Means) -> None:
-    expected = Expected(what, file.sha256, file.bytes or None)
-    if means.store.has(file.sha256):
-        return
-    fetch_any((source.address, *(() if file.stand_in else source.mirrors)), expected, means)
-
-
-def _store_tree(source: Source, file: SourceFile, what: str, means: Means) -> str:
-    """Have the store hold the tar archive of a commit's tree; its sha256."""
-    assert file.commit
-    assert source.git
-    commit, repository = file.commit, source.git
-
-    def get(address: Address) -> str:
-        # git works by paths, which in a store that others may write to could be led elsewhere.
-        with tempfile.TemporaryDirectory(dir=means.scratch, prefix="git-") as folder:
-            archive = Path(folder) / "tree.tar"
-            tree_archive(repository, address.url, commit, what, archive, means)
-            digest = file_sha256(archive)
-            with means.store.tray() as tray:
-                shutil.move(archive, tray / digest)
-                means.store.take(tray / digest, digest)
-        means.on_bytes(means.store.size(digest))
-        return digest
-
-    return from_mirrors(_places(source, means), get, means)

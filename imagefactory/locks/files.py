@@ -72,7 +72,7 @@ def _read_locks(workspace: Workspace, file: Path, platform: str, mark: Mark) -> 
                 if name in stages_of:
                     stages_of[name][stage or "image"].setdefault(kind, []).append(pinned)
     return {
-        name: Lock(
+        name: Lock.model_construct(
             request=locked[name].request,
             system=_system(content, name),
             **_stages(stages),
@@ -82,7 +82,11 @@ def _read_locks(workspace: Workspace, file: Path, platform: str, mark: Mark) -> 
 
 
 def _stages(stages: Mapping[Stage, Mapping[str, list[Any]]]) -> dict[str, Any]:
-    return {stage: StageLock(**{k: tuple(v) for k, v in files.items()}) for stage, files in stages.items()}
+    """Of rows that were checked as those of the file."""
+    return {
+        stage: StageLock.model_construct(None, **{kind: tuple(rows) for kind, rows in files.items()})
+        for stage, files in stages.items()
+    }
 
 
 def _system(content: LockFile, name: str) -> System | None:

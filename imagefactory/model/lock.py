@@ -153,9 +153,9 @@ class Lock(Strict):
 
     request: Sha256
     system: System | None = None
-    image: StageLock = StageLock()
-    build: StageLock = StageLock()
-    tools: StageLock = StageLock()
+    image: StageLock = StageLock.model_construct()
+    build: StageLock = StageLock.model_construct()
+    tools: StageLock = StageLock.model_construct()
 
     def stages(self) -> Iterator[tuple[Stage, StageLock]]:
         """The stages by name."""
@@ -179,13 +179,14 @@ class Lock(Strict):
 
     def with_sources(self, change: Callable[[SourceFile], SourceFile]) -> Lock:
         """The same lock with every source changed so."""
-        stages = {
+        if not any(files.sources for _, files in self.stages()):
+            return self
+        stages: dict[str, Any] = {
             name: files.model_copy(update={"sources": tuple(map(change, files.sources))})
             for name, files in self.stages()
         }
-        return Lock(
-            request=self.request, system=self.system, **stages
-        )  # a copy would keep what was computed of this one
+        # A copy would keep what was computed of this one.
+        return Lock.model_construct(request=self.request, system=self.system, **stages)
 
     @property
     def system_packages(self) -> dict[str, str]:

@@ -172,7 +172,7 @@ _SYSTEM = frozenset(("", "bin", "dev", "etc", "lib", "opt", "proc", "root", "run
 class BuildStage(Strict):
     """A stage of its own that compiles, and of which only ``keep`` reaches the image."""
 
-    inputs: BuildInputs = BuildInputs()
+    inputs: BuildInputs = BuildInputs.model_construct()
     keep: Annotated[tuple[AbsolutePath, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -356,7 +356,7 @@ class Shared(Strict):
 
     values: dict[ValueName, Line] = {}
     citation: tuple[Line, ...] = ()
-    inputs: Inputs = Inputs()
+    inputs: Inputs = Inputs.model_construct()
     build: BuildStage | None = None
     files: dict[RelativePath, FileText] = {}
     environment: dict[EnvironmentName, EnvironmentValue] = {}
@@ -364,7 +364,7 @@ class Shared(Strict):
     home_folders: tuple[RelativePath, ...] = ()
     commands: tuple[CommandOrPattern, ...] = ()
     gui_apps: tuple[GuiApp, ...] = ()
-    needs: Needs = Needs()
+    needs: Needs = Needs.model_construct()
     test_data: dict[Identifier, TestData] = {}
     tests: tuple[SmokeTest, ...] = ()
     waivers: tuple[Waiver, ...] = ()
@@ -379,7 +379,7 @@ class Details(Shared):
     image: Identifier | None = None
     homepage: Url | None = None
     licence: Licence | None = None
-    terms: Terms = Terms()
+    terms: Terms = Terms.model_construct()
     topics: tuple[Line, ...] = ()
     tasks: tuple[Line, ...] = ()
     keywords: tuple[Line, ...] = ()
@@ -432,8 +432,8 @@ class Differences(Details):
     One thing is a package, a source, a variable or a test of one name. ``without`` leaves some of them out.
     """
 
-    inputs: VariantInputs = VariantInputs()
-    without: Without = Without()
+    inputs: VariantInputs = VariantInputs.model_construct()
+    without: Without = Without.model_construct()
 
 
 class Variant(Differences):

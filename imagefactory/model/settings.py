@@ -62,7 +62,7 @@ class SiteFile(Strict):
     longer.
     """
 
-    proxies: Proxies = Proxies()
+    proxies: Proxies = Proxies.model_construct()
     ca_bundle: AbsolutePath | None = None
     mirrors: dict[Prefix, SiteUrls] = {}
     stand_ins: dict[Prefix, StandIn] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -146,8 +147,16 @@ class Resolver:
             for id in [id for id in self._targets if id.name in gone]:
                 del self._targets[id]
 
-    def graph(self, images: Iterable[ImageDefinition], wanted: Iterable[TargetId]) -> Graph:
-        """The ``wanted`` targets, which are of these ``images`` or of base images, and all that they need."""
+    def graph(
+        self,
+        images: Iterable[ImageDefinition],
+        wanted: Iterable[TargetId],
+        where_possible: Iterable[TargetId] = (),
+    ) -> Graph:
+        """The ``wanted`` targets, which are of these ``images`` or of base images, and all that they need.
+
+        Those ``where_possible`` are left out where there is nothing that they could be made of.
+        """
         known = {image.id: image for image in images}
         graph: dict[TargetId, Target | Unlocked] = {}
 
@@ -162,6 +171,9 @@ class Resolver:
 
         for id in wanted:
             add(id)
+        for id in where_possible:
+            with contextlib.suppress(BadInput):  # such as a base image that names no VM base
+                add(id)
         return graph
 
     def render(self, image: ImageDefinition) -> tuple[File, ...]:
@@ -170,13 +182,11 @@ class Resolver:
         Raises NotLocked where its inputs are not locked.
         """
         usual = targets_of_image(image)
+        every = every_target(image)
+        graph = self.graph([image], usual, every)
         files: list[File] = []
-        for id in every_target(image):
-            try:
-                graph = self.graph([image], [id])
-            except BadInput:  # such as a base image that names no VM base
-                if id in usual:
-                    raise
+        for id in every:
+            if id not in graph:
                 continue
             target = graph[id]
             if isinstance(target, Unlocked):

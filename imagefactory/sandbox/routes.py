@@ -9,12 +9,13 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from imagefactory.errors import BuildFailed, Gone
-from imagefactory.system.answers import pieces_of
 from imagefactory.system.redact import redact
-from imagefactory.system.web import Web
+
+if TYPE_CHECKING:
+    from imagefactory.system.web import Web
 
 _PIECE = 1 << 16
 _MAX_WORDS = 8192  # letters of an address, in a message
@@ -72,6 +73,8 @@ class Passing:
     @contextlib.contextmanager
     def reply(self, asked: Question) -> Iterator[Reply]:
         """What the upstream answers."""
+        from imagefactory.system.answers import pieces_of  # which brings the client of HTTP
+
         if asked.method == "POST" and not self.posts:
             raise Gone(f"{self.what}: nothing is sent to {redact(self.address)}")
         url = self.shown(asked.path) + (f"?{asked.query}" if asked.query else "")

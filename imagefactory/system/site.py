@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from imagefactory.errors import BadInput
-from imagefactory.model.settings import SiteFile, StandIn
+from imagefactory.model.settings import Proxies, SiteFile, StandIn
 from imagefactory.system.redact import keep_address, keep_variables
 from imagefactory.system.workspace import Workspace
 from imagefactory.yamlfiles import load
@@ -71,7 +71,7 @@ def load_site(workspace: Workspace, file: Path | None = None) -> Site:
     ``~/.config/imagefactory/site.yaml`` and ``/etc/imagefactory/site.yaml``. Variables go before it.
     """
     file = file or _find(workspace)
-    settings = load(file, workspace.shown(file), SiteFile).model if file else SiteFile()
+    settings = load(file, workspace.shown(file), SiteFile).model if file else SiteFile.model_construct()
     settings = _with_variables(settings)
     bundle = settings.ca_bundle or _variable(_CA_VARIABLES)
     if bundle and not Path(bundle).is_file():
@@ -120,6 +120,8 @@ def _with_variables(settings: SiteFile) -> SiteFile:
         if not all(separator and to for _, separator, to in pairs):
             raise BadInput("IMAGEFACTORY_MIRRORS: expected pairs such as https://from=https://to")
         changes["mirrors"] = {**settings.mirrors, **{of.rstrip("/"): (to,) for of, _, to in pairs}}
+    if not changes:
+        return settings
     try:
         return SiteFile.model_validate({**settings.model_dump(), **changes})
     except ValidationError as error:
@@ -138,7 +140,8 @@ def _number(text: str) -> float | str:
 
 def _proxies(settings: SiteFile) -> dict[str, str]:
     proxies = {}
-    for name, value in zip(_PROXIES, settings.proxies.model_dump().values(), strict=True):
+    for name, own in zip(_PROXIES, Proxies.model_fields, strict=True):
+        value = getattr(settings.proxies, own)
         chosen = os.environ.get(name) or os.environ.get(name.upper()) or value
         if chosen:
             proxies[name] = str(chosen)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.bccache
+import jinja2.compiler
 import jinja2.nodes
-import jinja2.sandbox
 
 from imagefactory.model.environment import shell_word
+from imagefactory.system.fresh import mark_of
 
 
 def fill(package: str, name: str, values: Mapping[str, Any]) -> str:
@@ -23,6 +29,7 @@ def fill(package: str, name: str, values: Mapping[str, Any]) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
+@cache
 def text_of(package: str, name: str) -> str:
     """A file in the folder ``templates`` as it stands."""
     return (files(package) / "templates" / name).read_text(encoding="utf-8")
@@ -70,7 +77,9 @@ def _is_harmless(call: jinja2.nodes.Call) -> bool:
 
 @cache
 def _foreign() -> jinja2.Environment:
-    return jinja2.sandbox.ImmutableSandboxedEnvironment(  # what leaves it is text, never a page
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(  # what leaves it is text, never a page
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
 
@@ -109,6 +118,35 @@ def _escaped(value: str) -> str:
     return _CONTROL.sub(lambda character: f"\\u{ord(character[0]):04x}", escaped)
 
 
+class _Compiled(jinja2.BytecodeCache):
+    """Compiled templates of a package: they stand beside what Python keeps of this module, where it keeps
+    any, and serve until the template, Jinja's compiler or this module is another.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+        self._compilers = [mark_of(Path(file)) for file in (jinja2.compiler.__file__, __file__)]
+
+    def get_source_checksum(self, source: str) -> str:
+        return f"{self._compilers} {super().get_source_checksum(source)}"
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        with contextlib.suppress(OSError):
+            bucket.bytecode_from_string(self._file(bucket).read_bytes())
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        file = self._file(bucket)
+        draft = file.with_suffix(f".{os.getpid()}.draft")
+        if sys.dont_write_bytecode:
+            return
+        with contextlib.suppress(OSError):
+            draft.write_bytes(bucket.bytecode_to_string())
+            draft.replace(file)
+
+    def _file(self, bucket: jinja2.bccache.Bucket) -> Path:
+        return Path(__file__).with_name("__pycache__") / f"{self._package}.{bucket.key}.template"
+
+
 @cache
 def _environment(package: str) -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -117,6 +155,7 @@ def _environment(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=_Compiled(package),
         autoescape=False,  # noqa: S701  # not HTML: `quoted`, `shell` and the like escape
     )
     environment.filters.update(

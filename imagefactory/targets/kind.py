@@ -9,18 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from imagefactory.inputs import Means
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact, UnpinnedSpec
 from imagefactory.model.target import Description, Room, Target, TargetId
-from imagefactory.sandbox import Relay
-from imagefactory.system.log import Log
-from imagefactory.system.processes import Stop
-from imagefactory.system.records import Record
-from imagefactory.testing.subject import Mount, Subject
+
+if TYPE_CHECKING:  # what only work needs starts slowly
+    from imagefactory.inputs.protocol import Means
+    from imagefactory.sandbox import Relay
+    from imagefactory.system.log import Log
+    from imagefactory.system.processes import Stop
+    from imagefactory.system.records import Record
+    from imagefactory.testing.subject import Mount, Subject
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
@@ -114,23 +115,30 @@ def load(
 
 def read(file: FilePath, shown: str, *, scale: int = 1) -> Text:
     """What ``file`` says, whatever that is. Raises BadFiles where it can't be read to its end."""
+    return text_of(content_of(file, shown, scale=scale), shown, scale=scale)
+
+
+def text_of(content: bytes, shown: str, *, scale: int = 1) -> Text:
+    """The same of a file's content."""
     try:
-        return Text(shown, parse(_bytes_of(file, shown, MAX_BYTES * scale), scale))
+        return Text(shown, parse(content, scale))
     except Malformed as error:
         raise BadFiles([Problem(shown, *error.defect)]) from None
 
 
-def _bytes_of(file: FilePath, shown: str, limit: int) -> bytes:
+def content_of(file: FilePath, shown: str, *, scale: int = 1) -> bytes:
+    """All that ``file`` holds, or more of it than it may hold. Raises BadFiles where it can't be read."""
     try:
-        if file.is_symlink():
+        mode = file.lstat().st_mode
+        if stat.S_ISLNK(mode):
             complaint = "is a symbolic link: put the file itself there"
-        elif not file.exists():
-            complaint = "is missing: every recipe has one"
-        elif not file.is_file():
+        elif not stat.S_ISREG(mode):
             complaint = "is not a regular file"
         else:
             with file.open("rb") as content:
-                return content.read(limit + 1)
+                return content.read(MAX_BYTES * scale + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        complaint = "is missing: every recipe has one"
     except OSError as error:
         complaint = f"cannot be read: {error.strerror}"
     raise BadFiles([Problem(shown, 0, 0, complaint)])

@@ -15,7 +15,8 @@ import pytest
 
 from imagefactory.cli.errors import show_error
 from imagefactory.errors import BuildFailed, FactoryError
-from imagefactory.inputs import Means, index_route
+from imagefactory.inputs import index_route
+from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Errand, Limits, run_errand
 from imagefactory.system import web, wire
 from tests.engines.test_trust import Heard, means_of

@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BuildFailed, DiskFull, Gone, NetworkFault, Unsolvable
-from imagefactory.inputs import KINDS, Means, Wanted, index_route, lock_base
+from imagefactory.inputs import index_route
 from imagefactory.inputs.asking import answer_of
-from imagefactory.inputs.debian import archives, default_sources
+from imagefactory.inputs.debian import archives, default_sources, lock_base
 from imagefactory.inputs.index_route import IndexRoute
+from imagefactory.inputs.kinds import KINDS
 from imagefactory.inputs.pip import Pip
+from imagefactory.inputs.protocol import Means, Wanted
 from imagefactory.inputs.sources import Sources
 from imagefactory.inputs.uv import Request, resolve
 from imagefactory.inputs.wheels import Interpreter

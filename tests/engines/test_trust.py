@@ -17,9 +17,11 @@ import pytest
 
 from imagefactory.definitions.bases import host_platform
 from imagefactory.guest import open_disk
-from imagefactory.inputs import KINDS, Means, Origin, Wanted, lock_base, lock_machine
-from imagefactory.inputs.debian import archives, default_sources
+from imagefactory.inputs.debian import archives, default_sources, lock_base
 from imagefactory.inputs.git import tree_archive
+from imagefactory.inputs.kinds import KINDS
+from imagefactory.inputs.machine import lock_machine
+from imagefactory.inputs.protocol import Means, Origin, Wanted
 from imagefactory.inputs.uv import Request, resolve
 from imagefactory.inputs.wheels import Interpreter
 from imagefactory.model.recipe import BaseImage, Conda, Inputs, Release

@@ -15,7 +15,7 @@ import pytest
 
 from imagefactory.definitions.bases import load_base
 from imagefactory.definitions.recipes import load_images, recipe_names
-from imagefactory.inputs.apt import _ASK
+from imagefactory.inputs.apt_lock import _ASK
 from imagefactory.locks import base_lock_file, lock_file, read_locks
 from imagefactory.model.spec import BaseDefinition, BaseSpec, File, ImageDefinition, ImageSpec, UnpinnedSpec
 from imagefactory.system.files import write_files

@@ -14,7 +14,7 @@ from imagefactory.cli.main import cli
 from tests.conftest import REPOSITORY
 
 PAGES = [
-    *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
 COMMANDS = (REPOSITORY / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")

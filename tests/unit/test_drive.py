@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from imagefactory.drive.driver import drive
+from imagefactory.drive.planning import plan_targets, stale_targets
 from imagefactory.drive.result import Options, Result, Stopped
 from imagefactory.drive.session import Run, Session, session_of
-from imagefactory.drive.tasks import build_targets, plan_targets, stale_targets
+from imagefactory.drive.tasks import build_targets
 from imagefactory.drive.tasks import test_images as run_tests_of
 from imagefactory.drive.worker import Order
 from imagefactory.errors import (

@@ -11,7 +11,8 @@ import pytest
 
 from imagefactory.drive.noting import note_fetched, untold
 from imagefactory.errors import BadFiles, BuildFailed
-from imagefactory.inputs import KINDS, Wanted
+from imagefactory.inputs.kinds import KINDS
+from imagefactory.inputs.protocol import Wanted
 from imagefactory.locks import (
     changes,
     fetched_file,

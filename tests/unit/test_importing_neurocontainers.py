@@ -11,7 +11,7 @@ import pytest
 from imagefactory.errors import BadFiles
 from imagefactory.importing import DONE, NOT, PART, read_foreign
 from imagefactory.importing.steps import Foreign, Packages
-from imagefactory.inputs import client_default
+from imagefactory.inputs.index import client_default
 from tests.unit.imports import Brought, Make, bring, recipe_of
 
 Import = Callable[..., Brought]

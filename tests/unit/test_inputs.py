@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BuildFailed, EngineError, Gone, NetworkFault, Unsolvable
-from imagefactory.inputs import KINDS, Origin, Staged, Wanted, debian
+from imagefactory.inputs import debian
 from imagefactory.inputs.debian import archives, parse_uris, relayed
+from imagefactory.inputs.kinds import KINDS
+from imagefactory.inputs.protocol import Origin, Staged, Wanted
 from imagefactory.model.lock import Lock, StageLock
 from imagefactory.model.recipe import Inputs, Release
 from imagefactory.model.settings import SiteFile
@@ -48,7 +50,7 @@ SHA = "a" * 64
 @pytest.fixture(autouse=True)
 def _archives(monkeypatch: pytest.MonkeyPatch) -> None:
     """What mmdebstrap would say, which is a process."""
-    for module in ("debian", "apt"):
+    for module in ("debian", "apt_lock"):
         monkeypatch.setattr(f"imagefactory.inputs.{module}.default_sources", lambda release: SOURCES)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imagefactory.inputs import KINDS
+from imagefactory.inputs.kinds import KINDS
 from imagefactory.model.environment import shell_word
 from imagefactory.model.recipe import GuiApp, Inputs, Maintainer, Needs, SmokeTest, Terms, Waiver
 from imagefactory.model.spec import File, ImageDefinition, ImageSpec
@@ -90,6 +90,8 @@ def test_a_simple_image_installs_files_without_network() -> None:
     assert 'ENV GREETING="hello"\nENV PATH="/opt/app/bin:${PATH}"\n' in dockerfile
     assert dockerfile.endswith('\nENTRYPOINT ["/bin/sh", "/etc/imagefactory/entrypoint.sh"]\n')
     assert "\n\n\n" not in dockerfile
+    download = stages(dockerfile)["download"]  # many images share the layer of what downloads
+    assert 0 < download.index("apt-get install") < download.index("COPY download/")
 
 
 @pytest.mark.parametrize("which", [image(), image(build=STAGE), everything()])

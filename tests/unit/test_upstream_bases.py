@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from imagefactory.inputs import Origin, Wanted
 from imagefactory.inputs.pip_lock import python_of
+from imagefactory.inputs.protocol import Origin, Wanted
 from imagefactory.locks import base_request, changes, read_locks, write_locks
 from imagefactory.locks.upstreams import upstreams
 from imagefactory.model.lock import BlobFile, HeldPackage, Lock, System

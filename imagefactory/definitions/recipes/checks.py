@@ -185,8 +185,11 @@ def _check_test_files(recipe: Text, where: Where, files: Sequence[str]) -> Itera
 def _check_without(recipe: Text, where: Where, parts: Sequence[Text]) -> Iterator[Problem]:
     """What a variant leaves out must be there: a wrong name would leave everything in."""
     for kind, (homes, called) in _LEFT_OUT.items():
+        left_out = list(_items(recipe, (*where, "without", kind)))
+        if not left_out:
+            continue
         there = {called(name) for text in (recipe, *parts) for home in homes for name in _named(text, home)}
-        for place, name in _items(recipe, (*where, "without", kind)):
+        for place, name in left_out:
             if isinstance(name, str) and called(name) not in there:
                 close = difflib.get_close_matches(called(name), there, n=1)
                 suggestion = f", did you mean '{close[0]}'?" if close else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from imagefactory.definitions.bases import container_bases, host_architecture
 from imagefactory.definitions.recipes.checks import Surroundings, check_images, check_recipe, check_written
 from imagefactory.definitions.recipes.folder import read_readme, read_script, read_tree
-from imagefactory.definitions.recipes.parts import Shelf, part_names, parts_asked_for
+from imagefactory.definitions.recipes.parts import Shelf, parts_asked_for
 from imagefactory.definitions.recipes.said import PARTS
 from imagefactory.definitions.recipes.values import built_in, fill_in, misspelt, taken, values_in
 from imagefactory.definitions.recipes.variants import Reading, images_of
@@ -18,11 +18,10 @@ from imagefactory.model.recipe import DEFAULT_VARIANT, Recipe
 from imagefactory.model.spec import ImageDefinition, RecipeFolder
 from imagefactory.system.history import Place, Standing, standings
 from imagefactory.system.workspace import Workspace
-from imagefactory.yamlfiles import Text, read
+from imagefactory.yamlfiles import Text, content_of, text_of
 
 IN_IMAGES = ("recipe.yaml", "install.sh", "lock.yaml", "files", "README.md")
 """What decides what is in a recipe's images: its tests do not."""
-_MUCH = 1 << 20  # bytes, more than a recipe can have
 OF_PARTS = ("part.yaml", "install.sh", "files")
 """The same of its parts."""
 
@@ -41,9 +40,11 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     names = list(recipes)
     bases = container_bases(workspace)
     shelf = Shelf(workspace)
-    for name, now in zip(names, standings([_place(workspace, name) for name in names]), strict=True):
+    contents = [_content(workspace, name) for name in names]
+    places = [_place(workspace, name, content) for name, content in zip(names, contents, strict=True)]
+    for name, content, now in zip(names, contents, standings(places), strict=True):
         try:
-            text, variants = _load_one(workspace, name, shelf, bases, now)
+            text, variants = _load_one(workspace, name, content, shelf, bases, now)
         except BadFiles as error:
             problems.extend(error.problems)
             continue
@@ -61,37 +62,51 @@ def load_images(workspace: Workspace, recipes: Iterable[str]) -> list[ImageDefin
     return list(images.values())
 
 
-def _place(workspace: Workspace, name: str) -> Place:
+def _content(workspace: Workspace, name: str) -> bytes | BadFiles:
+    """A recipe's file, opened this once, or what is wrong with it."""
+    file = workspace.recipes / name / "recipe.yaml"
+    try:
+        return content_of(file, workspace.shown(file))
+    except BadFiles as error:
+        return error
+
+
+def _place(workspace: Workspace, name: str, content: bytes | BadFiles) -> Place:
     names = [f"{name}/{each}" for each in IN_IMAGES]
-    for part in _parts(workspace.recipes / name / "recipe.yaml"):
+    for part in _parts(content):
         names += [f"{PARTS}/{part}/{each}" for each in OF_PARTS]
     return Place(workspace.recipes, tuple(names))
 
 
-def _parts(file: Path) -> list[str]:
-    """The parts that a recipe names. Few have any, and thousands of recipes are not read twice."""
+def _parts(content: bytes | BadFiles) -> list[str]:
+    """The parts that a recipe names. Few have any, and thousands of recipes are not understood twice."""
+    if isinstance(content, BadFiles) or b"parts" not in content:
+        return []
     try:
-        if not file.is_file():  # a pipe has no end
-            return []
-        with file.open("rb") as content:
-            some = b"parts" in content.read(_MUCH)
-        return parts_asked_for(read(file, "")) if some else []
-    except (BadFiles, OSError):  # which is told where it is read for good
+        return parts_asked_for(text_of(content, ""))
+    except BadFiles:  # which is told where it is understood for good
         return []
 
 
 def _load_one(
-    workspace: Workspace, name: str, shelf: Shelf, bases: Sequence[str], now: Standing
+    workspace: Workspace,
+    name: str,
+    content: bytes | BadFiles,
+    shelf: Shelf,
+    bases: Sequence[str],
+    now: Standing,
 ) -> tuple[Text, list[ImageDefinition]]:
     folder = workspace.recipes / name
     problems: list[Problem] = []
     contents = _read_folder(folder, workspace, now, problems)
     try:
-        text = read(folder / "recipe.yaml", workspace.shown(folder / "recipe.yaml"))
+        if isinstance(content, BadFiles):
+            raise content
+        text = text_of(content, workspace.shown(folder / "recipe.yaml"))
     except BadFiles as error:
         raise BadFiles([*problems, *error.problems]) from None
     problems += text.defects
-    there = part_names(workspace)
+    there = shelf.names
     asked = [part for part in parts_asked_for(text) if part in there]
     tests = [file.path for file in contents.tests]
     tests += [f"parts/{part}/{file}" for part in asked for file in shelf.tests(part)]

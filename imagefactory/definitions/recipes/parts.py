@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from imagefactory.definitions.bases import host_architecture
 from imagefactory.definitions.recipes.checks import check_part
@@ -64,6 +64,11 @@ class Shelf:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._read = cache(self._read_folder)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of all parts, sorted."""
+        return part_names(self._workspace)
 
     def values(self, names: Iterable[str]) -> dict[str, str]:
         """The values of some parts; of one name the first counts."""

@@ -107,7 +107,7 @@ def _image(
     reading: Reading, name: str, variants: Collection[str], folder: RecipeFolder, architecture: str
 ) -> ImageDefinition:
     recipe = reading.recipe
-    layers = list(_layers(recipe, recipe.variants.get(name, Variant()), architecture))
+    layers = list(_layers(recipe, recipe.variants.get(name) or Variant.model_construct(), architecture))
     left_out = {name for layer in layers for name in layer.without.parts}
     parts = [reading.parts[part] for part in parts_named([recipe, *layers]) if part not in left_out]
     said = recipe
@@ -171,6 +171,8 @@ def _asked_for(inputs: Inputs) -> Inputs:
 
 def _put_over(ours: Recipe, theirs: Differences) -> Recipe:
     """What is said in a recipe, and what differs from it."""
+    if not theirs.model_fields_set:
+        return ours
     return ours.model_copy(update={f: _merged(ours, theirs, f) for f in Details.model_fields})
 
 

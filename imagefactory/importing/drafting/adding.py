@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from imagefactory.importing.commands.packages import AskedOfConda, AskedOfPip
 from imagefactory.importing.drafting.draft import Draft, Index, SourceDraft
 from imagefactory.importing.fits import fits, host_of, slug, unused
-from imagefactory.inputs import client_default
+from imagefactory.inputs.index import client_default
 from imagefactory.model.fields import (
     AptPackage,
     CondaChannel,

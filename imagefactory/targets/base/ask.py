@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed
-from imagefactory.inputs import Means, answer_of
+from imagefactory.inputs.asking import answer_of
+from imagefactory.inputs.protocol import Means
 from imagefactory.sandbox import Errand, Limits, Relay
 from imagefactory.system import archives
 from imagefactory.targets.common import buildx

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from imagefactory.errors import disk_error
-from imagefactory.inputs import Means, default_sources
 from imagefactory.inputs.asking import run_or_raise
-from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure
+from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure, default_sources
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.spec import Artifact, BaseSpec, Step
 from imagefactory.sandbox import MANY, Errand
 from imagefactory.system.files import remove_tree

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from imagefactory.errors import BuildFailed
-from imagefactory.inputs import Means, mmdebstrap_version
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
-from imagefactory.sandbox import Relay, sandbox_version
 from imagefactory.system.files import remove_tree, size_of
 from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Held, Job, Kept
+
+if TYPE_CHECKING:
+    from imagefactory.inputs.protocol import Means
+    from imagefactory.sandbox import Relay
 
 RENDERER = 3
 """Raised when the same file would be made into another base image."""
@@ -76,6 +78,9 @@ class BaseKind(WithEngine):
 
     def engines(self) -> Mapping[str, str]:
         """Versions of Docker, buildx, mmdebstrap and bubblewrap. Raises EngineError."""
+        from imagefactory.inputs.debian import mmdebstrap_version
+        from imagefactory.sandbox import sandbox_version
+
         ours = {"mmdebstrap": mmdebstrap_version(), "bubblewrap": sandbox_version()}
         return {**self._engine.versions(), **ours}
 

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed, disk_error
-from imagefactory.inputs import MANIFEST, MANIFESTS, Means
+from imagefactory.inputs.protocol import Means
+from imagefactory.inputs.registry import MANIFEST, MANIFESTS
 from imagefactory.model.lock import BlobFile
 from imagefactory.model.spec import Artifact, BaseSpec, Step
 from imagefactory.system.store import place_file

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.model.spec import Artifact, ImageSpec
-from imagefactory.system.store import file_sha256
 from imagefactory.targets.kind import Held, Kept
 from imagefactory.targets.register import line
 
@@ -21,6 +20,8 @@ class AsFile:
 
     def verify(self, kept: Kept) -> None:
         """Raises BuildFailed where the file is not the one that was tested."""
+        from imagefactory.system.store import file_sha256
+
         sha256 = file_sha256(kept.path)
         kind = kept.target.id.kind
         asked = f" --format {kind}" if line(kind).asked else ""

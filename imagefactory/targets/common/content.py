@@ -111,10 +111,12 @@ def labels(spec: ImageSpec | UnpinnedSpec, input_digest: str | None) -> Mapping[
     return {**oci, **ours}
 
 
-def as_json(tables: Mapping[str, Sequence[Any]]) -> bytes:
-    """Stable JSON, with a line for each entry of each table: a new version is one changed line."""
+def as_json(tables: Mapping[str, Sequence[str]]) -> bytes:
+    """Tables whose entries are JSON already as stable JSON, with a line for each entry: a new version is one
+    changed line.
+    """
     texts = []
     for name, entries in sorted(tables.items()):
-        lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in entries)
+        lines = ",\n".join(entries)
         texts.append(f"{json.dumps(name)}: [\n{lines}\n]")
     return ("{" + ",\n".join(texts) + "}\n").encode()

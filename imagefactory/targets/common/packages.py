@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from imagefactory.errors import disk_error
-from imagefactory.inputs import Means
 from imagefactory.inputs.apt import Apt
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.lock import AptFile
 from imagefactory.model.spec import BaseSpec
 from imagefactory.system.files import remove_tree

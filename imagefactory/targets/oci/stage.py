@@ -8,7 +8,7 @@ from pathlib import Path
 from tarfile import TarInfo
 
 from imagefactory.errors import BuildFailed, disk_error
-from imagefactory.inputs import KINDS
+from imagefactory.inputs.kinds import KINDS
 from imagefactory.model.lock import PACKAGES, LockedFile
 from imagefactory.model.spec import ImageSpec
 from imagefactory.system.archives import Bounds, members, parts_of, told, too_much

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from imagefactory.errors import BadInput
-from imagefactory.guest import BootOptions, Seed, accelerator, boot, engine_versions
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, TestedArtifact
@@ -18,7 +17,6 @@ from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.as_file import AsFile, moved, stem_of
 from imagefactory.targets.kind import Job, Way
 from imagefactory.targets.vm.facts import machine_files, memory_mib, template_files
-from imagefactory.targets.vm.make import user_of
 
 if TYPE_CHECKING:
     from imagefactory.targets.vm.subject import VmSubject
@@ -53,9 +51,10 @@ class VmKind(AsFile):
 
     def describe(self, spec: ImageSpec) -> Description:
         """The template, what it runs, and the machine's own files; all else follows from what it needs."""
-        files = (*template_files(spec, _DISK_MIB), *machine_files(spec))
+        template = template_files(spec, _DISK_MIB)
+        files = (*template, *machine_files(spec))
         texts = {file.path: file.data.decode("utf-8", "replace") for file in files}
-        return Description({"builder": BUILDER, "files": texts}, template_files(spec, _DISK_MIB))
+        return Description({"builder": BUILDER, "files": texts}, template)
 
     def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
         """The contract."""
@@ -88,6 +87,7 @@ class VmKind(AsFile):
 
     def engines(self) -> Mapping[str, str]:
         """Versions of Packer and QEMU. Raises EngineError."""
+        from imagefactory.guest import engine_versions
         from imagefactory.targets.vm.packer import packer_version
 
         return {"packer": packer_version(), **engine_versions()}
@@ -101,6 +101,8 @@ class VmKind(AsFile):
     @contextlib.contextmanager
     def open(self, job: Job, artifact: Artifact) -> Iterator[VmSubject]:
         """A machine that booted from it, as somebody who logs in sees it; it ends with the block."""
+        from imagefactory.guest import BootOptions, Seed, accelerator, boot
+        from imagefactory.targets.vm.make import user_of
         from imagefactory.targets.vm.subject import VmSubject, scale_of
 
         assert isinstance(job.target.spec, ImageSpec)

@@ -6,16 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from typing import ClassVar
 
-from imagefactory.inputs import mmdebstrap_version
 from imagefactory.model.lock import Lock
 from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
-from imagefactory.sandbox import sandbox_version
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.as_file import AsFile, moved
 from imagefactory.targets.kind import Job
-from imagefactory.targets.vmbase.system import maker, system_files
 
 DISK = "disk.qcow2"
 _TIMES_ITS_PACKAGES = 4  # the disk that the file, and the packages as they are laid out, take
@@ -39,6 +36,8 @@ class VmBaseKind(AsFile):
         """Its file, date, platform, packages and settings, and how it is made; or which disk it is."""
         if spec.base.base.disk:
             return Description({"inputs": spec.lock.digest, "platform": spec.platform}, ())
+        from imagefactory.targets.vmbase.system import maker, system_files
+
         contents = system_files(spec)
         return Description(
             {
@@ -79,6 +78,9 @@ class VmBaseKind(AsFile):
 
     def engines(self) -> Mapping[str, str]:
         """Versions of mmdebstrap and bubblewrap. Raises EngineError."""
+        from imagefactory.inputs.debian import mmdebstrap_version
+        from imagefactory.sandbox import sandbox_version
+
         return {"mmdebstrap": mmdebstrap_version(), "bubblewrap": sandbox_version()}
 
     def make(self, job: Job) -> Artifact:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from imagefactory.errors import BuildFailed
-from imagefactory.inputs import PATCHER, Means
+from imagefactory.inputs.machine import PATCHER
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.recipe import Machine
 from imagefactory.model.spec import BaseSpec
 from imagefactory.targets.common.packages import stage_files

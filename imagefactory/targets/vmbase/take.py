@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagefactory.errors import BuildFailed, disk_error
 from imagefactory.guest import file_facts
-from imagefactory.inputs import Means
+from imagefactory.inputs.protocol import Means
 from imagefactory.model.spec import Artifact, BaseSpec, Step
 
 _PIECE = 1 << 20
