@@ -12,6 +12,7 @@ from typing import Any
 from imagefactory.model.report import Report
 from imagefactory.model.spec import File, ImageSpec
 from imagefactory.system.templates import fill, text_of
+from imagefactory.targets.vm.desktop import MEMORY_MIB, desktop_files
 
 MARK = "imagefactory-payload"
 """A file of the payload by which it is told from other disks."""
@@ -41,8 +42,11 @@ def template_files(spec: ImageSpec, disk_mib: int) -> tuple[File, ...]:
 
 
 def memory_mib(spec: ImageSpec) -> int:
-    """Of the machine that builds, and of those that are tested: what the application needs, and 1 GiB."""
-    return 1024 + (spec.image.needs.memory >> 20)
+    """Of the machine that builds, and of those that are tested: what the application needs, 1 GiB, and what a
+    desktop takes.
+    """
+    needs = spec.image.needs
+    return 1024 + (needs.memory >> 20) + (MEMORY_MIB if needs.desktop else 0)
 
 
 def machine_files(spec: ImageSpec) -> tuple[File, ...]:
@@ -60,7 +64,7 @@ def machine_files(spec: ImageSpec) -> tuple[File, ...]:
         File("etc/update-motd.d/50-imagefactory", 0o755, text_of(__package__, "motd.sh").encode()),
         File("etc/imagefactory/welcome", 0o644, fill(__package__, "welcome.j2", values).encode()),
     ]
-    return (*files, *_tests(spec))
+    return (*files, *desktop_files(spec), *_tests(spec))
 
 
 def _begin(spec: ImageSpec) -> list[str]:

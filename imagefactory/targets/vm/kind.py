@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagefactory.errors import BadInput
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.as_file import AsFile, moved, stem_of
 from imagefactory.targets.kind import Job, Way
+from imagefactory.targets.vm.choice import chosen_base
 from imagefactory.targets.vm.facts import machine_files, memory_mib, template_files
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 BUILDER = 1
 """Raised when the same things would be put into the machine in another way."""
-CONTRACT = 1
+CONTRACT = 2
 """Raised when a test is added or made stricter, so that images are tested again."""
 _BASE, _IMAGE, _SIF = "vmbase", "oci", "sif"
 _DISK_MIB = 10240  # of the template, where nobody says how large
@@ -39,15 +40,11 @@ class VmKind(AsFile):
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
-        """The VM base that its base image names, the OCI image and the SIF file."""
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
+        """The VM base that its base image names for what it needs, the OCI image and the SIF file."""
         assert base
-        if base.base.vm is None:
-            raise BadInput(
-                f"{name}: base image {base.base.name} names no VM base, so no VM image can be made of it",
-                hint=f"add a line to base_images/{base.base.name}.yaml, such as: vm: debian-13-vm",
-            )
-        return (TargetId(_BASE, base.base.vm), TargetId(_IMAGE, name), TargetId(_SIF, name))
+        vm_base = chosen_base(name, base.base, wants)
+        return (TargetId(_BASE, vm_base), TargetId(_IMAGE, name), TargetId(_SIF, name))
 
     def describe(self, spec: ImageSpec) -> Description:
         """The template, what it runs, and the machine's own files; all else follows from what it needs."""
@@ -131,10 +128,11 @@ class VmKind(AsFile):
         from imagefactory.targets.vm.contract import boot_tests, cold_boot, cold_options, hygiene_tests
 
         digests = {kind: kept.report.digest for kind, kept in job.needs.items()}
-        yield from boot_tests(subject.guest, digests, _GROWN)
+        assert isinstance(job.target.spec, ImageSpec)
+        desktop = job.target.spec.image.needs.desktop
+        yield from boot_tests(subject.guest, digests, _GROWN, desktop=desktop)
         subject.guest.powerdown()
         disk, user = subject.disk, subject.guest.options.user
-        assert isinstance(job.target.spec, ImageSpec)
         options = cold_options(memory_mib(job.target.spec) << 20, subject.guest.options.accelerator, user)
         yield cold_boot(disk, options, job.scratch, job.stop, _LOGIN_SECONDS)
         yield from hygiene_tests(disk, job.needs[_BASE].path, job.scratch, job.stop, job.log)

@@ -12,7 +12,9 @@ from imagefactory.model.spec import BaseSpec, File
 from imagefactory.system.templates import fill, text_of
 
 SETTLE, PRIVATE, DISK, BIOS = "settle.sh", "private.sh", "disk.sh", "bios.py"
-_SYSTEM = "system"
+_SYSTEM, _DESKTOP = "system", "desktop"
+_SETTLE_DESKTOP = "settle-desktop.sh"
+_REMOTE = "xrdp"  # the package that makes a VM base one with a desktop
 _FILLED = ".j2"
 
 
@@ -28,9 +30,17 @@ def system_files(spec: BaseSpec) -> tuple[File, ...]:
     machine = spec.base.machine
     assert machine
     values = {"user": machine.user, "root": names_of(spec)["ROOT_FS"]}
+    folders = [_SYSTEM, _DESKTOP] if has_desktop(spec) else [_SYSTEM]
     return tuple(
-        _written(name, values) for name in sorted(_listed(files(__package__) / "templates" / _SYSTEM))
+        _written(folder, name, values)
+        for folder in folders
+        for name in sorted(_listed(files(__package__) / "templates" / folder))
     )
+
+
+def has_desktop(spec: BaseSpec) -> bool:
+    """Whether people can reach a desktop on it."""
+    return _REMOTE in spec.base.base.packages
 
 
 def named_packages(spec: BaseSpec) -> list[str]:
@@ -42,9 +52,15 @@ def named_packages(spec: BaseSpec) -> list[str]:
     return sorted({"apt", *spec.base.base.packages, *newer, *private})
 
 
-def maker() -> str:
+def maker(spec: BaseSpec) -> str:
     """sha256 over the programs that make it."""
-    return hashlib.sha256("\0".join(map(script, (SETTLE, PRIVATE, DISK, BIOS))).encode()).hexdigest()
+    scripts = (settle_script(spec), *map(script, (PRIVATE, DISK, BIOS)))
+    return hashlib.sha256("\0".join(scripts).encode()).hexdigest()
+
+
+def settle_script(spec: BaseSpec) -> str:
+    """What runs in the new system, as the last of its installation."""
+    return (script(_SETTLE_DESKTOP) if has_desktop(spec) else "") + script(SETTLE)
 
 
 def script(name: str) -> str:
@@ -58,7 +74,7 @@ def _listed(folder: Traversable, above: str = "") -> Iterator[str]:
         yield from _listed(each, f"{path}/") if each.is_dir() else (path,)
 
 
-def _written(name: str, values: Mapping[str, str]) -> File:
-    place = f"{_SYSTEM}/{name}"
+def _written(folder: str, name: str, values: Mapping[str, str]) -> File:
+    place = f"{folder}/{name}"
     text = fill(__package__, place, values) if name.endswith(_FILLED) else text_of(__package__, place)
-    return File(name.removesuffix(_FILLED), 0o644, text.encode())
+    return File(name.removesuffix(_FILLED), 0o755 if text.startswith("#!") else 0o644, text.encode())
