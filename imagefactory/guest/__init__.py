@@ -8,7 +8,7 @@ from imagefactory.guest.disk import DiskReader, open_disk
 from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
-from imagefactory.guest.options import BootOptions
+from imagefactory.guest.options import BootOptions, Volume
 from imagefactory.guest.outside import key_and_seed
 from imagefactory.guest.programs import engine_versions
 from imagefactory.guest.seed import Seed
@@ -25,6 +25,7 @@ __all__ = [
     "Partition",
     "Seed",
     "Space",
+    "Volume",
     "accelerator",
     "boot",
     "engine_versions",

@@ -12,6 +12,9 @@ from typing import Any
 from imagefactory.model.report import Report
 from imagefactory.model.spec import File, ImageSpec
 from imagefactory.system.templates import fill, text_of
+from imagefactory.targets.vm.examples import examples_at, examples_of
+from imagefactory.targets.vm.gpu import GPU_LINKS, gpu_files
+from imagefactory.targets.vm.volumes import VOLUME_LINKS, volume_files
 
 MARK = "imagefactory-payload"
 """A file of the payload by which it is told from other disks."""
@@ -53,6 +56,7 @@ def machine_files(spec: ImageSpec) -> tuple[File, ...]:
         "version": image.version,
         "summary": image.summary,
         "begin": _begin(spec),
+        "examples": f"/{examples_at(spec)}" if examples_of(spec) else "",
     }
     files = [
         File(f"{HOME}/bin/launch", 0o755, text_of(__package__, "launch.sh").encode()),
@@ -60,7 +64,12 @@ def machine_files(spec: ImageSpec) -> tuple[File, ...]:
         File("etc/update-motd.d/50-imagefactory", 0o755, text_of(__package__, "motd.sh").encode()),
         File("etc/imagefactory/welcome", 0o644, fill(__package__, "welcome.j2", values).encode()),
     ]
-    return (*files, *_tests(spec))
+    return (*files, *volume_files(), *gpu_files(spec.image), *_tests(spec))
+
+
+def machine_links(spec: ImageSpec) -> dict[str, str]:
+    """Symbolic links of the machine that follow from the specification, with where they lead. Pure."""
+    return {**VOLUME_LINKS, **(GPU_LINKS if spec.image.needs.gpu else {})}
 
 
 def _begin(spec: ImageSpec) -> list[str]:

@@ -17,7 +17,8 @@ from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.as_file import AsFile, moved, stem_of
 from imagefactory.targets.kind import Job, Way
-from imagefactory.targets.vm.facts import machine_files, memory_mib, template_files
+from imagefactory.targets.vm.examples import examples_of
+from imagefactory.targets.vm.facts import machine_files, machine_links, memory_mib, template_files
 from imagefactory.targets.vm.make import user_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class VmKind(AsFile):
         """The template, what it runs, and the machine's own files; all else follows from what it needs."""
         files = (*template_files(spec, _DISK_MIB), *machine_files(spec))
         texts = {file.path: file.data.decode("utf-8", "replace") for file in files}
-        return Description({"builder": BUILDER, "files": texts}, template_files(spec, _DISK_MIB))
+        data = {path: each.sha256 for path, each in examples_of(spec).items()}
+        made_of = {"builder": BUILDER, "files": texts, "links": machine_links(spec), "examples": data}
+        return Description(made_of, template_files(spec, _DISK_MIB))
 
     def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
         """The contract."""
