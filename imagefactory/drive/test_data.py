@@ -23,7 +23,9 @@ DATA_AT = "/data"
 def fetch_data(image: ImageDefinition, means: Means, *, full: bool) -> int:
     """Have the store hold the files that tests read; how many it lacked. Raises BuildFailed, or a kind."""
     missing = {
-        name: data for name, data in image.data_of_tests(full=full).items() if not means.store.has(data.sha256)
+        name: data
+        for name, data in image.data_of_tests(full=full).items()
+        if not means.store.has(data.sha256)
     }
     for name, data in missing.items():
         means.log.step(f"fetch test data {name}")

@@ -37,7 +37,8 @@ class BootOptions:
     ``seed`` is what a cloud tells the machine; without one nobody can log in. ``user`` is who logs in, whom
     the image makes. ``network`` is "none" (no network card), "ssh" (the machine reaches nothing, and we reach
     its port 22) or "outside" (it reaches what this machine reaches). ``disks`` are more disks, raw and
-    read-only; ``volumes`` are written to. With a ``screen`` there is a graphics card, whose picture can be taken.
+    read-only; ``volumes`` are written to. With a ``screen`` there is a graphics card, whose picture can be
+    taken.
     """
 
     seed: Seed | None = field(default_factory=Seed)

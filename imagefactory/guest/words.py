@@ -23,8 +23,8 @@ _CONFINED = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """Descriptors: of the disk, its ``format``, and the overlay that takes what is written; of more disks,
-    raw; of volumes, with their serials; of socket pairs' ends; of a file for pictures of the screen; of UEFI's variables, beside the path
-    of its code.
+    raw; of volumes, with their serials; of socket pairs' ends; of a file for pictures of the screen; of
+    UEFI's variables, beside the path of its code.
     """
 
     disk: int

@@ -1,5 +1,5 @@
-"""Programs of machines, run here: the one that mounts volumes in mounts of its own, the one that looks for GPUs
-on trees of files.
+"""Programs of machines, run here: the one that mounts volumes in mounts of its own, the one that looks for
+GPUs on trees of files.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from imagefactory.model.recipe import Needs
+from imagefactory.model.spec import File
 from imagefactory.targets.vm.gpu import gpu_files
 from imagefactory.targets.vm.volumes import volume_files
-from imagefactory.model.recipe import Needs
 from tests.unit.samples import GPU, image
 
 _PATCHED = """\
@@ -48,10 +49,10 @@ def ran(*words: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False, **more)  # type: ignore[call-overload,no-any-return]
 
 
-def placed(folder: Path, files: tuple[object, ...], name: str) -> Path:
-    (found,) = [each for each in files if each.path.endswith(f"/{name}")]  # type: ignore[attr-defined]
+def placed(folder: Path, files: tuple[File, ...], name: str) -> Path:
+    (found,) = [each for each in files if each.path.endswith(f"/{name}")]
     file = folder / name
-    file.write_bytes(found.data)  # type: ignore[attr-defined]
+    file.write_bytes(found.data)
     file.chmod(0o755)
     return file
 
@@ -65,7 +66,7 @@ def test_only_an_empty_volume_is_formatted_and_only_on_demand(tmp_path: Path) ->
     os.truncate(disk, 16 << 20)
 
     def mounted(*words: str) -> tuple[int, str]:
-        start = [sys.executable, "-c", _PATCHED, program, disk, *words]
+        start: list[str | Path] = [sys.executable, "-c", _PATCHED, program, disk, *words]
         done = ran("unshare", "-m", "sh", "-c", _INSIDE, "sh", *start)
         return done.returncode, done.stdout + done.stderr
 
@@ -73,12 +74,19 @@ def test_only_an_empty_volume_is_formatted_and_only_on_demand(tmp_path: Path) ->
     assert mounted() == (0, f"{empty}noted {empty}")
     assert not any(disk.read_bytes())
     status, said = mounted("--format")
-    assert (status, said.splitlines()[-3:]) == (0, [f"data volume: {disk} is mounted at /mnt/data", "lost+found", "1000"])
+    assert (status, said.splitlines()[-3:]) == (
+        0,
+        [f"data volume: {disk} is mounted at /mnt/data", "lost+found", "1000"],
+    )
     assert ran("blkid", "-p", "-o", "value", "-s", "LABEL", disk).stdout == "data\n"
     status, said = mounted("--format")  # what is there stays
     assert (status, "making" in said, "lost+found" in said) == (0, False, True)
     size = 16 << 20
-    partly: list[tuple[int, bytes]] = [(70000, b"my only copy"), (0, b"LUKS\xba\xbe\0\x01"), (size - 9, b"the end")]
+    partly: list[tuple[int, bytes]] = [
+        (70000, b"my only copy"),
+        (0, b"LUKS\xba\xbe\0\x01"),
+        (size - 9, b"the end"),
+    ]
     for place, content in partly:
         with disk.open("wb") as out:
             out.truncate(size)
@@ -97,7 +105,11 @@ def test_only_an_empty_volume_is_formatted_and_only_on_demand(tmp_path: Path) ->
         (False, None, "no NVIDIA GPU is in this machine, so An application runs on the processor"),
         (True, None, "its driver is not"),
         (True, "exit 9", "its driver does not work"),
-        (True, "echo 470.57.02", "the driver is 470.57.02, and CUDA 12.4, which An application uses, needs 525.60.13"),
+        (
+            True,
+            "echo 470.57.02",
+            "the driver is 470.57.02, and CUDA 12.4, which An application uses, needs 525.60.13",
+        ),
         (True, "echo 550.163.01", ""),
     ],
 )

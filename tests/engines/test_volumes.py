@@ -1,4 +1,4 @@
-"""A machine with data volumes and shares that its metadata name: mounted, and nobody waits for what is not there."""
+"""A machine with data volumes, and shares that its metadata name: nobody waits for what is not there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from imagefactory.guest import BootOptions, Guest, Seed, Volume, boot
+from imagefactory.model.recipe import Needs
 from imagefactory.system.processes import Stop
 from imagefactory.targets.vm.gpu import GPU_LINKS, gpu_files
 from imagefactory.targets.vm.volumes import VOLUME_LINKS, volume_files
-from imagefactory.model.recipe import Needs
 from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
 from tests.engines.vmbase import NEWEST, disk_of
@@ -92,11 +92,17 @@ def test_what_is_not_asked_for_is_not_done_and_what_is_not_there_not_waited_for(
         journal = said(guest, "network-shares", f"shares: {GONE} is not mounted: ")
         assert "'-o:/etc' is no share of an NFS server" in journal
         assert "software.eessi.io is not mounted: CVMFS's client is not on this machine" in journal
-        disk_name = re.findall(r"/dev/vd[a-z]", said(guest, "data-volume@*", "is empty: to make a file system on it"))
+        disk_name = re.findall(
+            r"/dev/vd[a-z]", said(guest, "data-volume@*", "is empty: to make a file system on it")
+        )
         assert len(set(disk_name)) == 1
         assert "no NVIDIA GPU is in this machine" in said(guest, "imagefactory-gpu", "GPU: ")
         notes = guest.run("cat /run/imagefactory/notes/*").output
-        assert [line.split(":")[0] for line in notes.splitlines()] == ["GPU", GONE.split(":")[0], "data volume"]
+        assert [line.split(":")[0] for line in notes.splitlines()] == [
+            "GPU",
+            GONE.split(":")[0],
+            "data volume",
+        ]
         guest.powerdown(300)
     assert not any(volume.read_bytes())
 
@@ -113,7 +119,7 @@ def test_a_volume_is_formatted_once_and_stays_what_it_is(disk: Path, tmp_path: P
         assert "nosuid,nodev" in done.output
         guest.powerdown(300)
     assert not any(second.read_bytes())
-    other = options(Volume(first), **{"imagefactory_format": "yes"})
+    other = options(Volume(first), imagefactory_format="yes")
     with boot(disk, other, tmp_path, Stop()) as guest:
         guest.wait_for_ssh(SSH_SECONDS)
         journal = said(guest, "data-volume@*", "is mounted at /data")

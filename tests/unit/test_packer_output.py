@@ -23,9 +23,11 @@ SCRIPT = """\
 1795912884,,ui,error,==> qemu.vm: the payload's image is not sha256:1%!(PACKER_COMMA) which was tested
 """
 AFTER = """\
-1795912884,,ui,say,==> qemu.vm: Provisioning step had errors: Running the cleanup provisioner%!(PACKER_COMMA) if present...
+1795912884,,ui,say,==> qemu.vm: Provisioning step had errors: Running the cleanup\
+ provisioner%!(PACKER_COMMA) if present...
 1795912884,,ui,say,==> qemu.vm: Deleting output directory...
-1795912884,,ui,error,Build 'qemu.vm' errored after 1 second: Script exited with non-zero exit status: 1.Allowed exit codes are: [0]
+1795912884,,ui,error,Build 'qemu.vm' errored after 1 second: Script exited with\
+ non-zero exit status: 1.Allowed exit codes are: [0]
 1795912884,,ui,say,\\n==> Wait completed after 1 second 546 milliseconds
 1795912884,,error-count,1
 1795912884,,ui,error,\\n==> Some builds didn't complete successfully and had errors:
@@ -67,7 +69,9 @@ def test_a_script_without_complaints(heard: Heard) -> None:
 
 def test_a_script_that_said_nothing(heard: Heard) -> None:
     hear(heard, BEFORE + AFTER)
-    assert heard.why().startswith("install.sh failed: --> qemu.vm: Script exited with non-zero exit status: 1")
+    assert heard.why().startswith(
+        "install.sh failed: --> qemu.vm: Script exited with non-zero exit status: 1"
+    )
     assert "an earlier script" in "".join(heard.tail())  # all that there is
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -21,12 +21,12 @@ LARGE = recipe.TestData(url="https://example.org/frames/night.tar", sha256="cd" 
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> ModuleType:
+def program(tmp_path: Path) -> Any:
     """The program of machines, with places of ours."""
     found = importlib.util.spec_from_file_location("data_volume", PROGRAM)
     assert found
     assert found.loader
-    module = importlib.util.module_from_spec(found)
+    module: Any = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     for name in ("TOLD", "SETTINGS", "NOTES", "DATA", "SHARES", "REPOSITORIES"):
         setattr(module, name, tmp_path / name.lower())
@@ -34,14 +34,14 @@ def program(tmp_path: Path) -> ModuleType:
     return module
 
 
-def cloud(program: ModuleType, **meta: object) -> dict[str, str]:
+def cloud(program: Any, **meta: object) -> dict[str, str]:
     """What the program learns of a server with that metadata."""
     program.TOLD.write_text(json.dumps({"ds": {"meta_data": {"meta": meta}}}))
     told: dict[str, str] = program.told()
     return told
 
 
-def test_only_our_metadata_are_read(program: ModuleType) -> None:
+def test_only_our_metadata_are_read(program: Any) -> None:
     assert cloud(program, imagefactory_format=" yes ", imagefactory_nfs=7, name="x") == {
         "imagefactory_format": "yes"
     }
@@ -52,13 +52,13 @@ def test_only_our_metadata_are_read(program: ModuleType) -> None:
     assert program.told() == {}
 
 
-def test_what_is_set_on_the_machine_is_read_and_never_run(program: ModuleType, tmp_path: Path) -> None:
+def test_what_is_set_on_the_machine_is_read_and_never_run(program: Any, tmp_path: Path) -> None:
     program.SETTINGS.write_text(f"# a note\nFORMAT_IF_EMPTY='yes'\nDEVICE=\ntouch {tmp_path}/ran\n")
     assert program.set_here(program.SETTINGS) == {"imagefactory_format": "yes"}
     assert not (tmp_path / "ran").exists()
 
 
-def test_shares_and_repositories(program: ModuleType) -> None:
+def test_shares_and_repositories(program: Any) -> None:
     names = "nas.example.org:/projects/data [2001:db8::1]:/x"
     found = list(program.mounts({"imagefactory_nfs": names, "imagefactory_cvmfs": "software.eessi.io"}))
     assert [(what, place.name, words[:3]) for what, place, words in found] == [
@@ -71,21 +71,33 @@ def test_shares_and_repositories(program: ModuleType) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["-o:/x", "nas:/x,exec", "nas:/../etc", "nas:/a/..", "nas:/$(id)", "nas:/;id", "nas:x", "nas:/", "nas:/-x"],
+    [
+        "-o:/x",
+        "nas:/x,exec",
+        "nas:/../etc",
+        "nas:/a/..",
+        "nas:/$(id)",
+        "nas:/;id",
+        "nas:x",
+        "nas:/",
+        "nas:/-x",
+    ],
 )
 def test_what_is_no_share_is_never_mounted(
-    value: str, program: ModuleType, capsys: pytest.CaptureFixture[str]
+    value: str, program: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert list(program.mounts({"imagefactory_nfs": value, "imagefactory_cvmfs": f"{value} -x.y ../z a"})) == []
+    assert (
+        list(program.mounts({"imagefactory_nfs": value, "imagefactory_cvmfs": f"{value} -x.y ../z a"})) == []
+    )
     assert "is no share of an NFS server" in capsys.readouterr().out
 
 
-def test_two_shares_of_one_name(program: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_shares_of_one_name(program: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(list(program.mounts({"imagefactory_nfs": "a:/x b:/y/x"}))) == 1
     assert "b:/y/x is not mounted: a:/x has its place" in capsys.readouterr().out
 
 
-def test_without_its_client_it_says_so(program: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_its_client_it_says_so(program: Any, capsys: pytest.CaptureFixture[str]) -> None:
     program.NFS_CLIENT = program.CVMFS_CLIENT = Path("/no/such/client")
     assert list(program.mounts({"imagefactory_nfs": "a:/x", "imagefactory_cvmfs": "software.eessi.io"})) == []
     said = capsys.readouterr().out
@@ -93,7 +105,7 @@ def test_without_its_client_it_says_so(program: ModuleType, capsys: pytest.Captu
     assert "software.eessi.io is not mounted: CVMFS's client is not on this machine" in said
 
 
-def test_a_share_is_tried_until_it_answers(program: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_share_is_tried_until_it_answers(program: Any, capsys: pytest.CaptureFixture[str]) -> None:
     answers = ["no route", "no route", ""]
     program.mounted = lambda place, words: answers.pop(0)
     waited: list[float] = []
@@ -109,7 +121,7 @@ def test_a_share_is_tried_until_it_answers(program: ModuleType, capsys: pytest.C
 UUID = "5a1e9c52-6f0b-4a4e-9d6c-1f6b7d1c0a01"
 
 
-def test_which_disk_is_the_volume(program: ModuleType) -> None:
+def test_which_disk_is_the_volume(program: Any) -> None:
     free = {"/dev/vdb": UUID[:20], "/dev/vdc": ""}
     program.free_disks = lambda: dict(free)
     program.probed = lambda what, disk: ""

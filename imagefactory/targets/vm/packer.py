@@ -38,7 +38,8 @@ def build(folder: Path, only: str, variables: Mapping[str, str], scratch: Path, 
     """Build the template in ``folder`` with one of its sources. Packer's temporary files are in ``scratch``.
 
     On a stop Packer is interrupted, so that it takes away what it started, and killed where it does not.
-    Raises BuildFailed with the last words of the script that failed, or Packer's own errors, EngineError where it is missing, or Interrupted.
+    Raises BuildFailed with the last words of the script that failed, or Packer's own errors; EngineError
+    where it is missing; or Interrupted.
     """
     packer_version()
     with _Started(scratch) as started:

@@ -4,16 +4,17 @@
 Usage: data-volume [--format | --shares]
 
 Without a word it mounts the volume, and does nothing where it is mounted or none is there. --format gives a
-volume that holds nothing a file system first. --shares mounts shares of NFS servers and CVMFS repositories, and
-tries again until all are there.
+volume that holds nothing a file system first. --shares mounts shares of NFS servers and CVMFS repositories,
+and tries again until all are there.
 
 A volume is given a file system only where it holds nothing at all, and somebody asked for it: here, in
-/etc/default/data-volume (FORMAT_IF_EMPTY=yes), or in the server's metadata. What is on a volume is never formatted.
-The server's metadata, each of which may be left out:
+/etc/default/data-volume (FORMAT_IF_EMPTY=yes), or in the server's metadata. What is on a volume is never
+formatted. The server's metadata, each of which may be left out:
 
   imagefactory_volume   which volume: its UUID in the cloud, or a device such as /dev/vdb; "none" for none
   imagefactory_format   "yes": give an empty one a file system
-  imagefactory_nfs      shares of NFS servers (version 4), such as nas.example.org:/projects/data, with spaces between
+  imagefactory_nfs      shares of NFS servers (version 4), such as nas.example.org:/projects/data; several
+                        have spaces between, and each is mounted below /shares
   imagefactory_cvmfs    CVMFS repositories, such as software.eessi.io, where CVMFS's client is installed
 """
 
@@ -59,7 +60,7 @@ def main(words: list[str]) -> int:
     if words == ["--shares"]:
         return shares(told(), time.sleep)
     if words not in ([], ["--format"]):
-        print((__doc__ or "").strip())
+        write((__doc__ or "").strip())
         return 0 if words == ["--help"] else 2
     with Path("/run/data-volume.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -92,7 +93,9 @@ def set_here(file: Path) -> dict[str, str]:
     except OSError:
         return {}
     pairs = (line.partition("=") for line in lines)
-    found = {names[key.strip()]: value.strip().strip("'\"") for key, _, value in pairs if key.strip() in names}
+    found = {
+        names[key.strip()]: value.strip().strip("'\"") for key, _, value in pairs if key.strip() in names
+    }
     return {name: value for name, value in found.items() if value}
 
 
@@ -133,7 +136,9 @@ def chosen(named: str) -> str:
     free = free_disks()
     if UUID.fullmatch(named.lower()):
         # What a disk tells of itself may have room for the beginning of it alone.
-        own = {disk for disk, serial in free.items() if len(serial) >= 20 and named.lower().startswith(serial)}
+        own = {
+            disk for disk, serial in free.items() if len(serial) >= 20 and named.lower().startswith(serial)
+        }
         free = {disk: serial for disk, serial in free.items() if disk in own}
     elif named:
         if named not in free and Path(named).exists():
@@ -176,7 +181,8 @@ def is_empty(disk: str) -> bool:
         size = content.seek(0, os.SEEK_END)
         begin, end = range(0, min(size, 4 * _MIB), _MIB), range(max(0, size - _MIB), size, _MIB)
         between = range(0, size, max(4096, size // 1000 // 4096 * 4096))
-        for place, length in [*((each, _MIB) for each in (*begin, *end)), *((each, 4096) for each in between)]:
+        pieces = [*((each, _MIB) for each in (*begin, *end)), *((each, 4096) for each in between)]
+        for place, length in pieces:
             content.seek(place)
             if any(content.read(length)):
                 return False
@@ -282,8 +288,14 @@ def note(name: str, text: str) -> None:
 
 
 def say(about: str, text: str) -> None:
-    """Write a line at once."""
-    print(f"{about}: {text}", flush=True)
+    """Tell the journal, or whoever started this."""
+    write(f"{about}: {text}")
+
+
+def write(text: str) -> None:
+    """Write lines at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
