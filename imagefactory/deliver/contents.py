@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagefactory.definitions.bases import base_standing
 from imagefactory.definitions.recipes import PARTS, load_images
 from imagefactory.errors import BadInput
 from imagefactory.locks import base_lock_file, fetched_file, lock_file
@@ -17,7 +18,6 @@ from imagefactory.model.spec import ImageDefinition
 from imagefactory.model.target import Target
 from imagefactory.plan import Resolver, targets_of_base
 from imagefactory.system.files import marked
-from imagefactory.system.history import standing
 from imagefactory.system.records import home_of, record_of
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.kind import Carried, Kept
@@ -94,7 +94,7 @@ def contents_of(
 def _standing(workspace: Workspace, family: Sequence[ImageDefinition]) -> dict[str, dict[str, str | int]]:
     known = {f"recipes/{i.recipe}/recipe.yaml": (i.folder.revision, i.folder.epoch) for i in family}
     for name in {image.base for image in family}:
-        last = standing(workspace.bases, f"{name}.yaml", f"{name}.lock.yaml")
+        last = base_standing(workspace, name)
         known[f"base_images/{name}.yaml"] = (last.revision, last.epoch)
     return {key: {"revision": r, "epoch": e} for key, (r, e) in sorted(known.items())}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from packaging.utils import canonicalize_name
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -198,6 +199,10 @@ class Gpu(Strict):
     ]
 
 
+MachineKind = Literal["plain", "desktop", "gpu", "desktop_gpu"]
+"""What a virtual machine has beside what all have."""
+
+
 class Needs(Strict):
     """What the application needs of the machine that runs it. Sizes in bytes."""
 
@@ -206,6 +211,13 @@ class Needs(Strict):
     desktop: bool = False
     memory: Size = 1024 * MIB
     disk: Size = 1024 * MIB
+
+    @property
+    def kind(self) -> MachineKind:
+        """The kind of machine that has all of it."""
+        if self.gpu:
+            return "desktop_gpu" if self.desktop else "gpu"
+        return "desktop" if self.desktop else "plain"
 
 
 class Measure(Strict):
@@ -553,17 +565,55 @@ class Machine(Strict):
         return self
 
 
+class VmBases(Strict):
+    """The VM bases of project images, by what their applications need: a ``desktop``, a ``gpu``, both, or
+    neither (``plain``).
+    """
+
+    plain: BaseName | None = None
+    desktop: BaseName | None = None
+    gpu: BaseName | None = None
+    desktop_gpu: BaseName | None = None
+
+    def named(self) -> dict[MachineKind, str]:
+        """Those that are named, by the kind of machine."""
+        kinds: tuple[MachineKind, ...] = get_args(MachineKind)
+        return {kind: name for kind in kinds if (name := getattr(self, kind))}
+
+    @model_validator(mode="after")
+    def _named_right(self) -> Self:
+        for name in self.named().values():
+            if not is_vm_base(name):
+                raise ValueError(_NO_VM_BASE.format(name))
+        return self
+
+
+_NO_VM_BASE = f"'vm' names VM bases, which are called …{VM}: {{}} is none"
+
+
+def _one_or_many(value: Any) -> str:
+    return MAPPING if isinstance(value, (dict, VmBases)) else TEXT
+
+
 class BaseImage(Strict):
     """One base image: ``base_images/<name>.yaml``, made from a distribution's packages, or an image of a
-    registry by its digest (``from``), as it is. With ``machine`` it is a VM base.
+    registry by its digest (``from``), as it is. With ``machine`` it is a VM base, and so it is with ``like``:
+    another VM base, with more packages.
 
     ``published`` is the image that people without the factory can pull instead; ``vm`` the VM base of project
-    images, which hold containers that are made on it.
+    images, which hold containers that are made on it, or several by what their applications need.
     """
 
     name: BaseName
     title: Line
-    vm: BaseName | None = None
+    vm: (
+        Annotated[
+            Annotated[BaseName, Tag(TEXT)] | Annotated[VmBases, Tag(MAPPING)],
+            Discriminator(_one_or_many),
+        ]
+        | None
+    ) = None
+    like: BaseName | None = None
     upstream: Annotated[ImageByDigest | None, Field(alias="from")] = None
     distribution: Distribution | None = None
     suite: Suite | None = None
@@ -582,12 +632,14 @@ class BaseImage(Strict):
     def _one_way(self) -> Self:
         ours = [key for key in _MADE if getattr(self, key) is not None]
         needed = [key for key in _MADE if key != "published" or not self.machine]
-        if is_vm_base(self.name) != (self.machine is not None):
-            raise ValueError(f"what has 'machine' is called …{VM}, and nothing else is: rename it")
-        if self.vm and self.machine:
+        if is_vm_base(self.name) != bool(self.machine or self.like):
+            raise ValueError(f"what has 'machine' or 'like' is called …{VM}, and nothing else is: rename it")
+        if self.vm and is_vm_base(self.name):
             raise ValueError("a VM base is for base images to name: leave out 'vm'")
-        if self.vm and not is_vm_base(self.vm):
-            raise ValueError(f"'vm' names a VM base, which is called …{VM}: {self.vm} is none")
+        if isinstance(self.vm, str) and not is_vm_base(self.vm):
+            raise ValueError(_NO_VM_BASE.format(self.vm))
+        if self.like:
+            return self._like_another(ours)
         if self.machine and self.published:
             raise ValueError("a VM base is no image that could be pulled: leave out 'published'")
         if self.machine and self.upstream:
@@ -606,6 +658,30 @@ class BaseImage(Strict):
             raise ValueError(f"it lacks {named}, or {other}")
         return self
 
+    def _like_another(self, ours: list[str]) -> Self:
+        beside = [*ours, *(["machine"] if self.machine else []), *(["from"] if self.upstream else [])]
+        if beside:
+            raise ValueError(f"'like' takes the rest from {self.like}: leave out '{beside[0]}'")
+        if not self.packages:
+            raise ValueError(f"it lacks 'packages': what it has beside those of {self.like}")
+        return self
+
+    def whole(self, liked: BaseImage) -> BaseImage:
+        """It without ``like``, as if all of it stood in its file. ``liked`` is that VM base, as a whole.
+
+        Raises ValueError where nothing can be added to that.
+        """
+        if liked.disk:
+            raise ValueError(f"{liked.name} is a disk that others publish: nothing can be added to it")
+        packages = tuple(dict.fromkeys((*liked.packages, *self.packages)))
+        _installed_once(packages, liked.machine)
+        return liked.model_copy(update={"name": self.name, "title": self.title, "packages": packages})
+
+    @property
+    def vm_bases(self) -> VmBases:
+        """The VM bases that it names; one alone is for applications with no needs of their own."""
+        return VmBases(plain=self.vm) if isinstance(self.vm, str) else self.vm or VmBases()
+
     @property
     def disk(self) -> PublishedDisk | None:
         """The disk that it is, where others made it."""
@@ -613,13 +689,7 @@ class BaseImage(Strict):
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
-        if self.machine:
-            newer = {name for names in self.machine.newer.values() for name in names}
-            programs = {name for of in self.machine.private.values() for name in of}
-            if twice := sorted(programs & {*self.packages, *newer}):
-                raise ValueError(
-                    f"'{twice[0]}' is in 'private', and is installed as well: leave out one of them"
-                )
+        _installed_once(self.packages, self.machine)
         return self
 
     @property
@@ -628,3 +698,11 @@ class BaseImage(Strict):
         assert self.distribution
         assert self.suite
         return Release(self.distribution, self.suite)
+
+
+def _installed_once(packages: Iterable[str], machine: Machine | None) -> None:
+    """Raises ValueError where what is in ``private`` is installed as other packages are, too."""
+    newer = {name for names in machine.newer.values() for name in names} if machine else set()
+    programs = {name for of in machine.private.values() for name in of} if machine else set()
+    if twice := sorted(programs & {*packages, *newer}):
+        raise ValueError(f"'{twice[0]}' is in 'private', and is installed as well: leave out one of them")

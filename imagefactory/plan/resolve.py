@@ -16,7 +16,7 @@ from imagefactory.errors import BadFiles, BadInput, NotLocked, Problem
 from imagefactory.locks import lock_file, read_locks
 from imagefactory.locks.states import LockState, base_lock_state, image_lock_state
 from imagefactory.model.lock import Lock
-from imagefactory.model.recipe import is_vm_base
+from imagefactory.model.recipe import Needs, is_vm_base
 from imagefactory.model.spec import (
     BaseDefinition,
     BaseSpec,
@@ -155,7 +155,8 @@ class Resolver:
             if id in graph:
                 return
             image = known[id.name] if line(id.kind).source == "recipes" else None
-            needs = self._kinds[id.kind].needs(id.name, self.base(image.base).definition if image else None)
+            base, wants = (self.base(image.base).definition, image.needs) if image else (None, Needs())
+            needs = self._kinds[id.kind].needs(id.name, base, wants)
             for need in needs:
                 add(need)
             graph[id] = self._target(id, needs, image, graph)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from imagefactory.inputs import Means
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact, UnpinnedSpec
 from imagefactory.model.target import Description, Room, Target, TargetId
@@ -104,9 +105,9 @@ class Kind(Protocol):
 
     name: ClassVar[str]
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
         """What the target of the image ``name``, or of the base image of that name, is made of; ``base`` is
-        the image's base image.
+        the image's base image, ``wants`` what the image needs of a machine.
 
         Raises BadInput where that has nothing that it can be made of.
         """

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, Step, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
@@ -69,7 +70,7 @@ class TarKind:
     def __init__(self, workspace: Workspace) -> None:
         self._running = workspace.build / "running-tars"
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
         return (TargetId("oci", name),)
 
     def describe(self, spec: ImageSpec) -> Description:

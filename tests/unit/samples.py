@@ -265,8 +265,8 @@ def target(kind: str = "oci", of: ImageSpec | BaseSpec | None = None, **changes:
     """A target of a kind, with the digests that it really has."""
     chosen = of or (base_spec() if kind == "base" else spec())
     kinds = Kinds(Workspace(Path("/nowhere")))
-    base = chosen.base.base if isinstance(chosen, ImageSpec) else None
-    ids = kinds[kind].needs(chosen.name, base)
+    base, wants = (chosen.base.base, chosen.image.needs) if isinstance(chosen, ImageSpec) else (None, Needs())
+    ids = kinds[kind].needs(chosen.name, base, wants)
     needs = [
         target(id.kind, chosen.base if isinstance(chosen, ImageSpec) and id.kind == "base" else chosen)
         for id in ids

@@ -11,14 +11,20 @@ import pytest
 import yaml
 
 from imagefactory.definitions.bases import load_base
-from imagefactory.errors import BadFiles
+from imagefactory.errors import BadFiles, BadInput
 from imagefactory.locks import base_request, changes, read_locks, write_locks
-from imagefactory.model.recipe import BaseImage
+from imagefactory.model.recipe import BaseImage, Needs
 from imagefactory.model.spec import BaseDefinition, BaseSpec
+from imagefactory.model.target import Target, TargetId
+from imagefactory.plan.resolve import Resolver
+from imagefactory.system.processes import Finished
+from imagefactory.system.site import Site
 from imagefactory.system.workspace import Workspace
+from imagefactory.targets.register import Kinds
+from imagefactory.targets.vm.choice import chosen_base
 from imagefactory.targets.vmbase.private import private_list
 from imagefactory.targets.vmbase.system import names_of, system_files
-from tests.unit.samples import RECIPE, apt_file, lock
+from tests.unit.samples import GPU, RECIPE, apt_file, lock, lock_all
 
 Make = Callable[..., Workspace]
 
@@ -70,8 +76,8 @@ def test_a_vm_base_is_good(workspace: Make) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"name": "lab"}, "what has 'machine' is called …-vm, and nothing else is: rename it"),
-        ({"machine": None}, "what has 'machine' is called …-vm, and nothing else is: rename it"),
+        ({"name": "lab"}, "what has 'machine' or 'like' is called …-vm, and nothing else is: rename it"),
+        ({"machine": None}, "what has 'machine' or 'like' is called …-vm, and nothing else is: rename it"),
         ({"published": "lab:1"}, "a VM base is no image that could be pulled: leave out 'published'"),
         (
             {"from": f"ghcr.io/lab/base@sha256:{'0' * 64}"},
@@ -135,6 +141,151 @@ def test_a_disk_of_others_is_good(workspace: Make) -> None:
     machine = {**TAKEN, "from": {**TAKEN["from"], "sha512": "6" * 128}}
     other = BaseImage.model_validate_json(json.dumps({"name": "lab-vm", "title": "It", "machine": machine}))
     assert base_request(BaseDefinition(other, "linux/amd64", 0)) != before
+
+
+def test_one_may_be_like_another_with_more(workspace: Make) -> None:
+    root = workspace(RECIPE)
+    assert problem(root) == ""
+    like = '{"name": "more-vm", "title": "More", "like": "lab-vm", "packages": ["nano", "xterm"]}'
+    (root.bases / "more-vm.yaml").write_text(like)
+    most = '{"name": "most-vm", "title": "Most", "like": "more-vm", "packages": ["xrdp"]}'
+    (root.bases / "most-vm.yaml").write_text(most)
+    packages = ["nano", "xterm", "xrdp"]
+    written_out = {**WHOLE, "name": "most-vm", "title": "Most", "packages": packages}
+    found = load_base(root, "most-vm")
+    assert found.base == BaseImage.model_validate_json(json.dumps(written_out))
+    assert base_request(found) != base_request(load_base(root, "lab-vm"))
+    assert problem(root, packages=["less"]) == ""  # a change in what it is like shows at once
+    assert load_base(root, "most-vm").base.packages == ("less", "nano", "xterm", "xrdp")
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ({"like": "lab-vm"}, "the file: it lacks 'packages': what it has beside those of lab-vm"),
+        ({"like": "lab-vm", "packages": ["apptainer"]}, "'apptainer' is in 'private', and is installed as"),
+        ({"like": "taken-vm", "packages": ["nano"]}, "taken-vm is a disk that others publish: nothing can"),
+        ({"like": "more-vm", "packages": ["nano"]}, "more-vm is like more-vm itself"),
+        ({"like": "other-vm", "packages": ["nano"]}, "no VM base 'other-vm', there is: lab-vm, taken-vm"),
+        (
+            {"like": "lab-vm", "packages": ["nano"], "suite": "sid"},
+            "the file: 'like' takes the rest from lab-vm: leave out 'suite'",
+        ),
+        (
+            {"like": "lab-vm", "packages": ["nano"], "machine": {"user": "me"}},
+            "the file: 'like' takes the rest from lab-vm: leave out 'machine'",
+        ),
+    ],
+)
+def test_what_is_like_another_says_only_what_is_more(
+    workspace: Make, file: dict[str, Any], said: str
+) -> None:
+    root = workspace(RECIPE)
+    assert problem(root) == ""
+    taken = {"name": "taken-vm", "title": "It", "machine": TAKEN}
+    (root.bases / "taken-vm.yaml").write_text(json.dumps(taken))
+    (root.bases / "more-vm.yaml").write_text(json.dumps({"name": "more-vm", "title": "More", **file}))
+    with pytest.raises(BadFiles) as caught:
+        load_base(root, "more-vm")
+    assert said in str(caught.value.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("vm", "said"),
+    [
+        ("lab", "the file: 'vm' names VM bases, which are called …-vm: lab is none"),
+        ({"gpu": "lab"}, "vm: 'vm' names VM bases, which are called …-vm: lab is none"),
+        ({"desk": "lab-vm"}, "unknown key 'desk', did you mean 'desktop'?"),
+        (["lab-vm"], "vm: expected text, found a list"),
+    ],
+)
+def test_what_a_base_image_cannot_name(workspace: Make, vm: Any, said: str) -> None:
+    assert said in problem(workspace(RECIPE), name="lab", machine=None, published="debian:12-slim", vm=vm)
+
+
+DESKTOP = Needs(desktop=True)
+CARD = Needs(gpu=GPU)
+
+
+def base(vm: Any) -> BaseImage:
+    plain = {"name": "lab", "title": "It", "distribution": "debian", "suite": "sid", "published": "lab:1"}
+    return BaseImage.model_validate_json(json.dumps({**plain, "vm": vm}))
+
+
+def test_an_application_gets_the_vm_base_for_what_it_needs() -> None:
+    both = CARD.model_copy(update={"desktop": True})
+    named = base({"plain": "a-vm", "desktop": "b-vm", "gpu": "c-vm", "desktop_gpu": "d-vm"})
+    chosen = [chosen_base("app", named, needs) for needs in (Needs(), DESKTOP, CARD, both)]
+    assert chosen == ["a-vm", "b-vm", "c-vm", "d-vm"]
+    assert chosen_base("app", base("a-vm"), Needs(mpi=True)) == "a-vm"
+
+
+@pytest.mark.parametrize(
+    ("vm", "needs", "said", "hint"),
+    [
+        (
+            None,
+            Needs(),
+            "base image lab names no VM base",
+            "add a line to base_images/lab.yaml, such as: vm: ",
+        ),
+        (
+            "a-vm",
+            DESKTOP,
+            "app: it needs a desktop, and base image lab names no VM base for that",
+            "name one in base_images/lab.yaml, such as: vm: {plain: a-vm, desktop: debian-13-desktop-vm}",
+        ),
+        (
+            {"gpu": "c-vm"},
+            Needs(),
+            "app: it needs neither a desktop nor a GPU, and",
+            "vm: {gpu: c-vm, plain: ",
+        ),
+        ({"desktop": "b-vm"}, CARD, "app: it needs a GPU, and", "{desktop: b-vm, gpu: debian-13-gpu-vm}"),
+    ],
+)
+def test_a_need_without_a_vm_base_is_told_with_what_to_write(
+    vm: Any, needs: Needs, said: str, hint: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        chosen_base("app", base(vm), needs)
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+    line = caught.value.hint.partition("such as: ")[2]
+    chosen_base("app", base(yaml.safe_load(line)["vm"]), needs)  # what it says to write is right
+
+
+def test_a_base_image_does_not_depend_on_the_vm_base_that_it_names(
+    workspace: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its ingredients nor its date, of which its bytes follow."""
+    root = workspace(RECIPE)
+    dates = {"debian-12.yaml": 1_700_000_000, "debian-12.lock.yaml": 1_700_000_000}
+
+    def git(argv: list[str], **options: Any) -> Finished:
+        last = max((dates.get(name, 0) for name in argv[argv.index("--") + 1 :]) if "log" in argv else [0])
+        return Finished(0, f"{last:040} {last}\n" if last else "", "")
+
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setattr("imagefactory.system.history.run", git)
+    monkeypatch.setattr("imagefactory.system.history.which", lambda program: program)
+    lock_all(root)
+
+    def digest() -> str:
+        id = TargetId("base", "debian-12")
+        target = Resolver(root, Site(), Kinds(root)).graph((), [id])[id]
+        assert isinstance(target, Target)
+        return target.input_digest
+
+    before = digest()
+    file = root.bases / "debian-12.yaml"
+    text = "".join(line for line in file.read_text().splitlines(True) if not line.startswith("vm:"))
+    file.write_text(f"{text}vm: {{plain: other-vm, desktop: more-vm}}\n")
+    dates["debian-12.yaml"] += 86400
+    assert digest() == before
+    dates["debian-12.lock.yaml"] += 86400
+    file.write_text(file.read_text() + "# read again\n")
+    assert digest() != before  # packages of another day would be seen
 
 
 def test_what_makes_its_lock_stale() -> None:

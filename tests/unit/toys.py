@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from imagefactory.errors import BuildFailed
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
@@ -60,7 +61,7 @@ class Toy:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
         return (TargetId(self.of, name),) if self.of else ()
 
     def describe(self, spec: ImageSpec) -> Description:

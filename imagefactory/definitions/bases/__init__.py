@@ -2,10 +2,18 @@
 
 from imagefactory.definitions.bases.load import (
     base_names,
+    base_standing,
     container_bases,
     host_architecture,
     host_platform,
     load_base,
 )
 
-__all__ = ["base_names", "container_bases", "host_architecture", "host_platform", "load_base"]
+__all__ = [
+    "base_names",
+    "base_standing",
+    "container_bases",
+    "host_architecture",
+    "host_platform",
+    "load_base",
+]

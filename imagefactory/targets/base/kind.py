@@ -9,6 +9,7 @@ from typing import ClassVar
 from imagefactory.errors import BuildFailed
 from imagefactory.inputs import Means, mmdebstrap_version
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
@@ -32,16 +33,16 @@ class BaseKind(WithEngine):
 
     name: ClassVar[str] = "base"
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
         """Nothing."""
         return ()
 
     def describe(self, spec: BaseSpec) -> Description:
         """Its file, its date, its platform, its packages, and how bases are made."""
         left_out = (
-            {"name", "vm", "machine", "distribution", "suite", "packages", "published"}
+            {"name", "vm", "like", "machine", "distribution", "suite", "packages", "published"}
             if spec.upstream
-            else {"name", "vm", "machine", "upstream"}
+            else {"name", "vm", "like", "machine", "upstream"}
         )
         return Description(
             {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from imagefactory.errors import BadInput, BuildFailed, EngineError
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import (
     Artifact,
@@ -46,7 +47,7 @@ class OciKind(WithEngine):
 
     name: ClassVar[str] = "oci"
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
         """Its base image."""
         assert base
         return (TargetId(_BASE, base.base.name),)

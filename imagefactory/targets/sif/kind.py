@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from imagefactory.errors import disk_error
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import (
     Artifact,
@@ -49,7 +50,7 @@ class SifKind(AsFile):
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
         """The OCI image."""
         return (TargetId(_IMAGE, name),)
 

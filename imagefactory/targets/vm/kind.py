@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagefactory.errors import BadInput
 from imagefactory.guest import BootOptions, Seed, accelerator, boot, engine_versions
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report, TestReport
 from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.as_file import AsFile, moved, stem_of
 from imagefactory.targets.kind import Job, Way
+from imagefactory.targets.vm.choice import chosen_base
 from imagefactory.targets.vm.examples import examples_of
 from imagefactory.targets.vm.facts import machine_files, machine_links, memory_mib, template_files
 from imagefactory.targets.vm.make import user_of
@@ -42,15 +43,11 @@ class VmKind(AsFile):
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
-        """The VM base that its base image names, the OCI image and the SIF file."""
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
+        """The VM base that its base image names for what it needs, the OCI image and the SIF file."""
         assert base
-        if base.base.vm is None:
-            raise BadInput(
-                f"{name}: base image {base.base.name} names no VM base, so no VM image can be made of it",
-                hint=f"add a line to base_images/{base.base.name}.yaml, such as: vm: debian-13-vm",
-            )
-        return (TargetId(_BASE, base.base.vm), TargetId(_IMAGE, name), TargetId(_SIF, name))
+        vm_base = chosen_base(name, base.base, wants)
+        return (TargetId(_BASE, vm_base), TargetId(_IMAGE, name), TargetId(_SIF, name))
 
     def describe(self, spec: ImageSpec) -> Description:
         """The template, what it runs, and the machine's own files; all else follows from what it needs."""

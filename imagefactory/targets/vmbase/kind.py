@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from imagefactory.inputs import mmdebstrap_version
 from imagefactory.model.lock import Lock
+from imagefactory.model.recipe import Needs
 from imagefactory.model.report import Report
 from imagefactory.model.spec import Artifact, BaseDefinition, BaseSpec, File, TestedArtifact
 from imagefactory.model.target import Description, Room, Target, TargetId
@@ -31,7 +32,7 @@ class VmBaseKind(AsFile):
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def needs(self, name: str, base: BaseDefinition | None) -> tuple[TargetId, ...]:
+    def needs(self, name: str, base: BaseDefinition | None, wants: Needs) -> tuple[TargetId, ...]:
         """Nothing."""
         return ()
 
@@ -42,7 +43,9 @@ class VmBaseKind(AsFile):
         contents = system_files(spec)
         return Description(
             {
-                **spec.base.base.model_dump(mode="json", exclude={"name", "vm", "upstream", "published"}),
+                **spec.base.base.model_dump(
+                    mode="json", exclude={"name", "vm", "like", "upstream", "published"}
+                ),
                 "apt packages": spec.lock.system_packages,
                 "private packages": {file.name: file.version for file in spec.lock.tools.apt},
                 "inputs": spec.lock.digest,
