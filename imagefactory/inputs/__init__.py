@@ -3,7 +3,7 @@ blobs that upstream base images consist of.
 """
 
 from imagefactory.inputs.asking import answer_of
-from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap_version
+from imagefactory.inputs.debian import default_sources, lock_base, mmdebstrap_version, with_components
 from imagefactory.inputs.disk import lock_disk
 from imagefactory.inputs.index import client_default
 from imagefactory.inputs.kinds import KINDS
@@ -32,4 +32,5 @@ __all__ = [
     "lock_machine",
     "lock_upstream",
     "mmdebstrap_version",
+    "with_components",
 ]

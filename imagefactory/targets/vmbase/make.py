@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from imagefactory.errors import disk_error
-from imagefactory.inputs import Means, default_sources
+from imagefactory.inputs import Means, default_sources, with_components
 from imagefactory.inputs.asking import run_or_raise
 from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure
 from imagefactory.model.spec import Artifact, BaseSpec, Step
@@ -70,7 +70,9 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
     text = _MAKE.format(repository=REPOSITORY, bootstrap=made, settle=SETTLE, disk=DISK)
     environment = {
         "SUITE": base.release.suite,
-        "SOURCES": "\n".join(default_sources(base.release)),
+        "SOURCES": "\n".join(
+            with_components(line, base.components) for line in default_sources(base.release)
+        ),
         "PACKAGES": "\n".join(named_packages(spec)),
         "SOURCE_DATE_EPOCH": str(spec.epoch),
         **names_of(spec),

@@ -14,6 +14,8 @@ from imagefactory.system.templates import fill, text_of
 SETTLE, PRIVATE, DISK, BIOS = "settle.sh", "private.sh", "disk.sh", "bios.py"
 _SYSTEM = "system"
 _FILLED = ".j2"
+# Files for systems with a package alone, by the package.
+_ONLY_WITH = {"etc/dkms/framework.conf.d/imagefactory.conf": "dkms"}
 
 
 def names_of(spec: BaseSpec) -> dict[str, str]:
@@ -28,8 +30,11 @@ def system_files(spec: BaseSpec) -> tuple[File, ...]:
     machine = spec.base.machine
     assert machine
     values = {"user": machine.user, "root": names_of(spec)["ROOT_FS"]}
+    there = {file.name for file in spec.lock.image.apt}
     return tuple(
-        _written(name, values) for name in sorted(_listed(files(__package__) / "templates" / _SYSTEM))
+        _written(name, values)
+        for name in sorted(_listed(files(__package__) / "templates" / _SYSTEM))
+        if _ONLY_WITH.get(name, name) in {name, *there}
     )
 
 
