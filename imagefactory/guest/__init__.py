@@ -4,7 +4,7 @@ firmware, seeds, and ssh.
 
 from imagefactory.guest.accel import Accelerator, accelerator
 from imagefactory.guest.boot import boot
-from imagefactory.guest.disk import DiskReader, open_disk
+from imagefactory.guest.disk import DiskReader, copy_raw, open_disk
 from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
@@ -28,6 +28,7 @@ __all__ = [
     "Volume",
     "accelerator",
     "boot",
+    "copy_raw",
     "engine_versions",
     "file_facts",
     "key_and_seed",
