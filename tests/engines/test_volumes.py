@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -128,9 +129,48 @@ def test_a_volume_is_formatted_once_and_stays_what_it_is(disk: Path, tmp_path: P
         guest.powerdown(300)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> str:
-    """An NFS server of this machine, which has files in memory alone; as a machine with a network sees it."""
-    if not os.access("/usr/bin/ganesha.nfsd", os.X_OK):
+EXPORTS = """\
+NFS_CORE_PARAM {{ Protocols = 4; Bind_addr = 127.0.0.1; Enable_NLM = false; Enable_RQUOTA = false; }}
+NFSv4 {{ RecoveryBackend = fs; Graceless = true; RecoveryRoot = "{0}"; }}
+EXPORT {{
+    Export_Id = 1; Path = "/projects"; Pseudo = "/projects"; Access_Type = RW; Squash = No_Root_Squash;
+    Protocols = 4; Transports = TCP; SecType = sys; FSAL {{ Name = MEM; }}
+}}
+"""
+
+
+def test_a_share_is_mounted_as_soon_as_its_server_answers(disk: Path, tmp_path: Path) -> None:
+    """A real server on this machine, whose files are in memory: Debian's nfs-ganesha-mem."""
+    program = shutil.which("ganesha.nfsd")
+    if program is None:
         pytest.skip("nfs-ganesha and nfs-ganesha-mem are not installed")
-    return ""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "exports").write_text(EXPORTS.format(folder))
+    words: list[str | Path] = [
+        program,
+        "-F",
+        "-f",
+        folder / "exports",
+        "-p",
+        folder / "pid",
+        "-L",
+        folder / "log",
+    ]
+    share = "10.0.2.2:/projects"  # this machine, as QEMU's network has it
+    of = dataclasses.replace(options(imagefactory_nfs=share), network="outside")
+    with boot(disk, of, tmp_path, Stop()) as guest:
+        guest.wait_for_ssh(SSH_SECONDS)
+        said(guest, "network-shares", f"{share} is not mounted: ")
+        server = subprocess.Popen(words)
+        try:
+            said(guest, "network-shares", f"{share} is mounted at /shares/projects")
+            found = guest.run("findmnt -no FSTYPE,OPTIONS /shares/projects").output
+            assert re.match(r"nfs4\s+rw,nosuid,nodev,.*vers=4", found), found
+            wrote = guest.run("echo here >/shares/projects/mine && cat /shares/projects/mine", user="root")
+            assert wrote.output == "here\n"
+            assert not guest.run("cat /run/imagefactory/notes/shares").output.startswith("10.")
+            guest.run("umount /shares/projects", user="root")
+        finally:
+            server.kill()
+            server.wait()

@@ -15,6 +15,8 @@ from imagefactory.drive.session import Session
 from imagefactory.drive.tasks import build_targets
 from imagefactory.drive.uncompressed import have_raw
 from imagefactory.errors import BadInput
+from imagefactory.inputs import with_components
+from imagefactory.locks import base_request
 from imagefactory.model.report import HeldReport, NeedReport, PastReport, Report
 from imagefactory.model.settings import SiteFile
 from imagefactory.model.spec import Artifact, BaseSpec, ImageSpec
@@ -32,6 +34,7 @@ from imagefactory.targets.kind import Held, Job, Kept
 from imagefactory.targets.register import Kinds
 from imagefactory.targets.vm.growth import size_test
 from imagefactory.targets.vm.kind import VmKind
+from imagefactory.targets.vmbase.system import system_files
 from tests.unit import toys
 from tests.unit.samples import (
     RECIPE,
@@ -143,6 +146,37 @@ def test_what_is_not_free_is_published_only_where_the_site_says_so() -> None:
     require_permission(report(), SiteFile())
     with pytest.raises(BadInput, match="stand-ins"):
         require_permission(report(stand_ins=("app",)), SiteFile(publish_non_free=True))
+
+
+def test_more_components_of_an_archive_are_for_vm_bases() -> None:
+    with pytest.raises(ValueError, match="'components' are for VM bases: leave them out"):
+        definition(components=("non-free",))
+    plain = definition(name="lab-vm", published=None, machine={"user": "lab"}, packages=("nano",))
+    like = definition(
+        name="gpu-vm",
+        published=None,
+        distribution=None,
+        suite=None,
+        like="lab-vm",
+        components=("contrib", "non-free"),
+        packages=("dkms",),
+    )
+    whole = like.base.whole(plain.base)
+    assert (whole.components, whole.packages) == (("contrib", "non-free"), ("nano", "dkms"))
+    more = dataclasses.replace(plain, base=whole)
+    less = dataclasses.replace(plain, base=whole.model_copy(update={"components": ()}))
+    assert base_request(more) != base_request(less)
+    assert with_components("deb http://deb.example.org/debian trixie main", whole.components) == (
+        "deb http://deb.example.org/debian trixie main contrib non-free"
+    )
+
+
+def test_modules_that_are_built_get_no_key() -> None:
+    machine = definition(name="lab-vm", published=None, machine={"user": "lab"}, packages=("dkms",))
+    file = "etc/dkms/framework.conf.d/imagefactory.conf"
+    for package, there in (("dkms", True), ("nano", False)):
+        found = system_files(BaseSpec(machine, lock(image={"apt": (apt_file(package),)})))
+        assert (file in {each.path for each in found}) == there
 
 
 class Disk(toys.Toy):
