@@ -147,16 +147,8 @@ def test_a_share_is_mounted_as_soon_as_its_server_answers(disk: Path, tmp_path: 
     folder = tmp_path / "server"
     folder.mkdir()
     (folder / "exports").write_text(EXPORTS.format(folder))
-    words: list[str | Path] = [
-        program,
-        "-F",
-        "-f",
-        folder / "exports",
-        "-p",
-        folder / "pid",
-        "-L",
-        folder / "log",
-    ]
+    words: list[str | Path] = [program, "-F", "-f", folder / "exports"]
+    words += ["-p", folder / "pid", "-L", folder / "log"]
     share = "10.0.2.2:/projects"  # this machine, as QEMU's network has it
     of = dataclasses.replace(options(imagefactory_nfs=share), network="outside")
     with boot(disk, of, tmp_path, Stop()) as guest:

@@ -62,6 +62,9 @@ def main(words: list[str]) -> int:
     if words not in ([], ["--format"]):
         write((__doc__ or "").strip())
         return 0 if words == ["--help"] else 2
+    if os.geteuid():
+        say("data volume", "only root may do that: put sudo before it")
+        return 2
     with Path("/run/data-volume.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
