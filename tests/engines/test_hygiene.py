@@ -39,6 +39,8 @@ def link(path: str, to: str) -> Defect:
 
 DEFECTS: list[tuple[str, Defect]] = [
     ("no-host-keys", write("etc/ssh/ssh_host_ed25519_key")),
+    ("no-host-keys", write("etc/xrdp/imagefactory/key.pem")),
+    ("no-host-keys", write("etc/ssl/private/ssl-cert-snakeoil.key")),
     ("no-machine-id", write("etc/machine-id", "616d3c4aa3d44d6e9d588c6a67dd76ae\n")),
     ("no-machine-id", lambda tree: (tree / "etc/machine-id").unlink()),
     ("no-machine-id", write("var/lib/systemd/random-seed")),

@@ -34,7 +34,7 @@ from imagefactory.targets.kind import Held, Job, Kept
 from imagefactory.targets.register import Kinds
 from imagefactory.targets.vm.growth import size_test
 from imagefactory.targets.vm.kind import VmKind
-from imagefactory.targets.vmbase.system import system_files
+from imagefactory.targets.vmbase.system import settle_script, system_files
 from tests.unit import toys
 from tests.unit.samples import (
     RECIPE,
@@ -172,11 +172,12 @@ def test_more_components_of_an_archive_are_for_vm_bases() -> None:
 
 
 def test_modules_that_are_built_get_no_key() -> None:
-    machine = definition(name="lab-vm", published=None, machine={"user": "lab"}, packages=("dkms",))
     file = "etc/dkms/framework.conf.d/imagefactory.conf"
-    for package, there in (("dkms", True), ("nano", False)):
-        found = system_files(BaseSpec(machine, lock(image={"apt": (apt_file(package),)})))
-        assert (file in {each.path for each in found}) == there
+    for package, there in (("nvidia-kernel-dkms", True), ("nano", False)):
+        machine = definition(name="x-vm", published=None, machine={"user": "lab"}, packages=(package,))
+        of = BaseSpec(machine, lock(image={"apt": (apt_file(package),)}))
+        assert (file in {each.path for each in system_files(of)}) == there
+        assert ("NVIDIA's modules" in settle_script(of)) == there
 
 
 class Disk(toys.Toy):

@@ -11,6 +11,7 @@ from imagefactory.guest import BootOptions, Guest, Seed, boot, open_disk
 from imagefactory.model.report import TestReport
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
+from imagefactory.targets.vm.desktop import PORT, remote_desktop
 from imagefactory.targets.vm.hygiene import CHECKS, enabled, more_services, with_password
 from imagefactory.testing.contract import report_of
 
@@ -19,21 +20,26 @@ _UNITS = "systemctl list-units --failed --plain --no-legend | cut -d ' ' -f 1"
 _FRESH = "stat -c %Y /etc/ssh/ssh_host_*_key /etc/machine-id && cat /etc/machine-id"
 
 
-def boot_tests(guest: Guest, release: dict[str, str], grown: int) -> Iterator[TestReport]:
+def boot_tests(
+    guest: Guest, release: dict[str, str], grown: int, *, desktop: bool = False
+) -> Iterator[TestReport]:
     """What holds of a machine that somebody can log in to. ``release`` are digests by kind, as they were
-    tested; ``grown`` is the size of its disk in bytes.
+    tested; ``grown`` is the size of its disk in bytes; with ``desktop`` it has one.
     """
+    ports = _PORTS | {PORT} if desktop else _PORTS
     checks: dict[str, Callable[[], str]] = {
         "cloud-init": lambda: _cloud_init(guest),
         "no-failed-units": lambda: _failed_units(guest),
         "disk-grows": lambda: _grows(guest, grown),
         "keys-are-its-own": lambda: _keys(guest),
-        "open-ports": lambda: _ports(guest),
+        "open-ports": lambda: _ports(guest, ports),
         "no-passwords": lambda: _passwords(guest),
         "release": lambda: _release(guest, release),
         "guest-agent": lambda: "" if guest.agent_answers(30) else "the guest agent does not answer",
         "selftest": lambda: _selftest(guest),
     }
+    if desktop:
+        checks["remote-desktop"] = lambda: remote_desktop(guest)
     for name, check in checks.items():
         yield report_of(name, check)
 
@@ -107,7 +113,7 @@ def _keys(guest: Guest) -> str:
     return "" if re.fullmatch(r"[0-9a-f]{32}", machine) else f"its machine-id is {machine!r}"
 
 
-def _ports(guest: Guest) -> str:
+def _ports(guest: Guest, expected: set[str]) -> str:
     listed = guest.run("ss --listening --tcp --udp --numeric --no-header | awk '{print $1, $5}'").output
     open_ = set()
     for line in listed.splitlines():
@@ -116,8 +122,10 @@ def _ports(guest: Guest) -> str:
         local = host.startswith(("127.", "[::1]")) or "%lo" in host or ("%" in host and kind == "udp")
         if not local and not (kind == "udp" and port in ("68", "546")):  # DHCP's own
             open_.add(port)
-    more = sorted(open_ - _PORTS)
-    return f"open beside {', '.join(_PORTS)}: {', '.join(more)}" if more else ""
+    if lacks := sorted(expected - open_):
+        return f"not open: {', '.join(lacks)}"
+    more = sorted(open_ - expected)
+    return f"open beside {', '.join(sorted(expected))}: {', '.join(more)}" if more else ""
 
 
 def _passwords(guest: Guest) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from imagefactory.model.report import Report
 from imagefactory.model.spec import File, ImageSpec
 from imagefactory.system.templates import fill, text_of
+from imagefactory.targets.vm.desktop import MEMORY_MIB, desktop_files
 from imagefactory.targets.vm.examples import examples_at, examples_of
 from imagefactory.targets.vm.gpu import GPU_LINKS, gpu_files
 from imagefactory.targets.vm.volumes import VOLUME_LINKS, volume_files
@@ -44,8 +45,11 @@ def template_files(spec: ImageSpec, disk_mib: int) -> tuple[File, ...]:
 
 
 def memory_mib(spec: ImageSpec) -> int:
-    """Of the machine that builds, and of those that are tested: what the application needs, and 1 GiB."""
-    return 1024 + (spec.image.needs.memory >> 20)
+    """Of the machine that builds, and of those that are tested: what the application needs, 1 GiB, and what a
+    desktop takes.
+    """
+    needs = spec.image.needs
+    return 1024 + (needs.memory >> 20) + (MEMORY_MIB if needs.desktop else 0)
 
 
 def machine_files(spec: ImageSpec) -> tuple[File, ...]:
@@ -64,7 +68,8 @@ def machine_files(spec: ImageSpec) -> tuple[File, ...]:
         File("etc/update-motd.d/50-imagefactory", 0o755, text_of(__package__, "motd.sh").encode()),
         File("etc/imagefactory/welcome", 0o644, fill(__package__, "welcome.j2", values).encode()),
     ]
-    return (*files, *volume_files(), *gpu_files(spec.image), *_tests(spec))
+    more = (*volume_files(), *gpu_files(spec.image), *desktop_files(spec))
+    return (*files, *more, *_tests(spec))
 
 
 def machine_links(spec: ImageSpec) -> dict[str, str]:

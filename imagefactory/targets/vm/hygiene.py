@@ -11,6 +11,7 @@ Check = Callable[[DiskReader], str]
 """Says what is wrong on a disk, or nothing."""
 _SHOWN = 5
 _LEFT = ("/var/lib/cloud/*", "/run/cloud-init*")
+_HOST_KEYS = ("/etc/ssh/ssh_host_*", "/etc/xrdp/*.pem", "/etc/xrdp/rsakeys.ini", "/etc/ssl/private/*")
 _LOGS = ("/var/log/*", "/var/crash/*", "/var/lib/systemd/coredump/*")
 _APT = ("/var/lib/apt/lists/*", "/var/cache/apt/*.bin", "/var/cache/apt/archives/*.deb")
 _HISTORIES = ("*/.bash_history", "*/.python_history", "*/.lesshst", "*/.wget-hsts", "*/.viminfo")
@@ -41,7 +42,7 @@ def more_services(disk: DiskReader, usual: set[str]) -> str:
 
 
 def _host_keys(disk: DiskReader) -> str:
-    return _found(disk, "/etc/ssh/ssh_host_*")
+    return _found(disk, *_HOST_KEYS)
 
 
 def _machine_id(disk: DiskReader) -> str:

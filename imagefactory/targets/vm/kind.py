@@ -123,10 +123,11 @@ class VmKind(AsFile):
         from imagefactory.targets.vm.contract import boot_tests, cold_boot, cold_options, hygiene_tests
 
         digests = {kind: kept.report.digest for kind, kept in job.needs.items()}
-        yield from boot_tests(subject.guest, digests, _GROWN)
+        assert isinstance(job.target.spec, ImageSpec)
+        desktop = job.target.spec.image.needs.desktop
+        yield from boot_tests(subject.guest, digests, _GROWN, desktop=desktop)
         subject.guest.powerdown()
         disk, user = subject.disk, subject.guest.options.user
-        assert isinstance(job.target.spec, ImageSpec)
         options = cold_options(memory_mib(job.target.spec) << 20, subject.guest.options.accelerator, user)
         yield cold_boot(disk, options, job.scratch, job.stop, _LOGIN_SECONDS)
         yield from hygiene_tests(disk, job.needs[_BASE].path, job.scratch, job.stop, job.log)

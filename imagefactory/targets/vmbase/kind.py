@@ -52,7 +52,7 @@ class VmBaseKind(AsFile):
                 "platform": spec.platform,
                 "date": spec.epoch,
                 "settings": {file.path: hashlib.sha256(file.data).hexdigest() for file in contents},
-                "maker": maker(),
+                "maker": maker(spec),
             },
             contents,
         )

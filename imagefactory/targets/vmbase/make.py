@@ -23,6 +23,7 @@ from imagefactory.targets.vmbase.system import (
     named_packages,
     names_of,
     script,
+    settle_script,
     system_files,
 )
 
@@ -58,7 +59,8 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
         out = disk.open("xb")
     except OSError as error:
         raise disk_error(error, disk) from None
-    inputs |= {part: script(part).encode() for part in (SETTLE, DISK, BIOS)}
+    inputs |= {part: script(part).encode() for part in (DISK, BIOS)}
+    inputs[SETTLE] = settle_script(spec).encode()
     words = [
         "--format=directory",
         f"--include={','.join(file.name for file in spec.lock.image.apt)}",

@@ -13,9 +13,11 @@ from imagefactory.system.templates import fill, text_of
 
 SETTLE, PRIVATE, DISK, BIOS = "settle.sh", "private.sh", "disk.sh", "bios.py"
 _SYSTEM = "system"
+_FOR = {"desktop": "xrdp", "gpu": "nvidia-kernel-dkms"}
+"""What VM bases may have more, by the folder of its files, and the package that they are for; settle-….sh is
+its part of the installation.
+"""
 _FILLED = ".j2"
-# Files for systems with a package alone, by the package.
-_ONLY_WITH = {"etc/dkms/framework.conf.d/imagefactory.conf": "dkms"}
 
 
 def names_of(spec: BaseSpec) -> dict[str, str]:
@@ -30,12 +32,15 @@ def system_files(spec: BaseSpec) -> tuple[File, ...]:
     machine = spec.base.machine
     assert machine
     values = {"user": machine.user, "root": names_of(spec)["ROOT_FS"]}
-    there = {file.name for file in spec.lock.image.apt}
     return tuple(
-        _written(name, values)
-        for name in sorted(_listed(files(__package__) / "templates" / _SYSTEM))
-        if _ONLY_WITH.get(name, name) in {name, *there}
+        _written(folder, name, values)
+        for folder in (_SYSTEM, *_more(spec))
+        for name in sorted(_listed(files(__package__) / "templates" / folder))
     )
+
+
+def _more(spec: BaseSpec) -> list[str]:
+    return [folder for folder, package in _FOR.items() if package in spec.base.base.packages]
 
 
 def named_packages(spec: BaseSpec) -> list[str]:
@@ -47,9 +52,15 @@ def named_packages(spec: BaseSpec) -> list[str]:
     return sorted({"apt", *spec.base.base.packages, *newer, *private})
 
 
-def maker() -> str:
+def maker(spec: BaseSpec) -> str:
     """sha256 over the programs that make it."""
-    return hashlib.sha256("\0".join(map(script, (SETTLE, PRIVATE, DISK, BIOS))).encode()).hexdigest()
+    scripts = (settle_script(spec), *map(script, (PRIVATE, DISK, BIOS)))
+    return hashlib.sha256("\0".join(scripts).encode()).hexdigest()
+
+
+def settle_script(spec: BaseSpec) -> str:
+    """What runs in the new system, as the last of its installation."""
+    return "".join(script(f"settle-{name}.sh") for name in _more(spec)) + script(SETTLE)
 
 
 def script(name: str) -> str:
@@ -63,7 +74,7 @@ def _listed(folder: Traversable, above: str = "") -> Iterator[str]:
         yield from _listed(each, f"{path}/") if each.is_dir() else (path,)
 
 
-def _written(name: str, values: Mapping[str, str]) -> File:
-    place = f"{_SYSTEM}/{name}"
+def _written(folder: str, name: str, values: Mapping[str, str]) -> File:
+    place = f"{folder}/{name}"
     text = fill(__package__, place, values) if name.endswith(_FILLED) else text_of(__package__, place)
-    return File(name.removesuffix(_FILLED), 0o644, text.encode())
+    return File(name.removesuffix(_FILLED), 0o755 if text.startswith("#!") else 0o644, text.encode())

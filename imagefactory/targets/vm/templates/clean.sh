@@ -4,6 +4,7 @@ set -eu
 user=$CLOUD_USER
 systemctl stop docker.socket docker.service containerd.service unattended-upgrades.service rsyslog.service 2>/dev/null || :
 cloud-init clean --logs --seed
+rm -f /etc/xrdp/*/*.pem /etc/xrdp/*.pem /etc/xrdp/rsakeys.ini /etc/ssl/private/*
 rm -f /etc/ssh/ssh_host_* /etc/netplan/50-cloud-init.yaml
 rm -f /etc/machine-id /var/lib/dbus/machine-id /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
 : >/etc/machine-id
