@@ -105,12 +105,14 @@ with_companions() {
 }
 
 # What only tests use. Without one of these a test is left out, which says so; in a CI it fails.
-TEST_PACKAGES=(environment-modules umoci)
+TEST_PACKAGES=(environment-modules umoci xvfb)
 
 setup_tests() {
-  local missing=() package
+  local missing=() package client=freerdp2-x11
   command -v dpkg-query >/dev/null || return 0
-  for package in "${TEST_PACKAGES[@]}"; do
+  [[ -n $(candidate $client) ]] || client=freerdp3-x11
+  # Ubuntu's chromium is no package of its own.
+  for package in "${TEST_PACKAGES[@]}" "$client" $(grep -qs '^ID=debian' /etc/os-release && echo chromium); do
     is_installed "$package" || missing+=("$package")
   done
   [[ ${#missing[@]} -gt 0 ]] && can_be_root || return 0

@@ -101,6 +101,16 @@ class Guest:
                 command, user=user or self.options.user, timeout=timeout, on_line=on_line, stdin=file
             )
 
+    def forward(self, port: int) -> int:
+        """A new port of 127.0.0.1 that leads, through ssh, to the machine's own ``port`` as long as it runs.
+
+        Raises BuildFailed where ssh does not do that.
+        """
+        self._machine.check()
+        shell = self._connected()
+        shell.keep_link()
+        return shell.forward(port)
+
     def copy_in(
         self, source: Path | Mapping[str, bytes], to: str, *, user: str = "", timeout: float = 600
     ) -> None:

@@ -122,6 +122,20 @@ class Shell:
         while time.monotonic() < until and self._link.is_alive() and not (self._folder / "link").exists():
             self._stop.wait(0.05)
 
+    def forward(self, port: int) -> int:
+        """Have a port of 127.0.0.1 lead to that port there as long as the connection is kept, and return it.
+
+        Raises BuildFailed where the connection does not do that.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ours = int(free.getsockname()[1])
+        words = self._words(None)
+        words[1:1] = ["-O", "forward", "-L", f"127.0.0.1:{ours}:127.0.0.1:{port}"]
+        done = run(words, cwd=self._folder, timeout=_ANSWER_SECONDS)
+        if done.status:
+            raise BuildFailed(f"ssh leads to no port of the virtual machine: {done.stderr.strip()[-300:]}")
+        return ours
+
     def end_link(self) -> None:
         """Give that connection up."""
         self._link_stop.now()

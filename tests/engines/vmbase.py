@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def checkout(root: Path, name: str, lock: Path | None = None) -> Bench:
     """A checkout with one VM base, and all that it is made of in the store."""
     (root / "recipes").mkdir(parents=True)
     (root / "base_images").mkdir()
-    for file in (REPOSITORY / "base_images" / f"{name}.yaml", lock):
+    for file in (*_files(REPOSITORY, name), lock):
         if file:
             shutil.copy(file, root / "base_images")
     bench = Bench(root)
@@ -27,6 +28,13 @@ def checkout(root: Path, name: str, lock: Path | None = None) -> Bench:
         bench.run("lock", name, timeout=1200)
     bench.run("fetch", name, timeout=1200)
     return bench
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    """Its file, and those of the VM bases that it is like."""
+    file = root / "base_images" / f"{name}.yaml"
+    like = re.search(r"^like: (\S+)$", file.read_text(), re.MULTILINE)
+    return [file, *(_files(root, like[1]) if like else [])]
 
 
 def make(bench: Bench, name: str) -> Path:
@@ -55,7 +63,7 @@ def shared(name: str, folder: Path) -> Bench:
 
 def copy_vm_base(origin: Bench, target: Bench, name: str) -> None:
     """Give a checkout the VM base that another has locked and made."""
-    for file in (origin.root / "base_images").glob(f"{name}.*"):
+    for file in (*_files(origin.root, name), origin.root / "base_images" / f"{name}.lock.yaml"):
         shutil.copy(file, target.root / "base_images")
     theirs, ours = origin.build / name, target.build / name
     (ours / "vmbase").mkdir(parents=True)

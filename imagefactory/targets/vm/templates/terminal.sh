@@ -1,4 +1,4 @@
 #!/bin/sh
 # A terminal that says what this machine is for, and with which commands to begin.
 title=$(head -n 1 /etc/imagefactory/welcome)
-exec xfce4-terminal --title "$title" --geometry 110x30 --execute sh -c 'cat /etc/imagefactory/welcome; exec bash'
+exec xfce4-terminal --title "$title" --geometry 90x24 --execute sh -c 'cat /etc/imagefactory/welcome; exec bash'
