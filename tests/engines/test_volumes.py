@@ -18,13 +18,13 @@ from imagefactory.targets.vm.gpu import GPU_LINKS, gpu_files
 from imagefactory.targets.vm.volumes import VOLUME_LINKS, volume_files
 from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
+from tests.engines.planting import planted
 from tests.engines.vmbase import NEWEST, disk_of
 from tests.unit.samples import GPU, image
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 UUID = "5a1e9c52-6f0b-4a4e-9d6c-1f6b7d1c0a01"
 MIB = 1 << 20
-ROOT = 40960 * 512  # where its root file system begins
 GONE = "10.0.2.99:/gone"
 JOURNAL = "journalctl --no-pager --output=cat --unit '{}'"
 
@@ -32,27 +32,9 @@ JOURNAL = "journalctl --no-pager --output=cat --unit '{}'"
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VM base, with the files of a project image that has to do with volumes and GPUs."""
-    folder = tmp_path_factory.mktemp("disk")
-    raw = folder / "disk.raw"
     base = disk_of(NEWEST, shared_folder(tmp_path_factory))
-    subprocess.run(["qemu-img", "convert", "-O", "raw", base, raw], check=True)
-    orders = []
     files = (*volume_files(), *gpu_files(image(needs=Needs(gpu=GPU))))
-    for number, file in enumerate(files):
-        source = folder / f"file{number}"
-        source.write_bytes(file.data)
-        source.chmod(file.mode)
-        orders.append(f"write {source} {file.path}")
-    orders += [f"symlink {place} {to}" for place, to in {**VOLUME_LINKS, **GPU_LINKS}.items()]
-    done = subprocess.run(
-        ["debugfs", "-w", "-f", "-", f"{raw}?offset={ROOT}"],
-        input="\n".join(orders),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "not found" not in done.stderr, done.stderr
-    return raw
+    return planted(base, files, {**VOLUME_LINKS, **GPU_LINKS}, tmp_path_factory.mktemp("disk"))
 
 
 def empty(file: Path) -> Path:
