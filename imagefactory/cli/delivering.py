@@ -13,6 +13,7 @@ from imagefactory.cli import words
 from imagefactory.cli.calling import pasteable
 from imagefactory.cli.naming import named_images, selected
 from imagefactory.cli.runs import ask_person, conclude, fail, print_json, unwatched, watched
+from imagefactory.cli.text import size
 from imagefactory.errors import BadInput, FactoryError
 from imagefactory.system.workspace import find_workspace
 
@@ -135,6 +136,33 @@ def launch(root: Path, name: str, tool: str, to: Path | None, image: str, cloud:
         )
 
 
+@click.command(short_help="Write VM images uncompressed, too.")
+@words.some_names
+@words.loudness
+@words.as_json
+@click.pass_obj
+def raw(root: Path, names: tuple[str, ...], loudness: str, as_json: bool) -> None:
+    """Write the disk of each VM image uncompressed beside it in build/, for clouds that keep images on Ceph.
+
+    It is the same disk, of the same build, and its sha256 is in the report. It takes little more of this
+    machine's disk than it holds, and all of its size where it is copied.
+    """
+    from imagefactory.drive.uncompressed import have_raw
+
+    workspace = find_workspace(root)
+    images = named_images(workspace, names)
+    with watched(workspace, loudness, as_json) as session:
+        results = [have_raw(session, image) for image in images]
+    if as_json:
+        written = [result.report.raw for result in results if result.report and result.report.raw]
+        print_json([each.model_dump() for each in written])
+    for result in results:
+        held = result.report.raw if result.report else None
+        if held and not as_json:
+            click.echo(f"build/{result.name}/{held.file}: {size(held.bytes)}, {held.digest}")
+    fail([result.error for result in results if result.error])
+
+
 @click.command(short_help="Write all that builds images into one file.")
 @words.some_names
 @click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
@@ -153,7 +181,6 @@ def bundle(
     """Write recipe, lock, inputs, base image and rendered files into one file, from which a machine with
     no network at all builds the same digest: there run imagefactory unbundle FILE.
     """
-    from imagefactory.cli.text import size
     from imagefactory.drive.licences import require_acceptance
     from imagefactory.drive.preparing import bundle_images
     from imagefactory.system.site import load_site
@@ -186,4 +213,4 @@ def unbundle(file: Path, to: Path | None) -> None:
 
 
 ALL = (bundle, unbundle)
-LAST = (wrappers, launch)
+LAST = (wrappers, launch, raw)

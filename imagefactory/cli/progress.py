@@ -112,7 +112,7 @@ class _Tally:
     def worth_a_line(self, id: str, test: TestReport) -> bool:
         with self._lock:
             self._tests.setdefault(id, []).append(test)
-        return test.status != "passed" or bool(test.waived)
+        return test.status != "passed" or bool(test.waived or test.reason)
 
     def of(self, id: str) -> str:
         """How many passed, in words, and count anew; nothing where there were none."""

@@ -135,7 +135,8 @@ def _item(session: Session, home: Home, record: Record, held: Report | None, why
 
 def _strays(home: Home) -> Iterator[Item]:
     """Files beside the reports that none of them names, such as what a newer build replaced."""
-    named = {Path(each.file).parts[0] for _, report in _reports(home) for each in report.held() if each.file}
+    held = [each for _, report in _reports(home) for each in (*report.held(), report.raw)]
+    named = {Path(each.file).parts[0] for each in held if each and each.file}
     ours = {"context", "lock", "lock.log", "fetch.log", "errors.log", "scratch", *named}
     for path in sorted(home.folder.iterdir()):
         if path.name in ours or path.name.startswith(".") or (path / "lock").exists():

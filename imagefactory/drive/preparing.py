@@ -13,7 +13,7 @@ from imagefactory.drive.locking import asked_of, ensure_base_lock, ensure_image_
 from imagefactory.drive.result import Result
 from imagefactory.drive.session import Session
 from imagefactory.drive.sweep import sweep_files
-from imagefactory.drive.test_data import data_of, ensure_data
+from imagefactory.drive.test_data import ensure_data
 from imagefactory.drive.upkeep import bring_up_to_date, write_context
 from imagefactory.errors import Interrupted
 from imagefactory.locks.states import LockState
@@ -53,7 +53,7 @@ def fetch_images(session: Session, selection: Selection) -> list[Result]:
 
 def _data_result(session: Session, image: ImageDefinition) -> list[Result]:
     """The files that its tests read, where it has any."""
-    return [ensure_data(session, image)] if data_of(image, full=session.full) else []
+    return [ensure_data(session, image)] if image.data_of_tests(full=session.full) else []
 
 
 def unlocked(resolver: Resolver, selection: Selection) -> list[tuple[str, str]]:

@@ -13,7 +13,6 @@ from imagefactory.errors import disk_error
 from imagefactory.inputs.mirrors import fetch_any
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.expected import Expected
-from imagefactory.model.recipe import TestData
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.system.log import Log
 from imagefactory.system.store import Store, place_file
@@ -22,16 +21,12 @@ from imagefactory.testing.subject import Mount
 DATA_AT = "/data"
 
 
-def data_of(image: ImageDefinition, *, full: bool) -> dict[str, TestData]:
-    """What its tests read, by name; with ``full`` those too that are run only where that is asked for."""
-    names = {name for test in image.tests if full or not test.full for name in test.data}
-    return {name: data for name, data in image.test_data.items() if name in names}
-
-
 def fetch_data(image: ImageDefinition, means: Means, *, full: bool) -> int:
     """Have the store hold the files that tests read; how many it lacked. Raises BuildFailed, or a kind."""
     missing = {
-        name: data for name, data in data_of(image, full=full).items() if not means.store.has(data.sha256)
+        name: data
+        for name, data in image.data_of_tests(full=full).items()
+        if not means.store.has(data.sha256)
     }
     for name, data in missing.items():
         means.log.step(f"fetch test data {name}")
@@ -42,7 +37,7 @@ def fetch_data(image: ImageDefinition, means: Means, *, full: bool) -> int:
 
 def ensure_data(session: Session, image: ImageDefinition) -> Result:
     """The same as a step of its own, for what comes before building."""
-    wanted, home = data_of(image, full=session.full), session.home(image.id)
+    wanted, home = image.data_of_tests(full=session.full), session.home(image.id)
     if all(session.store.has(data.sha256) for data in wanted.values()):
         return Result(image.id, "nothing", 0.0)
 
@@ -63,7 +58,7 @@ def ensure_data(session: Session, image: ImageDefinition) -> Result:
 def lay_out(image: ImageDefinition, folder: Path, store: Store, *, full: bool) -> tuple[Mount, ...]:
     """Each of them in a folder of its own, as an image sees it. Raises BuildFailed."""
     mounts = []
-    for name, data in data_of(image, full=full).items():
+    for name, data in image.data_of_tests(full=full).items():
         target = folder / name / data.filename
         try:
             place_file(store, data.sha256, target, f"recipes/{image.recipe}: the store's test data {name}")

@@ -257,9 +257,15 @@ def _report(
         environment=dict(image.environment) if image else {},
         path=image.path if image else (),
         stand_ins=spec.lock.stand_ins,
+        non_free=_non_free(job),
         licence_accepted=accepted(image, session.site) if image else None,
         ingredients=dict(target.ingredients),
     )
+
+
+def _non_free(job: Job) -> tuple[str, ...]:
+    of_needs = (name for kept in job.needs.values() for name in kept.report.non_free)
+    return tuple(sorted({*job.target.spec.lock.non_free, *of_needs}))
 
 
 def _needed(report: Report) -> NeedReport:

@@ -4,11 +4,11 @@ firmware, seeds, and ssh.
 
 from imagefactory.guest.accel import Accelerator, accelerator
 from imagefactory.guest.boot import boot
-from imagefactory.guest.disk import DiskReader, open_disk
+from imagefactory.guest.disk import DiskReader, copy_raw, open_disk
 from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
 from imagefactory.guest.listing import Entry, Partition, Space
-from imagefactory.guest.options import BootOptions
+from imagefactory.guest.options import BootOptions, Volume
 from imagefactory.guest.outside import key_and_seed
 from imagefactory.guest.programs import engine_versions
 from imagefactory.guest.seed import Seed
@@ -25,8 +25,10 @@ __all__ = [
     "Partition",
     "Seed",
     "Space",
+    "Volume",
     "accelerator",
     "boot",
+    "copy_raw",
     "engine_versions",
     "file_facts",
     "key_and_seed",

@@ -55,6 +55,7 @@ def boot(
             raise BadInput(f"{disk} has {facts.virtual_size} bytes, and can't boot with {size}")
         overlay = files.overlay(size)
         more = [files.read(each) for each in options.disks]
+        volumes = [(files.open_volume(each.path), each.serial) for each in options.volumes]
         if options.seed:
             iso = folder / "seed.iso"
             write_seed(options.seed, make_key(folder), iso, network=options.network != "none")
@@ -71,6 +72,7 @@ def boot(
                 format=facts.format,
                 overlay=overlay.fileno(),
                 more=tuple(each.fileno() for each in more),
+                volumes=tuple((each.fileno(), serial) for each, serial in volumes),
                 control=control,
                 console=console,
                 agent=agent,
@@ -94,6 +96,9 @@ class _Files:
     def read(self, path: Path) -> IO[bytes]:
         # Without waiting, where it is a pipe.
         return self._open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def open_volume(self, path: Path) -> IO[bytes]:
+        return self._open(path, os.O_RDWR | os.O_NONBLOCK)
 
     def write(self, name: str) -> IO[bytes]:
         return self._open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

@@ -145,6 +145,17 @@ def open_disk(
         remove_tree(folder)
 
 
+def copy_raw(
+    disk: Path, folder: Path, stop: Stop, on_line: Callable[[str], None] = lambda line: None
+) -> Path:
+    """What ``disk``, a qcow2 file, holds, as a new sparse raw file in ``folder``. Raises as ``open_disk``
+    does.
+    """
+    program("qemu-img")
+    with _opened(disk) as file:
+        return _raw(disk, disk_facts(disk, file), file, folder, stop, on_line)
+
+
 def _raw(
     disk: Path, facts: DiskFacts, file: IO[bytes], folder: Path, stop: Stop, on_line: Callable[[str], None]
 ) -> Path:

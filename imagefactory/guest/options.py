@@ -12,6 +12,22 @@ from imagefactory.guest.seed import Seed
 
 GIB = 1 << 30
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_SERIAL = re.compile(r"[A-Za-z0-9-]{0,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A disk of data: the raw file ``path``, to which the machine writes. ``serial`` is what the machine is
+    told of it, at most 20 letters: clouds give the beginning of a volume's UUID.
+    """
+
+    path: Path
+    serial: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises BadInput where the serial is none."""
+        if not _SERIAL.fullmatch(self.serial):
+            raise BadInput(f"{self.serial[:40]!r} is no disk's serial", hint="it has 20 letters at most")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +37,8 @@ class BootOptions:
     ``seed`` is what a cloud tells the machine; without one nobody can log in. ``user`` is who logs in, whom
     the image makes. ``network`` is "none" (no network card), "ssh" (the machine reaches nothing, and we reach
     its port 22) or "outside" (it reaches what this machine reaches). ``disks`` are more disks, raw and
-    read-only. With a ``screen`` there is a graphics card, whose picture can be taken.
+    read-only; ``volumes`` are written to. With a ``screen`` there is a graphics card, whose picture can be
+    taken.
     """
 
     seed: Seed | None = field(default_factory=Seed)
@@ -31,6 +48,7 @@ class BootOptions:
     grow_to: int | None = None
     network: Literal["none", "ssh", "outside"] = "ssh"
     disks: tuple[Path, ...] = ()
+    volumes: tuple[Volume, ...] = ()
     screen: bool = False
     accelerator: Literal["tcg", "kvm"] = "tcg"
     user: str = "debian"

@@ -35,12 +35,14 @@ _SECONDS = 60
 @dataclass(frozen=True, slots=True)
 class Seed:
     """``user_data`` are cloud-config: modules' keys with plain values. ``instance`` is the machine's
-    identity: under another one, cloud-init takes a disk for a new machine.
+    identity: under another one, cloud-init takes a disk for a new machine. ``properties`` are what OpenStack
+    calls a server's metadata.
     """
 
     way: Literal["nocloud", "config-drive"] = "nocloud"
     hostname: str = "guest"
     user_data: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
     instance: str = "5a1e9c52-6f0b-4a4e-9d6c-1f6b7d1c0a01"
 
     def __post_init__(self) -> None:
@@ -65,7 +67,10 @@ def seed_files(seed: Seed, public_key: str, *, network: bool) -> dict[str, bytes
     # cloud-init warns of cloud-config without a key, and is content with nothing.
     user_data = ("#cloud-config\n" + dump(seed.user_data, "")).encode() if seed.user_data else b""
     if seed.way == "nocloud":
-        meta = {"instance-id": seed.instance, "local-hostname": seed.hostname, "public-keys": [public_key]}
+        meta: dict[str, Any] = {"instance-id": seed.instance, "local-hostname": seed.hostname}
+        meta["public-keys"] = [public_key]
+        if seed.properties:
+            meta["meta"] = dict(seed.properties)  # where they are of an OpenStack cloud
         card = {"match": {"macaddress": MAC}, "set-name": "eth0", "dhcp4": True}
         cards = {"version": 2, "ethernets": {"eth0": card} if network else {}}
         return {
@@ -80,6 +85,7 @@ def seed_files(seed: Seed, public_key: str, *, network: bool) -> dict[str, bytes
         "public_keys": {"guest": public_key},
         "launch_index": 0,
         "availability_zone": "nova",
+        **({"meta": dict(seed.properties)} if seed.properties else {}),
     }
     link = {"id": "tap0", "type": "ovs", "ethernet_mac_address": MAC, "mtu": 1500, "vif_id": "tap0"}
     address = {"id": "network0", "type": "ipv4_dhcp", "link": "tap0", "network_id": "network0"}

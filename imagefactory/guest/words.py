@@ -23,8 +23,8 @@ _CONFINED = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """Descriptors: of the disk, its ``format``, and the overlay that takes what is written; of more disks,
-    raw; of socket pairs' ends; of a file for pictures of the screen; of UEFI's variables, beside the path
-    of its code.
+    raw; of volumes, with their serials; of socket pairs' ends; of a file for pictures of the screen; of
+    UEFI's variables, beside the path of its code.
     """
 
     disk: int
@@ -34,6 +34,7 @@ class Wiring:
     control: int
     console: int
     agent: int
+    volumes: tuple[tuple[int, str], ...] = ()
     picture: int | None = None
     uefi: tuple[Path, int] | None = None
 
@@ -41,7 +42,8 @@ class Wiring:
         """All of them."""
         some = (self.picture, self.uefi[1] if self.uefi else None)
         ends = (self.control, self.console, self.agent)
-        return (self.disk, self.overlay, *self.more, *ends, *(each for each in some if each is not None))
+        disks = (self.disk, self.overlay, *self.more, *(number for number, _ in self.volumes))
+        return (*disks, *ends, *(each for each in some if each is not None))
 
 
 def set_path(number: int) -> str:
@@ -83,7 +85,7 @@ def machine_words(program: str, options: BootOptions, wiring: Wiring) -> list[st
 
 
 def _disks(wiring: Wiring) -> list[str]:
-    """The overlay on the disk, to boot from, then the others."""
+    """The overlay on the disk, to boot from, then the others, and what keeps what is written to it."""
     words = [*_set(wiring.disk), *_set(wiring.overlay)]
     words += _node("disk", wiring.format, filename=set_path(wiring.disk), read_only=True)
     words += _node("overlay", "qcow2", filename=set_path(wiring.overlay), backing="disk", discard="unmap")
@@ -91,6 +93,10 @@ def _disks(wiring: Wiring) -> list[str]:
     for number, each in enumerate(wiring.more):
         words += _set(each) + _node(f"more{number}", "raw", filename=set_path(each), read_only=True)
         words += ["-device", f"virtio-blk-pci,drive=more{number}"]
+    for number, (each, serial) in enumerate(wiring.volumes):
+        words += _set(each) + _node(f"volume{number}", "raw", filename=set_path(each), discard="unmap")
+        told = f",serial={serial}" if serial else ""
+        words += ["-device", f"virtio-blk-pci,drive=volume{number}{told}"]
     return words
 
 

@@ -150,9 +150,20 @@ class Archives:
     """By its address in the sandbox: the name of an archive, and whether something stands in for it."""
 
 
-def relayed(release: Release, what: str, means: Means, newer: Iterable[str] = ()) -> Archives:
+def with_components(line: str, components: Sequence[str]) -> str:
+    """A line of sources.list that has more components of its archive."""
+    return " ".join((line, *components))
+
+
+def relayed(
+    release: Release,
+    what: str,
+    means: Means,
+    newer: Iterable[str] = (),
+    components: Sequence[str] = (),
+) -> Archives:
     """The archives of a release, or the site's mirrors of them, through a relay, and there the ``newer``
-    releases of the same distribution. Raises EngineError.
+    releases of the same distribution; with more ``components`` than the usual ones. Raises EngineError.
     """
     relay, lines, places = Relay(), list[str](), dict[str, tuple[str, bool]]()
     addresses = dict[str, str]()
@@ -166,12 +177,12 @@ def relayed(release: Release, what: str, means: Means, newer: Iterable[str] = ()
             addresses[home] = relay.add(route_to(means.site.addresses(home)[0].url, means.web, what))
             places[f"{addresses[home]}/"] = (home.rpartition("/")[2], stand_in)
         options = "[trusted=yes] " if stand_in else ""
-        lines.append(f"deb {options}{addresses[home]}{line[match.end() :]}")
+        lines.append(f"deb {options}{addresses[home]}{with_components(line[match.end() :], components)}")
     # The first is the release itself. Mirrors may be late with what changes daily: its signature counts.
     main = next(iter(addresses.values()))
     late = "trusted=yes check-valid-until=no" if stand_in else "check-valid-until=no"
-    components = " ".join(VENDORS[release.distribution].components.split(","))
-    lines += [f"deb [{late}] {main} {suite} {components}" for suite in newer]
+    usual = " ".join(VENDORS[release.distribution].components.split(","))
+    lines += [f"deb [{late}] {main} {suite} {usual}" for suite in newer]
     return Archives(relay, tuple(lines), places)
 
 

@@ -56,7 +56,7 @@ def lock_machine(base: BaseImage, request: str, means: Means) -> Lock:
     means.log.step(f"resolve {base.release}")
     newer, private = base.machine.newer, base.machine.private_releases
     pins = dict.fromkeys(private.values(), _NEVER) | dict.fromkeys(newer, _NEWER)
-    found = relayed(base.release, f"VM base {base.name}", means, sorted(pins))
+    found = relayed(base.release, f"VM base {base.name}", means, sorted(pins), base.components)
     asked = [*base.packages, *(f"{name}/{suite}" for suite, names in newer.items() for name in names)]
     keys, options = keyrings(base)
     words = [

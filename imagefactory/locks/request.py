@@ -30,6 +30,8 @@ def base_request(base: BaseDefinition) -> str:
     if disk := base.base.disk:
         return _digest(disk.model_dump(mode="json"), base.platform)
     if base.machine:
+        if base.base.components:
+            wanted["components"] = list(base.base.components)
         wanted["newer"] = {suite: list(names) for suite, names in base.machine.newer.items()}
         if private := base.machine.private_releases:
             wanted["private"] = private

@@ -7,6 +7,7 @@ a source by itself. What only a fetched source can tell stands in ``fetched.yaml
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from imagefactory.model.recipe import Distribution
 Stage = Literal["image", "build", "tools"]
 """Where files are installed: in the image, in its build stage, or in the stages that only install."""
 
+_NON_FREE = re.compile(r"^pool/(?:updates/)?(?:non-free|non-free-firmware|restricted|multiverse)/")
 PACKAGES = ("apt", "pip", "conda")
 KINDS = (*PACKAGES, "sources", "blobs")
 """The kinds of inputs: packages have an installer, sources are left to the recipe, and blobs are what an
@@ -187,6 +189,12 @@ class Lock(Strict):
         }
         # A copy would keep what was computed of this one.
         return Lock.model_construct(request=self.request, system=self.system, **stages)
+
+    @property
+    def non_free(self) -> tuple[str, ...]:
+        """The Debian packages, each with its version, of components that not everybody may pass on."""
+        files = [file for _, file in self.files() if isinstance(file, AptFile)]
+        return tuple(sorted(f"{each.name} {each.version}" for each in files if _NON_FREE.match(each.file)))
 
     @property
     def system_packages(self) -> dict[str, str]:

@@ -493,6 +493,8 @@ class Release:
 
 
 _MADE = ("distribution", "suite", "published")
+Component = Literal["contrib", "non-free", "non-free-firmware", "restricted", "multiverse"]
+"""A part of a distribution's archive that not everybody may pass on, or that needs such a part."""
 Suite = Annotated[str, Field(max_length=40), Matching(r"^[a-z]+$", "the name of a release, such as bookworm")]
 
 
@@ -602,6 +604,7 @@ class BaseImage(Strict):
 
     ``published`` is the image that people without the factory can pull instead; ``vm`` the VM base of project
     images, which hold containers that are made on it, or several by what their applications need.
+    ``components`` are those of a VM base's archive that packages come from, beside the usual ones.
     """
 
     name: BaseName
@@ -617,6 +620,7 @@ class BaseImage(Strict):
     upstream: Annotated[ImageByDigest | None, Field(alias="from")] = None
     distribution: Distribution | None = None
     suite: Suite | None = None
+    components: tuple[Component, ...] = ()
     packages: tuple[AptPackage, ...] = ()
     machine: Machine | None = None
     published: (
@@ -634,6 +638,8 @@ class BaseImage(Strict):
         needed = [key for key in _MADE if key != "published" or not self.machine]
         if is_vm_base(self.name) != bool(self.machine or self.like):
             raise ValueError(f"what has 'machine' or 'like' is called …{VM}, and nothing else is: rename it")
+        if self.components and not is_vm_base(self.name):
+            raise ValueError("'components' are for VM bases: leave them out")
         if self.vm and is_vm_base(self.name):
             raise ValueError("a VM base is for base images to name: leave out 'vm'")
         if isinstance(self.vm, str) and not is_vm_base(self.vm):
@@ -647,7 +653,8 @@ class BaseImage(Strict):
                 "a VM base is no image of a registry: leave out 'from', or have it below 'machine'"
             )
         if self.upstream or self.disk:
-            if beside := [*ours, *(["packages"] if self.packages else [])]:
+            more = [key for key in ("packages", "components") if getattr(self, key)]
+            if beside := [*ours, *more]:
                 what = "a disk" if self.disk else "an image"
                 raise ValueError(f"'from' takes {what} as it is: leave out '{beside[0]}'")
         elif lacks := [f"'{key}'" for key in needed if key not in ours]:
@@ -675,7 +682,11 @@ class BaseImage(Strict):
             raise ValueError(f"{liked.name} is a disk that others publish: nothing can be added to it")
         packages = tuple(dict.fromkeys((*liked.packages, *self.packages)))
         _installed_once(packages, liked.machine)
-        return liked.model_copy(update={"name": self.name, "title": self.title, "packages": packages})
+        added = {
+            "components": tuple(dict.fromkeys((*liked.components, *self.components))),
+            "packages": packages,
+        }
+        return liked.model_copy(update={"name": self.name, "title": self.title, **added})
 
     @property
     def vm_bases(self) -> VmBases:

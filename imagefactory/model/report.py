@@ -30,7 +30,7 @@ class ExpectationReport(_Record):
 
 
 class TestReport(_Record):
-    """One test. ``reason`` says why it failed or was not run.
+    """One test. ``reason`` says why it failed or was not run, or what is worth a look though it passed.
 
     Of a smoke test that failed there is also the command, each expectation, and the last lines that it wrote.
     """
@@ -139,6 +139,13 @@ class Report(_Record):
         default=(), description="names of inputs that are not the true software"
     )
     licence_accepted: Acceptance | None = None
+    non_free: tuple[str, ...] = Field(
+        default=(),
+        description="packages that not everybody may pass on, in it or in what it was made of",
+    )
+    raw: HeldReport | None = Field(
+        default=None, description="the same disk uncompressed, where somebody asked for it"
+    )
     candidate: HeldReport | None = Field(
         default=None, description="this one, where it failed its tests and is kept for people to look at"
     )
@@ -157,7 +164,8 @@ class Report(_Record):
         """The same of its candidate, or of the earlier one, as if that had been kept; None where none is."""
         if held is None:
             return None
-        return self.model_copy(update={**held.model_dump(), "candidate": None, "earlier": None})
+        raw = self.raw if held.file == self.file else None
+        return self.model_copy(update={**held.model_dump(), "candidate": None, "earlier": None, "raw": raw})
 
     def held(self) -> list[HeldReport]:
         """All that is there of it, the best first."""

@@ -58,6 +58,8 @@ class StandIn(Strict):
 class SiteFile(Strict):
     """``site.yaml``. ``mirrors`` and ``stand_ins`` go by the beginning of an address; the longest counts.
     ``keep_replaced``: what a newer build that passed takes the place of stays.
+    ``publish_non_free``: images may be published that hold packages which not everybody may pass on, such as
+    NVIDIA's driver.
     ``retry_pause`` is in seconds, after which what the network did not bring is tried again; the next one is
     longer.
     """
@@ -70,4 +72,5 @@ class SiteFile(Strict):
     accept_licences: tuple[Identifier, ...] = ()
     store: AbsolutePath | None = None
     keep_replaced: bool = False
+    publish_non_free: bool = False
     retry_pause: Annotated[float, Field(ge=0, le=60)] = 2.0

@@ -126,6 +126,11 @@ class ImageDefinition:
     test_data: Mapping[str, TestData] = field(default_factory=dict)
     siblings: tuple[Sibling, ...] = ()
 
+    def data_of_tests(self, *, full: bool) -> dict[str, TestData]:
+        """What its tests read, by name; with ``full`` those too that are run only where that is asked for."""
+        names = {name for test in self.tests if full or not test.full for name in test.data}
+        return {name: data for name, data in self.test_data.items() if name in names}
+
     @property
     def build_inputs(self) -> BuildInputs | None:
         """What only its stages need, its own and those of its parts; None where it has none."""

@@ -48,6 +48,11 @@ class Held:
         return self.record.shelf / self.report.file
 
 
+def raw_of(held: Held) -> Path | None:
+    """The raw disk beside what is held; None where nobody asked for it."""
+    return held.record.shelf / held.report.raw.file if held.report.raw else None
+
+
 @dataclass(frozen=True, slots=True)
 class Kept(Held):
     """A target that was made and kept: its report, and its record, beside which ``report.file`` stands."""
@@ -210,6 +215,14 @@ class Carried(Protocol):
 
         Raises BuildFailed where they are not. What the report and the files say may be anybody's word.
         """
+
+
+@runtime_checkable
+class Disks(Protocol):
+    """A kind of compressed disks, which some clouds want as they are when they are not."""
+
+    def write_raw(self, job: Job, kept: Kept) -> Artifact:
+        """Write what was kept as a raw disk beside it. Raises BuildFailed, or a kind of it."""
 
 
 @runtime_checkable

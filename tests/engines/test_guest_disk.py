@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imagefactory.errors import BuildFailed, Interrupted
-from imagefactory.guest import open_disk
+from imagefactory.guest import copy_raw, open_disk
 from imagefactory.system.processes import Stop
 
 OFFSET = 2048 * 512
@@ -116,6 +116,12 @@ def test_a_disk_is_read(raw: Path, scratch: Path, form: str) -> None:
             reader.links(["/empty"])
     assert hashlib.sha256(disk.read_bytes()).digest() == before
     assert not list(scratch.iterdir())
+
+
+def test_a_disk_is_copied_uncompressed_and_sparse(raw: Path, scratch: Path) -> None:
+    copy = copy_raw(as_qcow2(raw, "-c"), scratch, Stop())
+    assert copy.read_bytes() == raw.read_bytes()
+    assert copy.stat().st_blocks * 512 < copy.stat().st_size
 
 
 def test_free_space_that_was_trimmed_is_known(raw: Path, scratch: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -416,55 +415,5 @@ def test_cloud_init_takes_the_user_data(of: ImageDefinition, tmp_path: Path) -> 
     assert ("#chpasswd:" in text) == of.needs.desktop
     file.write_text(re.sub(r"^#(chpasswd|  )", r"\1", text, flags=re.MULTILINE))
     assert schema_errors(file) == ""  # with the password that is described, too
-    file.write_text(text.replace("runcmd:", "runcmd: 7\nx:"))
+    file.write_text(text.replace("write_files:", "write_files: 7\nx:"))
     assert schema_errors(file) != ""
-
-
-@pytest.fixture
-def mounting(tmp_path: Path) -> Path:
-    """The script that mounts the volume, as cloud-init would write it."""
-    if os.geteuid() or ran(["unshare", "-m", "true"]).returncode or not shutil.which("mkfs.ext4"):
-        missing("mounting takes root")
-    files = yaml.safe_load(kit_files(image(), "cloud-init", Wishes())[0].data)["write_files"]
-    (script,) = [each["content"] for each in files if each["path"] == "/usr/local/sbin/data-volume"]
-    file = tmp_path / "data-volume"
-    file.write_text(script)
-    done = ran([Path(sys.executable).with_name("shellcheck"), "--exclude=SC1091", file])
-    assert done.stdout == ""
-    return file
-
-
-def test_only_an_empty_volume_is_formatted_and_only_on_demand(mounting: Path, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.touch()
-    os.truncate(disk, 16 << 20)
-    # In mounts of its own, with folders of ours in the place of the system's that it writes to.
-    inside = (
-        "set -e; for each in /etc/default /run /mnt; do mount -t tmpfs none $each; done\n"
-        'echo "DEVICE=$1" >/etc/default/data-volume\n'
-        "sed -E 's#/data([ ;]|$)#/mnt/data\\1#g' \"$2\" >/run/script; shift 2\n"
-        'status=0; sh /run/script "$@" || status=$?\n'
-        'if mountpoint -q /mnt/data; then ls /mnt/data; fi; exit "$status"\n'
-    )
-
-    def mounted(*words: str) -> tuple[int, str]:
-        done = ran(["unshare", "-m", "sh", "-c", inside, "sh", disk, mounting, *words])
-        return done.returncode, done.stdout + done.stderr
-
-    assert mounted() == (
-        0,
-        f"data volume: {disk} is empty: to make a file system on it, sudo data-volume --format\n",
-    )
-    assert not any(disk.read_bytes())
-    status, said = mounted("--format")
-    assert (status, "is mounted at" in said, "lost+found" in said) == (0, True, True)
-    label = ran(["blkid", "-p", "-o", "value", "-s", "LABEL", disk])
-    assert label.stdout == "data\n"
-    status, said = mounted("--format")  # what is there stays
-    assert (status, "making" in said, "lost+found" in said) == (0, False, True)
-    for content in (b"\0" * 70000 + b"my only copy", b"LUKS\xba\xbe\0\x01" + b"\0" * 5000):
-        disk.write_bytes(content + b"\0" * (16 << 20))
-        before = disk.read_bytes()
-        status, said = mounted("--format")
-        assert status != 0, said
-        assert disk.read_bytes() == before

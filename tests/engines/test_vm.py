@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 
 from imagefactory.guest import BootOptions, Guest, Seed, boot, open_disk
 from imagefactory.system.processes import Stop
+from imagefactory.system.store import file_sha256
 from tests.engines.bench import Bench
 from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
 from tests.engines.vmbase import NEWEST, copy_vm_base, shared
+from tests.upstreams.server import Upstream
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.long]
 APP = """#!/bin/sh
@@ -27,8 +30,16 @@ TESTS = [
         "measures": {"lines": {"pattern": "counted ([0-9]+) lines", "min": 3, "max": 3}},
         "files": ["result.txt"],
         "varies": ["as [0-9]+$"],
-    }
+    },
+    {
+        "name": "reads",
+        "command": ["count", "/data/lines/lines.txt"],
+        "data": ["lines"],
+        "output": ["^counted 2 lines"],
+        "varies": ["as [0-9]+$"],
+    },
 ]
+LINES = b"one\ntwo\n"
 COUNT = "#!/bin/sh\nset -eu\nprintf 'a\\nb\\nc\\n' >data.txt\ncount data.txt | tee result.txt\n"
 
 
@@ -37,9 +48,13 @@ def built(module_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """An image whose program counts lines, as a VM image."""
     copy_vm_base(shared(NEWEST, shared_folder(tmp_path_factory)), module_bench, NEWEST)
     install = f"cat >/usr/local/bin/count <<'END'\n{APP}END\nchmod 755 /usr/local/bin/count"
-    image = module_bench.recipe("vm-app", install, tests=TESTS, commands=["count"])
-    (module_bench.folder(image) / "tests" / "count.sh").write_text(COUNT)
-    module_bench.run("build", image, "--format", "vm", timeout=3000)
+    folder = tmp_path_factory.mktemp("upstream")
+    (folder / "lines.txt").write_bytes(LINES)
+    with Upstream(folder) as upstream:
+        data = {"lines": {"url": f"{upstream.url}/lines.txt", "sha256": hashlib.sha256(LINES).hexdigest()}}
+        image = module_bench.recipe("vm-app", install, tests=TESTS, test_data=data, commands=["count"])
+        (module_bench.folder(image) / "tests" / "count.sh").write_text(COUNT)
+        module_bench.run("build", image, "--format", "vm", timeout=3000)
     return module_bench, image
 
 
@@ -53,6 +68,7 @@ def test_it_is_built_booted_and_tested(built: tuple[Bench, str]) -> None:
     assert report["status"] == "passed"
     tests = {(test["name"], test["options"]): test["status"] for test in report["tests"]}
     assert tests["counts", ""] == tests["counts", "in Apptainer"] == "passed"
+    assert tests["reads", ""] == tests["reads", "in Apptainer"] == tests["size", ""] == "passed"
     expected = "cloud-init no-failed-units disk-grows keys-are-its-own open-ports release selftest"
     assert {*expected.split(), "guest-agent"} <= {name for name, _ in tests}
     assert ("uefi-config-drive-no-network", "") in tests
@@ -83,8 +99,30 @@ def test_its_disk_has_what_it_should(built: tuple[Bench, str], tmp_path: Path) -
         (sif,) = disk.glob("/opt/imagefactory/apptainer/*/*/*.sif")
         assert disk.entries[sif].size == bench.report(image, "sif")["bytes"]
         assert not disk.glob("*/load/*")
+        assert disk.read(f"/usr/share/imagefactory/{image}/lines/lines.txt") == LINES
+        assert (
+            f"Example data: /usr/share/imagefactory/{image}\n"
+            in disk.read("/etc/imagefactory/welcome").decode()
+        )
+        assert disk.entries["/usr/local/sbin/data-volume"].mode & 0o777 == 0o755
+        started = "/usr/lib/systemd/system/multi-user.target.wants/network-shares.service"
+        assert disk.links([started]) == {started: "../network-shares.service"}
         owners = {entry.uid for path, entry in disk.entries.items() if path.startswith("/opt/imagefactory")}
         assert owners == {0}
+
+
+def test_its_raw_form_is_the_same_disk(built: tuple[Bench, str]) -> None:
+    bench, image = built
+    said = bench.run("raw", image).out
+    raw = bench.report(image, "vm")["raw"]
+    file = bench.build / image / raw["file"]
+    assert said.split()[-1] == raw["digest"] == f"sha256:{file_sha256(file)}"
+    assert file.stat().st_blocks * 512 < raw["bytes"] == file.stat().st_size
+    subprocess.run(
+        ["qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", file, disk_of(bench, image)], check=True
+    )
+    assert "nothing to do" in bench.run("build", image, "--format", "vm").text
+    file.unlink()
 
 
 @pytest.mark.long

@@ -80,6 +80,7 @@ def call(root: Workspace, imagefactory: Call) -> Call:
         ("new app", 2),
         ("new debian-12", 2),
         ("render zzz", 2),
+        ("raw app", 2),
     ],
 )
 def test_exit_statuses(call: Call, words: str, status: int) -> None:

@@ -42,9 +42,9 @@ class BaseKind(WithEngine):
     def describe(self, spec: BaseSpec) -> Description:
         """Its file, its date, its platform, its packages, and how bases are made."""
         left_out = (
-            {"name", "vm", "like", "machine", "distribution", "suite", "packages", "published"}
+            {"name", "vm", "like", "components", "machine", "distribution", "suite", "packages", "published"}
             if spec.upstream
-            else {"name", "vm", "like", "machine", "upstream"}
+            else {"name", "vm", "like", "components", "machine", "upstream"}
         )
         return Description(
             {

@@ -13,6 +13,9 @@ from imagefactory.model.report import Report
 from imagefactory.model.spec import File, ImageSpec
 from imagefactory.system.templates import fill, text_of
 from imagefactory.targets.vm.desktop import MEMORY_MIB, desktop_files
+from imagefactory.targets.vm.examples import examples_at, examples_of
+from imagefactory.targets.vm.gpu import GPU_LINKS, gpu_files
+from imagefactory.targets.vm.volumes import VOLUME_LINKS, volume_files
 
 MARK = "imagefactory-payload"
 """A file of the payload by which it is told from other disks."""
@@ -57,6 +60,7 @@ def machine_files(spec: ImageSpec) -> tuple[File, ...]:
         "version": image.version,
         "summary": image.summary,
         "begin": _begin(spec),
+        "examples": f"/{examples_at(spec)}" if examples_of(spec) else "",
     }
     files = [
         File(f"{HOME}/bin/launch", 0o755, text_of(__package__, "launch.sh").encode()),
@@ -64,7 +68,13 @@ def machine_files(spec: ImageSpec) -> tuple[File, ...]:
         File("etc/update-motd.d/50-imagefactory", 0o755, text_of(__package__, "motd.sh").encode()),
         File("etc/imagefactory/welcome", 0o644, fill(__package__, "welcome.j2", values).encode()),
     ]
-    return (*files, *desktop_files(spec), *_tests(spec))
+    more = (*volume_files(), *gpu_files(spec.image), *desktop_files(spec))
+    return (*files, *more, *_tests(spec))
+
+
+def machine_links(spec: ImageSpec) -> dict[str, str]:
+    """Symbolic links of the machine that follow from the specification, with where they lead. Pure."""
+    return {**VOLUME_LINKS, **(GPU_LINKS if spec.image.needs.gpu else {})}
 
 
 def _begin(spec: ImageSpec) -> list[str]:

@@ -15,9 +15,11 @@ from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, T
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.as_file import AsFile, moved, stem_of
-from imagefactory.targets.kind import Job, Way
+from imagefactory.targets.kind import Held, Job, Kept, Way, raw_of
 from imagefactory.targets.vm.choice import chosen_base
-from imagefactory.targets.vm.facts import machine_files, memory_mib, template_files
+from imagefactory.targets.vm.examples import examples_of
+from imagefactory.targets.vm.facts import machine_files, machine_links, memory_mib, template_files
+from imagefactory.targets.vm.growth import size_test
 
 if TYPE_CHECKING:
     from imagefactory.targets.vm.subject import VmSubject
@@ -51,7 +53,9 @@ class VmKind(AsFile):
         template = template_files(spec, _DISK_MIB)
         files = (*template, *machine_files(spec))
         texts = {file.path: file.data.decode("utf-8", "replace") for file in files}
-        return Description({"builder": BUILDER, "files": texts}, template)
+        data = {path: each.sha256 for path, each in examples_of(spec).items()}
+        made_of = {"builder": BUILDER, "files": texts, "links": machine_links(spec), "examples": data}
+        return Description(made_of, template)
 
     def test_facts(self, spec: ImageSpec) -> Sequence[Any]:
         """The contract."""
@@ -136,12 +140,29 @@ class VmKind(AsFile):
         options = cold_options(memory_mib(job.target.spec) << 20, subject.guest.options.accelerator, user)
         yield cold_boot(disk, options, job.scratch, job.stop, _LOGIN_SECONDS)
         yield from hygiene_tests(disk, job.needs[_BASE].path, job.scratch, job.stop, job.log)
+        yield size_test(disk.stat().st_size, job.record.history().reports)
 
     def keep(self, job: Job, artifact: TestedArtifact) -> Artifact:
         """Give the file its name, at once."""
         spec, folder = job.target.spec, job.record.shelf
         assert isinstance(spec, ImageSpec)
         return moved(artifact, folder / f"{stem_of(spec)}-{job.target.input_digest[:12]}.qcow2")
+
+    def write_raw(self, job: Job, kept: Kept) -> Artifact:
+        """Write it uncompressed beside what is kept. Raises BuildFailed, or a kind of it."""
+        from imagefactory.targets.vm.raw import write_raw
+
+        return write_raw(job, kept)
+
+    def frees(self, held: Held) -> int:
+        """The size of the file, and of the raw one."""
+        return super().frees(held) + (raw.stat().st_size if (raw := raw_of(held)) and raw.is_file() else 0)
+
+    def remove(self, held: Held) -> None:
+        """Remove the file, and the raw one."""
+        if raw := raw_of(held):
+            raw.unlink(missing_ok=True)
+        super().remove(held)
 
     def set_aside(self, job: Job, artifact: Artifact) -> Artifact:
         """Move it to a place where no pattern takes it for a good one."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,13 +15,11 @@ from packerpy import PackerExecutable
 
 from imagefactory.errors import BuildFailed, EngineError
 from imagefactory.system.environment import child_environment
-from imagefactory.system.log import TAIL_LINES, Log
+from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop, run, which
-from imagefactory.system.redact import harmless
+from imagefactory.targets.vm.heard import Heard
 
 _PATIENCE = 60.0  # seconds that an interrupted Packer has to take away what it started
-_STEP = re.compile(r"^==> \S+: (?=[A-Z])(.*)")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def packer_version() -> str:
@@ -42,11 +38,12 @@ def build(folder: Path, only: str, variables: Mapping[str, str], scratch: Path, 
     """Build the template in ``folder`` with one of its sources. Packer's temporary files are in ``scratch``.
 
     On a stop Packer is interrupted, so that it takes away what it started, and killed where it does not.
-    Raises BuildFailed with Packer's own last errors, EngineError where it is missing, or Interrupted.
+    Raises BuildFailed with the last words of the script that failed, or Packer's own errors; EngineError
+    where it is missing; or Interrupted.
     """
     packer_version()
     with _Started(scratch) as started:
-        heard = _Heard(log)
+        heard = Heard(log)
         packer = PackerExecutable(
             executable_path=str(started.program), machine_readable=True, config={"stdout": started.output}
         )
@@ -59,47 +56,15 @@ def build(folder: Path, only: str, variables: Mapping[str, str], scratch: Path, 
         reader.join()
         stop.check()
         if status:
-            errors = heard.errors or [line for line in said.decode("utf-8", "replace").splitlines() if line]
+            said_last = [line for line in said.decode("utf-8", "replace").splitlines() if line][-1:]
+            why = heard.why() or " ".join(said_last) or f"it ended with {status}"
             raise BuildFailed(
-                f"{log.id}: Packer failed: {errors[-1] if errors else f'it ended with {status}'}",
+                f"{log.id}: Packer failed: {why}",
                 hint="its last lines are below, and all of them in the log",
                 step=heard.step,
-                tail=list(heard.tail),
+                tail=heard.tail(),
                 log=log.path,
             )
-
-
-class _Heard:
-    """Follows Packer's machine-readable output: time,target,type,data
-    (https://developer.hashicorp.com/packer/docs/commands#machine-readable-output).
-    """
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self.step = ""
-        self.errors: list[str] = []
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-
-    def __call__(self, line: str) -> None:
-        parts = line.rstrip("\n").split(",", 4)
-        if len(parts) < 5 or parts[2] != "ui":
-            return
-        kind, text = parts[3], _plain(parts[4])
-        for each in filter(str.strip, text.splitlines()):
-            self.tail.append(each)
-            if kind == "error":
-                self.errors.append(harmless(each.strip()))
-            if kind == "say" and (match := _STEP.match(each)):
-                self.step = match[1].rstrip(".")
-                self._log.step(self.step)
-            else:
-                self._log.line(each)
-
-
-def _plain(text: str) -> str:
-    for word, meant in (("%!(PACKER_COMMA)", ","), ("\\n", "\n"), ("\\r", "\n")):
-        text = text.replace(word, meant)
-    return _COLOURS.sub("", text)
 
 
 class _Started:
@@ -144,7 +109,7 @@ class _Started:
             self._closed = True
             os.close(self.output)
 
-    def read(self, heard: _Heard) -> None:
+    def read(self, heard: Heard) -> None:
         with os.fdopen(os.dup(self._read), encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 heard(line)

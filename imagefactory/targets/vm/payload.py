@@ -10,9 +10,11 @@ from pathlib import Path
 
 from imagefactory.errors import disk_error
 from imagefactory.model.spec import File, ImageSpec
+from imagefactory.system.store import place_file
 from imagefactory.targets.common.launchers import write_wrappers
 from imagefactory.targets.kind import Job, Kept, Launched
-from imagefactory.targets.vm.facts import HOME, LOAD, MARK, machine_files, release_file
+from imagefactory.targets.vm.examples import examples_of
+from imagefactory.targets.vm.facts import HOME, LOAD, MARK, machine_files, machine_links, release_file
 
 _ENGINES = {"oci": "docker", "sif": "apptainer"}
 
@@ -36,9 +38,18 @@ def write_payload(job: Job, file: Path) -> None:
     launchers = job.scratch / "launchers"
     for kind, engine in _ENGINES.items():
         _write_launchers(spec, job.needs[kind], launchers / engine)
+    examples = job.scratch / "examples"
+    for path, data in examples_of(spec).items():
+        what = f"recipes/{spec.image.recipe}: the store's test data {data.filename}"
+        try:
+            place_file(job.means.store, data.sha256, examples / path, what)
+        except OSError as error:
+            raise disk_error(error, examples / path) from None
     try:
         with file.open("xb") as out, tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            _Writer(tar, spec.epoch).write(files, launchers, archive, image.report.commands, spec)
+            writer = _Writer(tar, spec.epoch)
+            writer.write(files, launchers, archive, image.report.commands, spec)
+            writer.write_examples(examples)
     except OSError as error:
         raise disk_error(error, file) from None
 
@@ -73,12 +84,20 @@ class _Writer:
                 self._file(place, path)
         for command in (*commands, f"{spec.image.repository}-exec"):
             self._link(f"usr/local/bin/{command}", f"/{HOME}/bin/launch")
+        for place, to in machine_links(spec).items():
+            self._link(place, to)
         self._file(f"{LOAD}/image.tar", archive)
 
-    def _file(self, place: str, path: Path) -> None:
+    def write_examples(self, folder: Path) -> None:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self._file(str(path.relative_to(folder)), path, 0o644)
+
+    def _file(self, place: str, path: Path, mode: int = 0) -> None:
         with path.open("rb") as content:
             facts = os.fstat(content.fileno())
-            self._add(place, 0o755 if facts.st_mode & 0o111 else 0o644, content, facts.st_size)
+            usual = 0o755 if facts.st_mode & 0o111 else 0o644
+            self._add(place, mode or usual, content, facts.st_size)
 
     def _link(self, place: str, to: str) -> None:
         member = self._member(place, tarfile.SYMTYPE, 0o777)

@@ -19,6 +19,7 @@ DISK = "disk.qcow2"
 _TIMES_ITS_PACKAGES = 4  # the disk that the file, and the packages as they are laid out, take
 _TIMES_IN_MEMORY = 12  # the tree, and the disk that is made of it
 _MEMORY = 512 << 20
+_LEFT_OUT = {"name", "vm", "like", "components", "upstream", "published"}
 
 
 class VmBaseKind(AsFile):
@@ -42,9 +43,8 @@ class VmBaseKind(AsFile):
         contents = system_files(spec)
         return Description(
             {
-                **spec.base.base.model_dump(
-                    mode="json", exclude={"name", "vm", "like", "upstream", "published"}
-                ),
+                **spec.base.base.model_dump(mode="json", exclude=_LEFT_OUT),
+                **({"components": list(spec.base.base.components)} if spec.base.base.components else {}),
                 "apt packages": spec.lock.system_packages,
                 "private packages": {file.name: file.version for file in spec.lock.tools.apt},
                 "inputs": spec.lock.digest,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagefactory.errors import disk_error
 from imagefactory.inputs.asking import run_or_raise
-from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure, default_sources
+from imagefactory.inputs.debian import LIMITS, bootstrap, bootstrap_failure, default_sources, with_components
 from imagefactory.inputs.protocol import Means
 from imagefactory.model.spec import Artifact, BaseSpec, Step
 from imagefactory.sandbox import MANY, Errand
@@ -72,7 +72,9 @@ def make_disk(spec: BaseSpec, disk: Path, means: Means) -> Artifact:
     text = _MAKE.format(repository=REPOSITORY, bootstrap=made, settle=SETTLE, disk=DISK)
     environment = {
         "SUITE": base.release.suite,
-        "SOURCES": "\n".join(default_sources(base.release)),
+        "SOURCES": "\n".join(
+            with_components(line, base.components) for line in default_sources(base.release)
+        ),
         "PACKAGES": "\n".join(named_packages(spec)),
         "SOURCE_DATE_EPOCH": str(spec.epoch),
         **names_of(spec),

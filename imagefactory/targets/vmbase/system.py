@@ -12,9 +12,11 @@ from imagefactory.model.spec import BaseSpec, File
 from imagefactory.system.templates import fill, text_of
 
 SETTLE, PRIVATE, DISK, BIOS = "settle.sh", "private.sh", "disk.sh", "bios.py"
-_SYSTEM, _DESKTOP = "system", "desktop"
-_SETTLE_DESKTOP = "settle-desktop.sh"
-_REMOTE = "xrdp"  # the package that makes a VM base one with a desktop
+_SYSTEM = "system"
+_FOR = {"desktop": "xrdp", "gpu": "nvidia-kernel-dkms"}
+"""What VM bases may have more, by the folder of its files, and the package that they are for; settle-….sh is
+its part of the installation.
+"""
 _FILLED = ".j2"
 
 
@@ -30,17 +32,15 @@ def system_files(spec: BaseSpec) -> tuple[File, ...]:
     machine = spec.base.machine
     assert machine
     values = {"user": machine.user, "root": names_of(spec)["ROOT_FS"]}
-    folders = [_SYSTEM, _DESKTOP] if has_desktop(spec) else [_SYSTEM]
     return tuple(
         _written(folder, name, values)
-        for folder in folders
+        for folder in (_SYSTEM, *_more(spec))
         for name in sorted(_listed(files(__package__) / "templates" / folder))
     )
 
 
-def has_desktop(spec: BaseSpec) -> bool:
-    """Whether people can reach a desktop on it."""
-    return _REMOTE in spec.base.base.packages
+def _more(spec: BaseSpec) -> list[str]:
+    return [folder for folder, package in _FOR.items() if package in spec.base.base.packages]
 
 
 def named_packages(spec: BaseSpec) -> list[str]:
@@ -60,7 +60,7 @@ def maker(spec: BaseSpec) -> str:
 
 def settle_script(spec: BaseSpec) -> str:
     """What runs in the new system, as the last of its installation."""
-    return (script(_SETTLE_DESKTOP) if has_desktop(spec) else "") + script(SETTLE)
+    return "".join(script(f"settle-{name}.sh") for name in _more(spec)) + script(SETTLE)
 
 
 def script(name: str) -> str:

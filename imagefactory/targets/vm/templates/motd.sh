@@ -1,6 +1,7 @@
 #!/bin/sh
 # Says at each login what this machine is for, and how old it is.
 cat /etc/imagefactory/welcome
+cat /run/imagefactory/notes/* 2>/dev/null || :
 python3 - <<'AGE' 2>/dev/null || :
 import json, time
 release = json.load(open("/etc/imagefactory/release.json"))
