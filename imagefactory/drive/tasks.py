@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 from imagefactory.drive.driver import drive
 from imagefactory.drive.preparing import lock_all
@@ -12,7 +13,7 @@ from imagefactory.drive.result import Options, Result
 from imagefactory.drive.session import Session
 from imagefactory.drive.sweep import sweep
 from imagefactory.drive.upkeep import asked_or_done, bring_up_to_date, look_for_engines
-from imagefactory.drive.visit import debug, enter
+from imagefactory.drive.visit import debug, enter, pack
 from imagefactory.drive.worker import Order
 from imagefactory.errors import BadInput, Problem
 from imagefactory.model.spec import ImageDefinition
@@ -26,7 +27,7 @@ from imagefactory.plan import (
     targets_of_base,
     targets_of_image,
 )
-from imagefactory.targets.kind import Debugged, Entered, Tested
+from imagefactory.targets.kind import Debugged, Entered, Packed, Tested
 from imagefactory.targets.register import line
 
 
@@ -187,6 +188,20 @@ def enter_target(session: Session, image: ImageDefinition, kind: str | None) -> 
     if not isinstance(target, Target):
         raise BadInput(f"{image.id}: {target.reason}", hint=f"run imagefactory build {image.selector}")
     return enter(Order(target, _locked(graph, target.needs), "test", ()), report, session)
+
+
+def pack_target(session: Session, image: ImageDefinition, to: Path) -> None:
+    """Write the file that an image's rendered files take to be built without the factory. Raises BadInput
+    where there is none, and BuildFailed or a kind of it.
+    """
+    kind = session.kinds.having(Packed)[0]
+    (id,) = targets_of_image(image, [kind.name])
+    graph = session.resolver.graph([image], [id])
+    target = graph[id]
+    if not isinstance(target, Target):
+        raise BadInput(f"{image.id}: {target.reason}", hint=f"run imagefactory build {image.selector}")
+    assert isinstance(kind, Packed)
+    pack(Order(target, _locked(graph, target.needs), "build", ()), kind, session, to)
 
 
 def _is_tested(session: Session, id: TargetId) -> bool:
