@@ -18,7 +18,7 @@ from tests.cloud.tried import Tried
 from tests.upstreams.openstack import CannotStart
 
 _HELP = f"""
-A shell in the cloud's network, where the image is. OS_CLOUD is {USER}, a member of a project; {ADMIN} may do all.
+A shell in the cloud's network. OS_CLOUD is {USER}, a member of a project; {ADMIN} may do all.
   openstack image list
   imagefactory launch NAME --print openstack --cloud {USER} >server.sh && sh server.sh up
   ssh debian@ADDRESS

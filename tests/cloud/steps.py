@@ -25,6 +25,8 @@ from tests.cloud.tried import Tried
 
 FLAVOR = "medium"
 GROUP = "packer"
+TAG = "managed_by_imagefactory"
+"""What the template gives to images that are whole."""
 INTERRUPTS = {
     "while its server starts": "Waiting for server",
     "while it sends the payload": "Uploading .*payload",
@@ -97,6 +99,8 @@ def try_packer(trial: Trial) -> str:
     trial.nothing_left()
     (image,) = _own_images(trial)
     trial.note("its bytes", image.size)
+    if TAG not in image.tags:
+        raise Broken(f"the image has the tags {image.tags}")
     facts = {name: image.properties.get(name) for name in ("imagefactory_recipe", "imagefactory_version")}
     if facts != {
         "imagefactory_recipe": trial.tried.name,
@@ -131,9 +135,14 @@ def interrupt_packer(trial: Trial) -> None:
             if packer.interrupt_at(pattern) == 0:
                 raise Broken(f"Packer ends as if nothing had been: {packer.said()[-500:]}")
         left = [each for each in trial.cloud.left() if each != f"security group {GROUP}"]
-        more = [image for image in _own_images(trial) if image.id not in before]
-        if left or more:
-            raise Broken(f"an interrupted Packer left {left} and {[(i.name, i.status) for i in more]}")
+        if left:
+            raise Broken(f"an interrupted Packer left {', '.join(left)}")
+        for image in _own_images(trial):
+            if image.id not in before:
+                trial.say(f"  an image is left, which is {image.status}")
+                if TAG in image.tags:
+                    raise Broken("and it looks like a whole one")
+                user.image.delete_image(image.id)
     user.network.delete_security_group(group.id)
 
 

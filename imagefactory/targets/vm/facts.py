@@ -27,7 +27,6 @@ def template_files(spec: ImageSpec, disk_mib: int) -> tuple[File, ...]:
     values = {
         "name": spec.name,
         "recipe": spec.image.recipe,
-        "title": spec.image.title,
         "version": spec.image.version,
         "mark": MARK,
         "memory_mib": memory_mib(spec),
