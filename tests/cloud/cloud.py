@@ -30,11 +30,12 @@ FLAVORS = {"small": (1, 1024, 8), "medium": (2, 2048, 16), "large": (2, 6144, 40
 
 @dataclass(frozen=True)
 class Cloud:
-    """``identity`` has the clouds.yaml; ``bridge`` leads to the servers."""
+    """``identity`` has the clouds.yaml; ``bridge`` leads to the servers; ``password`` is the services' own."""
 
     identity: OpenStack
     services: Services
     bridge: str
+    password: str = field(repr=False)
     connections: dict[str, Connection] = field(default_factory=dict)
 
     def connect(self, name: str = USER) -> Connection:
@@ -85,7 +86,7 @@ def cloud(folder: Path, packages: Path, virtualization: Literal["kvm", "qemu"], 
         admin = _connection(identity, ADMIN)
         bridge = _network(services, admin)
         say("a hypervisor, a network, flavors")
-        yield Cloud(identity, services, bridge)
+        yield Cloud(identity, services, bridge, password)
 
 
 def _connection(identity: OpenStack, name: str) -> Connection:

@@ -15,6 +15,7 @@ from tests.cloud.cloud import ADMIN, USER, cloud
 from tests.cloud.services import Broken
 from tests.cloud.steps import Trial, interrupt_packer, try_packer, try_playbooks, try_script, upload_images
 from tests.cloud.tried import Tried
+from tests.cloud.watch import Watch
 from tests.upstreams.openstack import CannotStart
 
 _HELP = f"""
@@ -36,7 +37,10 @@ def main(order: dict[str, Any]) -> int:
 
     folder, numbers = Path(order["folder"]), dict[str, float]()
     try:
-        with cloud(folder, Path(order["packages"]), order["virtualization"], say) as running:
+        with (
+            Watch() as watch,
+            cloud(folder, Path(order["packages"]), order["virtualization"], say) as running,
+        ):
             numbers["the cloud is up"] = round(time.monotonic() - began, 1)
             programs = {name: Path(place) for name, place in order["programs"].items()}
             trial = Trial(running, Tried.from_json(order["tried"]), folder, programs, say, numbers)
@@ -47,6 +51,9 @@ def main(order: dict[str, Any]) -> int:
             built = try_packer(trial)
             try_playbooks(trial, built)
             interrupt_packer(trial)
+            if told := watch.that_tell([*running.identity.passwords.values(), running.password]):
+                raise Broken(f"a password was among the words of {', '.join(told)}")
+            say(f"no password among the words of {len(watch)} processes")
     except (Broken, CannotStart) as error:
         say(f"FAILED: {error}")
         return 1
