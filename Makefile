@@ -85,6 +85,10 @@ test-all: test ## the same with long tests, and build applications from package 
 	@$(bin)/python -m pytest tests/engines -m long $(workers) $(ARGS)
 	@$(bin)/python -m pytest tests/applications $(ARGS)
 
+.PHONY: test-cloud
+test-cloud: setup test-tools ## try a project image in a real OpenStack cloud on this machine (root, 12 GB; ARGS=fsl-core)
+	@$(bin)/python -m tests.cloud $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure speed, as ratios of things measured side by side
 	@$(bin)/python -m tests.bench $(ARGS)

@@ -92,21 +92,33 @@ def check(root: Path, names: tuple[str, ...], as_json: bool) -> None:
 @words.names
 @click.option("--all", "everything", is_flag=True, help="Render every image.")
 @click.option("--to", type=words.new_folder, help="Write below this folder.")
+@click.option(
+    "--payload",
+    type=words.new_file,
+    help="Write to this file what Packer's template puts into a virtual machine; the image must be built.",
+)
 @click.pass_obj
-def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None) -> None:
-    """Write an image's Dockerfile, its Apptainer definition file, and what they need to build by themselves.
+def render(
+    root: Path, names: tuple[str, ...], everything: bool, to: Path | None, payload: Path | None
+) -> None:
+    """Write an image's Dockerfile, its Apptainer definition file and Packer's template, and what they need to
+    build by themselves.
 
     They go to build/NAME/context, or to a folder NAME below the one given with --to. Needs no
     engine, and no network. Of an image whose inputs are not locked, they pin no versions, and say so:
     whoever builds them gets what upstreams have then. The factory itself never builds from those.
     """
+    from imagefactory.drive.tasks import pack_target
     from imagefactory.system.files import may_write, write_files
 
     if bool(names) == everything:
         raise BadInput("name the images to render, or give --all")
     workspace = find_workspace(root)
     session = unwatched(workspace)
-    for image in named_images(workspace, names):
+    images = named_images(workspace, names)
+    if payload and len(images) != 1:
+        raise BadInput(f"--payload takes one image, and these are {len(images)}")
+    for image in images:
         try:
             files = session.resolver.render(image)
         except NotLocked as error:
@@ -120,8 +132,11 @@ def render(root: Path, names: tuple[str, ...], everything: bool, to: Path | None
         waiting = functools.partial(click.echo, f"{image.id}: waiting for another build of it", err=True)
         with contextlib.nullcontext() if to else home.locked(waiting, session.stop):
             write_files(folder, files, mark=True)
-        session.resolver.forget(image.id)
         click.echo(folder if to else workspace.shown(folder))
+        if payload:
+            pack_target(session, image, payload)
+            click.echo(payload)
+        session.resolver.forget(image.id)
 
 
 @click.command(short_help="Print the JSON Schema of a kind of file.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from imagefactory.drive.driver import drive
 from imagefactory.drive.result import Options, Result
@@ -22,7 +23,7 @@ from imagefactory.plan import (
     targets_of_base,
     targets_of_image,
 )
-from imagefactory.targets.kind import Debugged, Entered, Tested
+from imagefactory.targets.kind import Debugged, Entered, Packed, Tested
 from imagefactory.targets.register import line
 
 
@@ -132,6 +133,23 @@ def enter_target(session: Session, image: ImageDefinition, kind: str | None) -> 
     if not isinstance(target, Target):
         raise BadInput(f"{image.id}: {target.reason}", hint=f"run imagefactory build {image.selector}")
     return enter(Order(session.run, target, _locked(graph, target.needs), "test", ()), report, session)
+
+
+def pack_target(session: Session, image: ImageDefinition, to: Path) -> None:
+    """Write the file that an image's rendered files take to be built without the factory. Raises BadInput
+    where there is none, and BuildFailed or a kind of it.
+    """
+    kind = session.kinds.having(Packed)[0]
+    (id,) = targets_of_image(image, [kind.name])
+    graph = session.resolver.graph([image], [id])
+    target = graph[id]
+    if not isinstance(target, Target):
+        raise BadInput(f"{image.id}: {target.reason}", hint=f"run imagefactory build {image.selector}")
+    assert isinstance(kind, Packed)
+    from imagefactory.drive.visit import pack
+    from imagefactory.drive.worker import Order
+
+    pack(Order(session.run, target, _locked(graph, target.needs), "build", ()), kind, session, to)
 
 
 def _is_tested(session: Session, id: TargetId) -> bool:

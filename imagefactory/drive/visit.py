@@ -1,16 +1,17 @@
-"""A person at a terminal looks at a target: where making it breaks, and around in what was made."""
+"""A person looks at a target: where making it breaks, around in what was made, and at what goes into it."""
 
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 from imagefactory.drive.session import Session
 from imagefactory.drive.trial import TESTS_AT, have_data, tests_of
 from imagefactory.drive.worker import Order, job_of
-from imagefactory.errors import BadInput
+from imagefactory.errors import BadInput, disk_error
 from imagefactory.model.report import Report
 from imagefactory.system.log import Log
-from imagefactory.targets.kind import Debugged, Entered
+from imagefactory.targets.kind import Debugged, Entered, Packed
 from imagefactory.targets.register import shown
 
 
@@ -49,3 +50,24 @@ def enter(order: Order, report: Report, session: Session) -> int:
         job = job_of(order, session, log, scratch)
         have_data(kind, job)
         return kind.enter(job, kept.artifact(), tests_of(job))
+
+
+def pack(order: Order, kind: Packed, session: Session, file: Path) -> None:
+    """Write the file that building the target without the factory takes, whole or not at all. Raises
+    BuildFailed, or a kind of it.
+    """
+    record = session.record(order.target.id)
+    draft = file.with_name(f".{file.name}.draft")
+    with (
+        record.locked(lambda: None, session.stop, shared=True),
+        record.scratch_apart() as scratch,
+        contextlib.closing(Log(shown(order.target.id), scratch / "pack.log", session.progress)) as log,
+    ):
+        try:
+            draft.unlink(missing_ok=True)
+            kind.pack(job_of(order, session, log, scratch), draft)
+            draft.replace(file)
+        except OSError as error:
+            raise disk_error(error, file) from None
+        finally:
+            draft.unlink(missing_ok=True)

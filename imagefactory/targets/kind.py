@@ -277,6 +277,18 @@ class Launch:
 
 
 @runtime_checkable
+class Packed(Protocol):
+    """A kind whose rendered files build it without the factory of one more file, which takes an engine to
+    make.
+    """
+
+    def pack(self, job: Job, file: Path) -> None:
+        """Write it to ``file``, which is not there, of what the job's target is made of. Raises BuildFailed,
+        or a kind of it; half of it may be left then.
+        """
+
+
+@runtime_checkable
 class Launched(Protocol):
     """A kind that researchers run through launchers."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -123,6 +126,38 @@ def test_its_raw_form_is_the_same_disk(built: tuple[Bench, str]) -> None:
     )
     assert "nothing to do" in bench.run("build", image, "--format", "vm").text
     file.unlink()
+
+
+def test_packer_elsewhere_gets_what_it_needs(built: tuple[Bench, str], tmp_path: Path) -> None:
+    bench, image = built
+    payload = tmp_path / "payload.tar"
+    bench.run("render", image, "--to", str(tmp_path), "--payload", str(payload))
+    with tarfile.open(payload) as archive:
+        names = archive.getnames()
+    assert names[0] == "imagefactory-payload"
+    assert "var/lib/imagefactory/load/image.tar" in names
+    shutil.rmtree(tmp_path / image / "vm" / "plugins")  # an error in this Packer
+    login = {
+        "auth_url": "http://127.0.0.1:1/v3",
+        "project_name": "x",
+        "project_domain_name": "x",
+        "user_domain_name": "x",
+    }
+    clouds = {"clouds": {"here": {"auth": {**login, "username": "x", "password": "x"}}}}
+    (tmp_path / "clouds.yaml").write_text(json.dumps(clouds))
+    given = {"payload": payload, "base": "b", "cloud": "here", "flavor": "f", "network": "n"}
+    words = [f"-var={name}={value}" for name, value in given.items()]
+    done = subprocess.run(
+        ["packer", "validate", "-only=openstack.vm", *words, str(tmp_path / image / "vm")],
+        env={**os.environ, "OS_CLIENT_CONFIG_FILE": str(tmp_path / "clouds.yaml")},
+        capture_output=True,
+        text=True,
+    )
+    # It asks the cloud even for that, and would say beside it what it does not understand.
+    assert "1 error(s)" in done.stdout, done.stdout + done.stderr
+    assert "127.0.0.1:1/v3/auth/tokens" in done.stdout
+    formatted = subprocess.run(["packer", "fmt", "-check", str(tmp_path / image / "vm")])
+    assert formatted.returncode == 0
 
 
 @pytest.mark.long

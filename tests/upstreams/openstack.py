@@ -31,7 +31,7 @@ from filelock import FileLock
 
 PACKAGES = ("keystone==30.0.0", "glance==33.0.0", "pyuwsgi==2.0.30.post1")
 QUOTA_MIB = 64
-"""What the images of one project may take together."""
+"""What the images of one project may take together, unless somebody says otherwise."""
 HOST = "127.0.0.1"
 DEAD_REGION = "Dead"
 """Where the catalog has an image service that does not answer."""
@@ -70,10 +70,12 @@ class OpenStack:
 
 @contextlib.contextmanager
 def openstack(
-    folder: Path, new_password: Callable[[str], str] = lambda name: secrets.token_hex(12)
+    folder: Path,
+    new_password: Callable[[str], str] = lambda name: secrets.token_hex(12),
+    quota_mib: int = QUOTA_MIB,
 ) -> Iterator[OpenStack]:
     """Start both in ``folder``, and end them. Raises CannotStart."""
-    environment = _environment()
+    environment = installed()
     folder.mkdir(mode=0o700)
     for name in ("etc", "images", "staging", "tasks", "fernet", "credentials", "lock"):
         (folder / name).mkdir()
@@ -81,7 +83,10 @@ def openstack(
     passwords = {name: new_password(name) for name in ("admin", "glance", "member", "importer", "user")}
     keystone, glance = f"http://{HOST}:{ports[0]}/v3", f"http://{HOST}:{ports[1]}"
     _write(folder / "etc" / "keystone.conf", _keystone(folder))
-    _write(folder / "etc" / "glance-api.conf", _glance(folder, environment, keystone, glance, passwords))
+    _write(
+        folder / "etc" / "glance-api.conf",
+        _glance(folder, environment, keystone, glance, passwords, quota_mib),
+    )
     _write(folder / "etc" / "policy.yaml", _POLICY)
     clouds = _write(folder / "clouds.yaml", json.dumps({"clouds": _clouds(keystone, passwords)}))
     _begin(folder, environment, keystone, passwords["admin"])
@@ -96,8 +101,8 @@ def openstack(
         yield OpenStack(folder, clouds, keystone, glance, passwords)
 
 
-def _environment() -> Path:
-    """The virtual environment of both, made where it is not there yet."""
+def installed() -> Path:
+    """The virtual environment of both, made where it is not there yet. Raises CannotStart."""
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
         raise CannotStart("uv is not installed: run ci/setup python")
@@ -158,14 +163,21 @@ key_repository = {folder}/credentials
 """
 
 
-def _glance(folder: Path, environment: Path, keystone: str, glance: str, passwords: Mapping[str, str]) -> str:
+def _glance(
+    folder: Path,
+    environment: Path,
+    keystone: str,
+    glance: str,
+    passwords: Mapping[str, str],
+    quota_mib: int,
+) -> str:
     return f"""\
 [DEFAULT]
 use_stderr = true
 enabled_backends = files:file
 enabled_import_methods = [glance-direct]
 worker_self_reference_url = {glance}
-user_storage_quota = {QUOTA_MIB}MB
+user_storage_quota = {quota_mib}MB
 [database]
 connection = sqlite:///{folder}/glance.db
 [glance_store]

@@ -30,6 +30,8 @@ def template_files(spec: ImageSpec, disk_mib: int) -> tuple[File, ...]:
     """Packer's template and the scripts that it runs. Pure."""
     values = {
         "name": spec.name,
+        "recipe": spec.image.recipe,
+        "version": spec.image.version,
         "mark": MARK,
         "memory_mib": memory_mib(spec),
         "disk_mib": disk_mib,

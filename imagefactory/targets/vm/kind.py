@@ -99,6 +99,12 @@ class VmKind(AsFile):
 
         return make_image(job, job.needs[_BASE], self._workspace.build)
 
+    def pack(self, job: Job, file: Path) -> None:
+        """The payload. Raises BuildFailed, or a kind of it; half of it may be left then."""
+        from imagefactory.targets.vm.payload import write_payload
+
+        write_payload(job, file)
+
     @contextlib.contextmanager
     def open(self, job: Job, artifact: Artifact) -> Iterator[VmSubject]:
         """A machine that booted from it, as somebody who logs in sees it; it ends with the block."""
