@@ -24,7 +24,14 @@ HELLO = f"{RUN}-hello"  # which all workers share
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 PREFIX = f"{RUN}-{WORKER}" if WORKER else RUN  # of every image that this process makes
 NAP = f"sleep 7654.{os.getpid()}"  # and a digit: nothing else on this machine sleeps so
-SCRUBBED = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "SOURCE_DATE_EPOCH", "IMAGEFACTORY_ROOT")
+SCRUBBED = (
+    "CI",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "SOURCE_DATE_EPOCH",
+    "IMAGEFACTORY_ROOT",
+    "PYTHONDONTWRITEBYTECODE",  # or each of hundreds of commands would compile all modules
+)
 FINE = [{"name": "runs", "command": ["sh", "-c", "echo it runs"], "output": ["^it runs$"]}]
 
 

@@ -15,7 +15,7 @@ from tests.bench.many import many_recipes
 from tests.conftest import REPOSITORY
 
 # Only resolving, fetching, publishing or booting machines need these.
-HEAVY = {"requests", "rattler", "openstack", "imagefactory.guest.boot", "imagefactory.sandbox.job"}
+HEAVY = {"requests", "rattler", "openstack", "imagefactory.guest.boot", "imagefactory.sandbox.errand"}
 _WATCHED = """\
 import json, sys
 opened, started = [], []
