@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,10 @@ def watched(checkout: Path, folder: Path, *words: str) -> dict[str, list[str]]:
     assert done.returncode == 0, done.stderr
     found: dict[str, list[str]] = json.loads(told.read_text())
     return found
+
+
+def test_what_is_watched_for_is_there() -> None:
+    assert all(find_spec(name) for name in HEAVY)
 
 
 @pytest.mark.parametrize("words", [("plan", "app-1"), ("render", "app-1", "--to", "out"), ("check",)])
