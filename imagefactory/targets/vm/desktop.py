@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from imagefactory.guest import Guest
 from imagefactory.model.spec import File, ImageSpec
 from imagefactory.system.templates import fill, text_of
 from imagefactory.targets.common.launchers.menu import menu_files
+
+if TYPE_CHECKING:  # machines start slowly
+    from imagefactory.guest import Guest
 
 _SHARED = "usr/local"
 _TERMINAL = "opt/imagefactory/bin/terminal"
