@@ -39,7 +39,7 @@ def built(module_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tupl
     image = module_bench.recipe(
         "desk",
         inputs={"apt": ["x11-apps"]},
-        commands=["xclock", "xwininfo"],
+        commands=["xclock"],
         needs={"desktop": True},
         gui_apps=[{"name": "A clock", "command": "xclock", "icon": "clock.svg"}],
         tests=[

@@ -19,7 +19,11 @@ from tests.engines.machines import SSH_SECONDS
 from tests.engines.vmbase import checkout, disk_of, make
 
 GIB = 1 << 30
-DEBIANS = ["debian-13-vm", pytest.param("debian-12-vm", marks=pytest.mark.long)]
+DESKTOP = "debian-13-desktop-vm"
+DEBIANS = [
+    "debian-13-vm",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("debian-12-vm", DESKTOP)),
+]
 pytestmark = [
     pytest.mark.timeout(3600),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can cut the network"),
@@ -65,7 +69,7 @@ def test_its_partitions(reader: DiskReader, name: str) -> None:
 def test_nothing_tells_of_who_made_it(reader: DiskReader) -> None:
     present = {path: entry for path, entry in reader.entries.items() if not stat.S_ISDIR(entry.mode)}
     traces = re.compile(
-        r"/etc/ssh/ssh_host_.*|/(var/lib/dbus|etc)/machine-id\b.+|/var/lib/systemd/random-seed"
+        r"/etc/ssh/ssh_host_.*|/etc/ssl/private/.*|/etc/xrdp/(.*\.pem|rsakeys\.ini)|/(var/lib/dbus|etc)/machine-id\b.+|/var/lib/systemd/random-seed"
         r"|/(run|tmp|var/tmp|var/log|home|root/\..*|var/lib/cloud|var/lib/apt/lists|var/cache/apt)/.*"
         r"|/var/cache/(ldconfig|debconf/.*-old|man)(/.*)?|/etc/.*-|/var/lib/dpkg/.*-old|/etc/\.pwd\.lock"
         r"|/(root|var/lib/(docker|containerd))/\..*|/dev/.*|.*\.dpkg-(new|tmp|dist)|/etc/apt/sources\.list\.d/.*"
@@ -181,7 +185,7 @@ def test_it_boots(
         record_testsuite_property(f"{name} {firmware}: first command", f"{guest.seconds:.1f} s")
         is_itself(guest, firmware, known)
         is_whole(guest)
-        is_closed(guest)
+        is_closed(guest, {"22", "3389"} if name == DESKTOP else {"22"})
         runs_applications(guest)
         guest.powerdown(300)
 
@@ -220,13 +224,14 @@ def is_whole(guest: Guest) -> None:
     assert guest.run("sshd -t && ! grep -r . /etc/cloud/cloud-init.disabled", user="root").status == 0
 
 
-def is_closed(guest: Guest) -> None:
-    """Nothing listens but ssh, to whoever is not in the machine."""
+def is_closed(guest: Guest, expected: set[str]) -> None:
+    """Nothing listens but ssh, and remote desktop on a desktop, to whoever is not in the machine."""
     lines = guest.run("ss -Htuln", timeout=120).output.splitlines()
     places = {(line.split()[0], *line.split()[4].rsplit(":", 1)) for line in lines}
     inside = ("127.", "[::1]")
     outside = {(kind, port) for kind, address, port in places if not address.startswith(inside)}
-    assert outside - {("udp", "68"), ("udp", "546")} == {("tcp", "22")}  # and the answers of DHCP
+    answers_of_dhcp = {("udp", "68"), ("udp", "546")}
+    assert outside - answers_of_dhcp == {("tcp", port) for port in expected}
     assert guest.run("sshd -T | grep -i '^passwordauthentication'", user="root").output.split()[1] == "no"
 
 
