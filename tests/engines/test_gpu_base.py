@@ -30,6 +30,9 @@ def test_the_modules_are_built_and_nobody_has_their_key(base: Path, tmp_path: Pa
         assert disk.glob("/lib/modules/*/nvidia-current.ko*") or disk.glob("*/dkms/nvidia-current.ko*")
         assert disk.exists("/usr/lib/nvidia/current/nvidia-smi")
         assert not disk.glob("*/mok.*")
+        assert disk.links(["/etc/modules-load.d/nvidia.conf"]) == {
+            "/etc/modules-load.d/nvidia.conf": "/dev/null"
+        }
         assert not disk.glob("/var/lib/dkms/*.log")
 
 

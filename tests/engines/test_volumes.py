@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
 import subprocess
@@ -132,7 +131,8 @@ def test_a_share_is_mounted_as_soon_as_its_server_answers(disk: Path, tmp_path: 
     words: list[str | Path] = [program, "-F", "-f", folder / "exports"]
     words += ["-p", folder / "pid", "-L", folder / "log"]
     share = "10.0.2.2:/projects"  # this machine, as QEMU's network has it
-    of = dataclasses.replace(options(imagefactory_nfs=share), network="outside")
+    seed = Seed(way="config-drive", hostname="data", properties={"imagefactory_nfs": share})
+    of = BootOptions(seed=seed, network="outside")
     with boot(disk, of, tmp_path, Stop()) as guest:
         guest.wait_for_ssh(SSH_SECONDS)
         said(guest, "network-shares", f"{share} is not mounted: ")

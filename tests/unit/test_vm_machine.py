@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from imagefactory.model import recipe
 from imagefactory.model.recipe import Needs, SmokeTest
+from imagefactory.system.store import Store
+from imagefactory.targets.vm import payload
 from imagefactory.targets.vm.examples import examples_of
 from imagefactory.targets.vm.facts import machine_files, machine_links
-from tests.unit.samples import GPU, image, spec
+from tests.unit.samples import GPU, image, report, spec
 
 PROGRAM = Path(__file__).parents[2] / "imagefactory/targets/vm/templates/data_volume.py"
 DATA = recipe.TestData(url="https://example.org/frames/bias.fits", sha256="ab" * 32)
@@ -165,3 +170,35 @@ def test_data_of_tests_are_examples() -> None:
     assert "Example data: /usr/share/imagefactory/app\n" in welcome
     (without,) = [file.data.decode() for file in machine_files(spec()) if file.path.endswith("/welcome")]
     assert "Example" not in without
+
+
+def test_all_of_it_is_in_the_payload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"SIMPLE"
+    frames = recipe.TestData(url=DATA.url, sha256=hashlib.sha256(data).hexdigest())
+    tests = (SmokeTest(name="short", command=("x",), data=("frames",)),)
+    of = spec(image=image(tests=tests, test_data={"frames": frames}, needs=Needs(gpu=GPU)))
+    store, archive = Store(tmp_path / "store"), tmp_path / "oci.tar"
+    archive.write_bytes(b"oci")
+    with store.draft("frames") as draft:
+        draft.write_bytes(data)
+        store.take(draft, frames.sha256)
+    monkeypatch.setattr(payload, "_write_launchers", lambda *words: None)
+    kept: Any = SimpleNamespace(report=report(), archive=lambda file: archive)
+    job: Any = SimpleNamespace(
+        target=SimpleNamespace(spec=of),
+        needs={"oci": kept, "sif": kept},
+        scratch=tmp_path,
+        means=SimpleNamespace(store=store),
+    )
+    payload.write_payload(job, tmp_path / "payload.tar")
+    with tarfile.open(tmp_path / "payload.tar") as tar:
+        members = {member.name: member for member in tar}
+        example = tar.extractfile("usr/share/imagefactory/app/frames/bias.fits")
+        assert example
+        assert example.read() == data
+    assert next(iter(members)) == "imagefactory-payload"
+    assert members["usr/local/sbin/data-volume"].mode == 0o755
+    assert members["usr/share/imagefactory/app/frames/bias.fits"].mode == 0o644
+    for place, to in machine_links(of).items():
+        assert members[place].linkname == to
+    assert {member.uid for member in members.values()} == {0}
