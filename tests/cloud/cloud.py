@@ -30,7 +30,7 @@ FLAVORS = {"small": (1, 1024, 8), "medium": (2, 2048, 16), "large": (2, 6144, 40
 
 @dataclass(frozen=True)
 class Cloud:
-    """``identity`` has the clouds.yaml, ``bridge`` leads to the servers, ``password`` is the services' own."""
+    """``identity`` has the clouds.yaml, ``bridge`` leads to servers, ``password`` is the services' own."""
 
     identity: OpenStack
     services: Services
