@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -200,6 +201,28 @@ def test_the_same_image_gives_the_same_bytes(built: tuple[Bench, str], tmp_path:
         path.chmod(0o755)
     again.chmod(0o755)
     assert "hello" in apptainer("exec", *ORDINARY, str(again), "greet")
+
+
+def test_a_file_that_cannot_be_read_back_is_none(
+    built: tuple[Bench, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagefactory.errors import BuildFailed
+    from imagefactory.system.log import Log, Silence
+    from imagefactory.system.processes import Stop
+    from imagefactory.targets.sif import convert
+
+    bench, image = built
+    archive, file = tmp_path / "image.tar", tmp_path / "again.sif"
+    docker("save", "--output", str(archive), f"imagefactory/{image}")
+    damage = "dd if=/dev/zero of=/proc/self/fd/3 bs=1k count=64 seek=1024 conv=notrunc status=none"
+    monkeypatch.setattr(convert, "_READ_BACK", f"{damage}\n{convert._READ_BACK}")
+    source = convert.TestedImage(image, bench.report(image)["digest"], archive)
+    with (
+        contextlib.closing(Log(image, tmp_path / "log", Silence())) as log,
+        pytest.raises(BuildFailed, match="what mksquashfs wrote cannot be read back"),
+    ):
+        convert.convert(source, file, tmp_path, log, Stop())
+    assert not file.exists()
 
 
 CONVERT = """

@@ -1,7 +1,8 @@
 """A tested OCI image to a SIF file, in one pass: the same image always gives the same bytes.
 
 Layers are read from the top down out of the engine's export and go through a pipe into mksquashfs, which
-writes the file system at its place in the file; nothing is unpacked. The header follows at the end.
+writes the file system at its place in the file; nothing is unpacked. All of it is read back, for one was seen
+that mksquashfs had written without a complaint and that nobody could read. The header follows at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import shlex
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,11 @@ _COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "5", "-b", "256K")
 _MEM = "2G"  # for what it has read and not yet written
 _LIMITS = Limits(seconds=6 * 3600, memory=6 << 30, disk=64 << 20, file=1 << 40)
 _ROOT = ("-root-uid", "0", "-root-gid", "0")  # whoever makes it
+_UNREADABLE = 65  # the script's status where what was written can't be read back
+_READ_BACK = (
+    "unsquashfs -quiet -no-progress -da 128 -fr 128 -offset {offset} -pf /dev/null /proc/self/fd/3 >&2 || "
+    f"exit {_UNREADABLE}"
+)
 _EMPTY = ("dev", "proc", "sys")
 _ORIGIN = """\
 # Made by imagefactory of this image, after its tests had passed.
@@ -116,7 +122,7 @@ def _write_system(
 
     errand = Errand(
         log.id,
-        f"exec mksquashfs - /proc/self/fd/3 {shlex.join(options)}",
+        _script(options, offset),
         # Not only the file system's own date: no file is given a later one.
         environment={"SOURCE_DATE_EPOCH": str(epoch)},
         limits=_LIMITS,
@@ -136,6 +142,8 @@ def _write_system(
         kind = DiskFull if full else BuildFailed
         hint = f"free some space in {target.parent}, then run the same command again" if full else ""
         how = f"no space is left in {target.parent}" if full else f"mksquashfs ended with status {status}"
+        if status == _UNREADABLE:
+            how, hint = "what mksquashfs wrote cannot be read back", "run the same command again"
         raise kind(
             f"{log.id}: the SIF file could not be written: {how}",
             hint=hint,
@@ -143,6 +151,12 @@ def _write_system(
             tail=tail[-TAIL_LINES:],
             log=log.path,
         )
+
+
+def _script(options: Sequence[str], offset: int) -> str:
+    """Write the file system out of a tar archive, and read all of it again."""
+    write = f"mksquashfs - /proc/self/fd/3 {shlex.join(options)} || exit"
+    return f"{write}\n{_READ_BACK.format(offset=offset)}"
 
 
 def _skipped(path: str) -> bool:
