@@ -356,7 +356,7 @@ def test_the_squashing_program_has_the_last_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, kind: type[BuildFailed], message: str
 ) -> None:
     def run_errand(errand: Any, hear: Callable[[str], None], *words: Any) -> int:
-        assert errand.script.startswith("exec mksquashfs - /proc/self/fd/3 -tar ")
+        assert errand.script.startswith("mksquashfs - /proc/self/fd/3 -tar ")
         hear(said)
         return 7
 
