@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.cloud.services import Broken
@@ -55,7 +55,8 @@ class Packer:
                 if process.poll() is not None or time.monotonic() > until:
                     raise Broken(f"Packer never said {pattern!r}: {self.said()[-1500:]}")
                 time.sleep(0.2)
-            process.send_signal(signal.SIGINT)
+            # It is two processes, of which the first leaves interrupts to the other, as at a terminal.
+            os.killpg(process.pid, signal.SIGINT)
             try:
                 return process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
@@ -77,12 +78,18 @@ class Packer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        watch = threading.Timer(BUILD_SECONDS, process.kill)
+        watch = threading.Timer(BUILD_SECONDS, _kill, [process])
         watch.daemon = True
         watch.start()
         try:
             yield process
         finally:
             watch.cancel()
-            process.kill()
+            _kill(process)
             process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
