@@ -231,7 +231,8 @@ def _try_volume(server: Server) -> None:
             break
         time.sleep(5)
     else:
-        raise Broken(f"no data volume is mounted: {server.run('lsblk; sudo journalctl -u data-volume')}")
+        told = server.run("lsblk; sudo journalctl -u 'data-volume*'")
+        raise Broken(f"no data volume is mounted: {told}")
     server.run('echo mine >/data/file && test "$(cat /data/file)" = mine')
     if where[1] != "ext4" or not where[0].startswith("/dev/"):
         raise Broken(f"the data volume is {where}")
