@@ -17,7 +17,16 @@ echo "counted $(wc -l <"$1") lines as $(id -u)"
 END
 chmod 755 /usr/local/bin/count
 """
-_TEST = "#!/bin/sh\nset -eu\nprintf 'a\\nb\\nc\\n' >data.txt\ncount data.txt | tee result.txt\n"
+COUNT = "#!/bin/sh\nset -eu\nprintf 'a\\nb\\nc\\n' >data.txt\ncount data.txt | tee result.txt\n"
+COUNTS = {
+    "name": "counts",
+    "command": ["sh", "/tests/count.sh"],
+    "output": ["^counted 3 lines as [0-9]+$"],
+    "measures": {"lines": {"pattern": "counted ([0-9]+) lines", "min": 3, "max": 3}},
+    "files": ["result.txt"],
+    "varies": ["as [0-9]+$"],
+}
+"""What is expected of it, by a test that runs the script ``COUNT``."""
 _RECIPE = {
     "name": NAME,
     "title": "Counts lines",
@@ -28,16 +37,7 @@ _RECIPE = {
     "maintainers": [{"name": "Nobody"}],
     "base": "debian-12",
     "commands": ["count"],
-    "tests": [
-        {
-            "name": "counts",
-            "command": ["sh", "/tests/count.sh"],
-            "output": ["^counted 3 lines as [0-9]+$"],
-            "measures": {"lines": {"pattern": "counted ([0-9]+) lines", "min": 3, "max": 3}},
-            "files": ["result.txt"],
-            "varies": ["as [0-9]+$"],
-        }
-    ],
+    "tests": [COUNTS],
 }
 
 
@@ -47,7 +47,7 @@ def write_sample(root: Path) -> str:
     (folder / "tests").mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(json.dumps(_RECIPE, indent=2))  # which is YAML too
     (folder / "install.sh").write_text(_INSTALL)
-    (folder / "tests" / "count.sh").write_text(_TEST)
+    (folder / "tests" / "count.sh").write_text(COUNT)
     (root / "base_images").mkdir(exist_ok=True)
     for name in ("debian-12", "debian-13-vm"):
         for file in (REPOSITORY / "base_images").glob(f"{name}.*"):

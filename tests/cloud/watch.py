@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+
+from tests.looking import Looking
 
 _PAUSE = 0.2  # seconds between two looks
 
 
-class Watch:
+class Watch(Looking):
     """Notes them while the block runs."""
 
     def __init__(self) -> None:
+        super().__init__(_PAUSE)
         self._words: set[bytes] = set()
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._end.set()
-        self._thread.join()
 
     def that_tell(self, secrets: Iterable[str]) -> list[str]:
         """The programs whose words held one of the secrets."""
@@ -36,8 +27,8 @@ class Watch:
     def __len__(self) -> int:
         return len(self._words)
 
-    def _look(self) -> None:
-        while not self._end.wait(_PAUSE):
-            for file in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    self._words.add(file.read_bytes())
+    def look(self) -> None:
+        """Note the words of all that runs now."""
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                self._words.add(file.read_bytes())

@@ -25,14 +25,13 @@ import os
 import secrets
 import subprocess
 import tarfile
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from tests.engines.bench import docker
+from tests.looking import Looking
 
 _PAUSE = 0.002  # seconds between two looks at all processes
 
@@ -137,7 +136,7 @@ class Sight:
     above: str = ""
 
 
-class Watch:
+class Watch(Looking):
     """Looks at every process that descends from this one, as often as it can, while the block runs.
 
     ``found`` lists the canaries that were seen, ``programs`` the words of all that ran. The environment of a
@@ -145,6 +144,7 @@ class Watch:
     """
 
     def __init__(self, canaries: Canaries) -> None:
+        super().__init__(_PAUSE)
         self.found: list[Sight] = []
         self.programs: set[tuple[str, ...]] = set()
         self.looks = 0
@@ -154,39 +154,27 @@ class Watch:
         self._known: set[tuple[int, bytes, bytes]] = set()
         self._given: set[bytes] = set()
         self._lines: dict[int, str] = {}  # of each process, its words and those above it
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._end.set()
-        self._thread.join()
 
     def ran(self, program: str) -> bool:
         """Whether a program of that name was seen."""
         return any(word.rpartition("/")[2] == program for words in self.programs for word in words)
 
-    def _watch(self) -> None:
-        me = os.getpid()
-        others = self._others
-        while not self._end.wait(_PAUSE):
-            self.looks += 1
-            now = set(_processes())
-            others &= now  # an identifier may be given again
-            self._ours &= now
-            for process in sorted(now - others - {me}):
-                parent = _parent(process)
-                # What lost its parent stays whose it was.
-                if parent in self._ours or process in self._ours:
-                    self._ours.add(process)
-                    self._look(process, parent or 0)
-                elif parent == 0 or parent in others:
-                    others.add(process)
+    def look(self) -> None:
+        """Look at all that descends from this process now."""
+        self.looks += 1
+        now = set(_processes())
+        self._others &= now  # an identifier may be given again
+        self._ours &= now
+        for process in sorted(now - self._others - {os.getpid()}):
+            parent = _parent(process)
+            # What lost its parent stays whose it was.
+            if parent in self._ours or process in self._ours:
+                self._ours.add(process)
+                self._look_at(process, parent or 0)
+            elif parent == 0 or parent in self._others:
+                self._others.add(process)
 
-    def _look(self, process: int, parent: int) -> None:
+    def _look_at(self, process: int, parent: int) -> None:
         words = _read(process, "cmdline")
         if not words:
             return

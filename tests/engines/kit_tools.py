@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from filelock import FileLock
@@ -27,7 +28,7 @@ ANSIBLE = ("ansible==12.3.0", "openstacksdk==4.10.0")
 CLOUD_INIT = ("configobj", "jinja2", "jsonpatch", "jsonschema", "oauthlib", "requests", "pyserial", "pyyaml")
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """Skip, or in a CI fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)

@@ -16,6 +16,7 @@ from imagefactory.model.recipe import Needs
 from imagefactory.model.spec import File
 from imagefactory.targets.vm.gpu import gpu_files
 from imagefactory.targets.vm.volumes import volume_files
+from tests.engines.kit_tools import missing
 from tests.unit.samples import GPU, image
 
 _PATCHED = """\
@@ -59,7 +60,7 @@ def placed(folder: Path, files: tuple[File, ...], name: str) -> Path:
 
 def test_only_an_empty_volume_is_formatted_and_only_on_demand(tmp_path: Path) -> None:
     if os.geteuid() or ran("unshare", "-m", "true").returncode or not shutil.which("mkfs.ext4"):
-        pytest.skip("mounting takes root")
+        missing("mounting takes root, who may make namespaces, and mkfs.ext4")
     program = placed(tmp_path, volume_files(), "data-volume")
     disk = tmp_path / "disk"
     disk.touch()

@@ -15,6 +15,7 @@ import pytest
 from imagefactory.guest import BootOptions, Guest, Seed, boot, open_disk
 from imagefactory.system.processes import Stop
 from imagefactory.system.store import file_sha256
+from tests.cloud.sample import COUNT, COUNTS
 from tests.engines.bench import Bench
 from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
@@ -26,14 +27,7 @@ APP = """#!/bin/sh
 echo "counted $(wc -l <"$1") lines as $(id -u)"
 """
 TESTS = [
-    {
-        "name": "counts",
-        "command": ["sh", "/tests/count.sh"],
-        "output": ["^counted 3 lines as [0-9]+$"],
-        "measures": {"lines": {"pattern": "counted ([0-9]+) lines", "min": 3, "max": 3}},
-        "files": ["result.txt"],
-        "varies": ["as [0-9]+$"],
-    },
+    COUNTS,
     {
         "name": "reads",
         "command": ["count", "/data/lines/lines.txt"],
@@ -43,7 +37,6 @@ TESTS = [
     },
 ]
 LINES = b"one\ntwo\n"
-COUNT = "#!/bin/sh\nset -eu\nprintf 'a\\nb\\nc\\n' >data.txt\ncount data.txt | tee result.txt\n"
 
 
 @pytest.fixture(scope="module")
