@@ -4,6 +4,7 @@ firmware, seeds, and ssh.
 
 from imagefactory.guest.accel import Accelerator, accelerator
 from imagefactory.guest.boot import boot
+from imagefactory.guest.confine import confining_words
 from imagefactory.guest.disk import DiskReader, copy_raw, open_disk
 from imagefactory.guest.facts import file_facts
 from imagefactory.guest.guest import Guest
@@ -28,6 +29,7 @@ __all__ = [
     "Volume",
     "accelerator",
     "boot",
+    "confining_words",
     "copy_raw",
     "engine_versions",
     "file_facts",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imagefactory.sandbox.view import OUTSIDER, sandbox_version, system
@@ -16,9 +17,18 @@ _PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 _SPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 
 
-def confining_words(*, kvm: bool, network: bool) -> list[str]:
-    """The words before QEMU's own, which end it with us; ``network`` says whether it needs this machine's.
-    Raises EngineError where bubblewrap is missing.
+def confining_words(
+    *,
+    kvm: bool,
+    network: bool,
+    shown: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+    place: str = "/",
+) -> list[str]:
+    """The words before QEMU's own, or those of what starts it, which end it with us. ``network`` says whether
+    it needs this machine's; ``shown`` is more that it has in reach, as words for bubblewrap, ``settings`` its
+    environment beside PATH, and ``place`` the folder where it starts. Raises EngineError where bubblewrap is
+    missing.
     """
     sandbox_version()
     words = ["prlimit", "--core=0", "--", "setpriv", "--pdeathsig", "KILL", "--", "bwrap", *_SPACES]
@@ -36,10 +46,12 @@ def confining_words(*, kvm: bool, network: bool) -> list[str]:
         "PATH",
         _PATH,
     ]
+    for name, value in (settings or {}).items():
+        words += ["--setenv", name, value]
     words += [*system(), "--proc", "/proc", "--dev", "/dev"]
     if kvm:
         words += ["--dev-bind", str(KVM), str(KVM)]
-    words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"]
+    words += ["--remount-ro", "/dev", *shown, "--remount-ro", "/", "--chdir", place, "--"]
     return [*words, *_as_nobody(kvm)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import struct
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from imagefactory.definitions.bases import host_platform
+from imagefactory.errors import BuildFailed
 from imagefactory.guest import open_disk
 from imagefactory.inputs.debian import archives, default_sources, lock_base
 from imagefactory.inputs.git import tree_archive
@@ -34,6 +36,8 @@ from imagefactory.system.store import Store
 from imagefactory.system.web import Web
 from imagefactory.targets.base.ask import Layout, ask_base
 from imagefactory.targets.base.bootstrap import make_base
+from imagefactory.targets.vm import packer
+from imagefactory.targets.vm.make import taken
 from imagefactory.targets.vmbase.make import make_disk
 from tests.engines.bench import Bench
 from tests.engines.probe import Canaries, assert_outsider
@@ -43,13 +47,22 @@ from tests.upstreams.hostile import hostile_repository, hostile_sdist, make_arch
 from tests.upstreams.index import make_index, make_sdist
 from tests.upstreams.server import Upstream
 
+_PROBES = """
+variable "payload" { type = string }
+variable "seed" { type = string }
+source "null" "vm" { communicator = "none" }
+build {
+  sources = ["source.null.vm"]
+  provisioner "shell-local" { inline = ["sh ${var.seed}"] }
+}
+"""
 PYTHON = Interpreter((3, 11), (2, 36), "x86_64")
 
 
 class Heard:
     """A log that keeps what it hears."""
 
-    path = Path("lock.log")
+    id, path = "it", Path("lock.log")
 
     def __init__(self) -> None:
         self.tail: list[str] = []
@@ -238,6 +251,41 @@ def read_layer(layout: Path, digest: str, path: str) -> str:
         content = tree.extractfile(path)
         assert content
         return content.read().decode()
+
+
+def test_packer_while_it_builds(tmp_path: Path, cage: Canaries) -> None:
+    """QEMU is started by it, in the same place, and a machine's root may have come to be QEMU."""
+    (folder := tmp_path / "template").mkdir()
+    (folder / "probe.sh").write_text(
+        f"{cage.script}\n(: >/in/payload) 2>/dev/null || echo kept\ncat /in/payload"
+    )
+    (folder / "probe.pkr.hcl").write_text(_PROBES)
+    (payload := tmp_path / "payload.tar").write_text("what goes in\n")
+    payload.chmod(0o600)
+    log, stop = Heard(), Stop()
+    quiet: Any = log
+    packer.build(folder, "null.vm", {"seed": "probe.sh"}, {"payload": payload}, tmp_path, quiet, stop)
+    assert_outsider(log.text)
+    assert "kept" in log.text
+    assert "what goes in" in log.text
+    assert payload.read_text() == "what goes in\n"
+
+
+def test_what_was_left_where_a_disk_should_be(tmp_path: Path) -> None:
+    """Whoever is QEMU writes there what it likes: the names of our own files, for one."""
+    (mine := tmp_path / "mine").write_bytes(b"QFI\xfb" + bytes(508))
+    (written := tmp_path / "image.qcow2").symlink_to(mine)
+    with pytest.raises(BuildFailed, match="is no file of its own"):
+        taken(written, tmp_path / "taken")
+    written.unlink()
+    written.hardlink_to(mine)
+    with pytest.raises(BuildFailed, match="is no file of its own"):
+        taken(written, tmp_path / "taken")
+    written.unlink()
+    header = struct.pack(">4sIQIIQ", b"QFI\xfb", 2, 80, 11, 16, 1 << 30)
+    written.write_bytes(header.ljust(80, b"\0") + b"/etc/shadow".ljust(432, b"\0"))
+    with pytest.raises(BuildFailed, match="names another file"):
+        taken(written, tmp_path / "taken")
 
 
 def test_a_question_to_a_base_image(first: Bench, tmp_path: Path, cage: Canaries) -> None:

@@ -114,6 +114,7 @@ READERS: dict[str, set[str]] = {
         *("IMAGEFACTORY_MIRRORS", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
     },
     "targets/sif/subject.py": {"TERM"},
+    "targets/vm/packer.py": {"PACKER_PLUGIN_PATH"},
 }
 PACKAGE = Path(processes.__file__).parents[1]
 

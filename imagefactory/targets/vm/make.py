@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from imagefactory.targets.vm.payload import write_payload
 
 _MIB = 1 << 20
 _SPARE = 1 << 30
+_TAIL_BYTES = 1 << 14
 
 
 def make_image(job: Job, base: Kept, keep: Path) -> Artifact:
@@ -42,33 +45,61 @@ def make_image(job: Job, base: Kept, keep: Path) -> Artifact:
         key = key_and_seed(Seed(hostname="imagefactory"), folder / "seed")
     except OSError as error:
         raise disk_error(error, folder) from None
-    out = folder / "output"
+    inputs = {"base": base.path, "payload": payload}
     variables = {
-        "base": str(base.path),
-        "payload": str(payload),
-        "seed": str(folder / "seed"),
-        "key": str(key),
+        "seed": "seed",
+        "key": str(key.relative_to(folder)),
         "user": user_of(job),
-        "out": str(out),
+        "out": "output",
         "disk": str(disk_mib(base, job)),
         "memory": str(memory_mib(spec)),
         "accelerator": found.name,
         "cpu": processor(found.name),
-        "console": str(folder / "console.log"),
+        "console": "console.log",
     }
     start = time.monotonic()
+    kvm = found.name == "kvm"
     try:
-        packer.build(folder, "qemu.vm", variables, job.scratch, log, job.stop)
+        packer.build(folder, "qemu.vm", variables, inputs, job.scratch, log, job.stop, kvm=kvm)
     except BuildFailed as failed:
-        console = folder / "console.log"
-        if console.is_file() and "ssh" in failed.message.lower():
-            failed.tail = (*failed.tail, *console.read_text("utf-8", "replace").splitlines()[-20:])
+        if "ssh" in failed.message.lower():
+            failed.tail = (*failed.tail, *_last_words(folder / "console.log"))
         raise
     built = Step("build with Packer", round(time.monotonic() - start, 3))
     log.step_done(built)
     payload.unlink()
-    disk = out / "image.qcow2"
+    disk = taken(folder / "output" / "image.qcow2", job.scratch / "image.qcow2")
     return Artifact(f"sha256:{file_sha256(disk)}", disk.stat().st_size, (packed, built), path=str(disk))
+
+
+def taken(written: Path, disk: Path) -> Path:
+    """A disk that was written in the sandbox, ours now, at the place ``disk``. Whoever got out of a machine
+    there could have written anything. Raises BuildFailed where it is no whole disk of one file.
+    """
+    try:
+        found = written.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise BuildFailed(f"{written} is no file of its own", hint="build it again")
+        written.replace(disk)
+        os.chown(disk, os.geteuid(), os.getegid(), follow_symlinks=False)
+        disk.chmod(0o644)
+    except OSError as error:
+        raise BuildFailed(
+            f"Packer wrote no disk: {error.strerror}: {written}", hint="build it again"
+        ) from None
+    if file_facts(disk, disk.name).format != "qcow2":
+        raise BuildFailed(f"{disk} is no qcow2 file", hint="build it again")
+    return disk
+
+
+def _last_words(console: Path) -> list[str]:
+    """What the machine said last on its serial line."""
+    try:
+        with os.fdopen(os.open(console, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            return file.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()[-20:]
+    except OSError:
+        return []
 
 
 def user_of(job: Job) -> str:

@@ -1,4 +1,8 @@
-"""Packer, through packer-py: a template's build, heard line by line, and ended when it has to."""
+"""Packer, through packer-py: a template's build, heard line by line, and ended when it has to.
+
+It runs in a sandbox, and QEMU with it, with a network of their own: a machine that is built has no more in
+reach than one that is tested.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,23 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from packerpy import PackerExecutable
 
 from imagefactory.errors import BuildFailed, EngineError
-from imagefactory.system.environment import child_environment
+from imagefactory.guest import confining_words
+from imagefactory.sandbox.view import OUTSIDER
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop, run, which
 from imagefactory.targets.vm.heard import Heard
 
-_PATIENCE = 60.0  # seconds that an interrupted Packer has to take away what it started
+_FOLDER = "/build"
+_INPUTS = "/in"
+_PLUGINS = "/plugins"
+_TEMPORARY = "tmp"
+_PATIENCE = 60.0  # seconds until a Packer that was only just started has said which process it is
 
 
 def packer_version() -> str:
@@ -34,24 +43,40 @@ def packer_version() -> str:
     return next((word.removeprefix("v") for word in said if word.startswith("v")), "unknown")
 
 
-def build(folder: Path, only: str, variables: Mapping[str, str], scratch: Path, log: Log, stop: Stop) -> None:
-    """Build the template in ``folder`` with one of its sources. Packer's temporary files are in ``scratch``.
+def build(
+    folder: Path,
+    only: str,
+    variables: Mapping[str, str],
+    inputs: Mapping[str, Path],
+    scratch: Path,
+    log: Log,
+    stop: Stop,
+    *,
+    kvm: bool = False,
+) -> None:
+    """Build the template in ``folder`` with one of its sources: all that Packer and QEMU may write to, and
+    where they stand, so that ``variables`` name files by their places in it. ``inputs`` are variables that
+    name other files, which are only read. What is our own in ``folder`` belongs to an outsider then, where
+    we are root; what the builder wrote must be looked at as what a stranger wrote.
 
-    On a stop Packer is interrupted, so that it takes away what it started, and killed where it does not.
-    Raises BuildFailed with the last words of the script that failed, or Packer's own errors; EngineError
-    where it is missing; or Interrupted.
+    On a stop all of it is killed. Raises BuildFailed with the last words of the script that failed, or
+    Packer's own errors; EngineError where it or bubblewrap is missing; or Interrupted.
     """
     packer_version()
-    with _Started(scratch) as started:
+    for name in ("home", _TEMPORARY):
+        (folder / name).mkdir()
+    _give(folder, inputs)
+    with _Started(folder, inputs, scratch, kvm) as started:
         heard = Heard(log)
         packer = PackerExecutable(
             executable_path=str(started.program), machine_readable=True, config={"stdout": started.output}
         )
         reader = threading.Thread(target=started.read, args=(heard,), daemon=True)
         reader.start()
-        with stop.ends(started.interrupt):
+        named = {**variables, **{name: f"{_INPUTS}/{name}" for name in inputs}}
+        with stop.ends(started.end):
             # Its variables are words of a command, which everybody sees: none is a secret.
-            status, _, said = packer.build(str(folder), only=only, var=dict(variables))
+            status, _, said = packer.build(_FOLDER, only=only, var=named)
         started.close()
         reader.join()
         stop.check()
@@ -67,41 +92,37 @@ def build(folder: Path, only: str, variables: Mapping[str, str], scratch: Path, 
             )
 
 
-class _Started:
-    """What Packer is started through: a program that says which process it is, gives it an environment of its
-    own and a process group, and has it interrupted when we end.
+def _give(folder: Path, inputs: Mapping[str, Path]) -> None:
+    """A folder with all in it, to the outsider that the builder is where we are root, who may read
+    ``inputs`` whatever the umask was.
     """
+    if os.geteuid() == 0:
+        for path in inputs.values():
+            path.chmod(path.stat().st_mode | 0o444)
+        for each in (folder, *folder.rglob("*")):
+            os.chown(each, OUTSIDER, OUTSIDER, follow_symlinks=False)
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+
+class _Started:
+    """What Packer is started through: a program that says which process it is, and enters the sandbox."""
+
+    def __init__(self, folder: Path, inputs: Mapping[str, Path], scratch: Path, kvm: bool) -> None:
         self._number = scratch / "packer.pid"
         self.program = scratch / "start-packer"
+        self._words = _words(folder, inputs, kvm)
         self._read, self.output = os.pipe()
-        self._folder = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
         self._closed = False
 
     def __enter__(self) -> _Started:
-        packer = which("packer")
-        assert packer
-        settings = {
-            **child_environment(),
-            # It makes sockets there, whose names may have a hundred letters; a checkout's path may have more.
-            "TMPDIR": f"/proc/{os.getpid()}/fd/{self._folder}",
-            "PACKER_CACHE_DIR": str(self._scratch / "packer-cache"),
-            "CHECKPOINT_DISABLE": "1",
-        }
-        words = ["env", "-i", *(f"{name}={value}" for name, value in settings.items())]
-        words += ["setpriv", "--pdeathsig", "INT", "--", "setsid", packer]
-        script = f'#!/bin/sh\necho $$ >{shlex.quote(str(self._number))}\nexec {shlex.join(words)} "$@"\n'
-        self.program.write_text(script)
+        words = f'env -i PATH="$PATH" {shlex.join(["setsid", *self._words])}'
+        self.program.write_text(f'#!/bin/sh\necho $$ >{shlex.quote(str(self._number))}\nexec {words} "$@"\n')
         self.program.chmod(0o700)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        self._kill(signal.SIGKILL)
+        self._kill()
         os.close(self._read)
-        os.close(self._folder)
 
     def close(self) -> None:
         """Our end of Packer's output, so that whoever reads it comes to its end."""
@@ -114,31 +135,50 @@ class _Started:
             for line in lines:
                 heard(line)
 
-    def interrupt(self) -> None:
-        """Have it end, by itself if it can."""
+    def end(self) -> None:
+        """Have the sandbox end, and with it all that is in it."""
         threading.Thread(target=self._end, daemon=True).start()
 
     def _end(self) -> None:
         until = time.monotonic() + _PATIENCE
-        while not self._number.is_file() and time.monotonic() < until:  # it was only just started
+        while not self._kill() and time.monotonic() < until:  # it was only just started
             time.sleep(0.1)
-        self._kill(signal.SIGINT)
-        while self._lives() and time.monotonic() < until:
-            time.sleep(0.1)
-        self._kill(signal.SIGKILL)
 
-    def _lives(self) -> bool:
-        return any(True for _ in self._group())
-
-    def _kill(self, what: signal.Signals) -> None:
-        for group in self._group():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, what)
-
-    def _group(self) -> Iterator[int]:
-        """Its process group, where something of it runs."""
+    def _kill(self) -> bool:
         with contextlib.suppress(OSError, ValueError):
-            group = int(self._number.read_text())
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, 0)
-                yield group
+            os.killpg(int(self._number.read_text()), signal.SIGKILL)
+            return True
+        return False
+
+
+def _words(folder: Path, inputs: Mapping[str, Path], kvm: bool) -> list[str]:
+    """The words that run Packer in the sandbox, up to its own."""
+    packer = which("packer")
+    assert packer
+    shown = ["--bind", str(folder), _FOLDER, "--perms", "0755", "--dir", _INPUTS]
+    for name, path in inputs.items():
+        shown += ["--ro-bind", str(path), f"{_INPUTS}/{name}"]
+    shown += ["--ro-bind", str(Path(packer).resolve()), f"{_INPUTS}/packer"]
+    settings = {
+        "HOME": f"{_FOLDER}/home",
+        "TMPDIR": f"{_FOLDER}/{_TEMPORARY}",
+        "PACKER_CACHE_DIR": f"{_FOLDER}/home/cache",
+        "CHECKPOINT_DISABLE": "1",
+    }
+    if plugins := _plugins():
+        shown += ["--ro-bind", str(plugins), _PLUGINS]
+        settings["PACKER_PLUGIN_PATH"] = _PLUGINS
+    return [
+        *confining_words(kvm=kvm, network=False, shown=shown, settings=settings, place=_FOLDER),
+        f"{_INPUTS}/packer",
+    ]
+
+
+def _plugins() -> Path | None:
+    """Where the caller has plugins of Packer 1.7 and newer
+    (https://developer.hashicorp.com/packer/docs/configure#configure-the-packer-plugin-directory).
+    """
+    home = Path.home()
+    named = os.environ.get("PACKER_PLUGIN_PATH", "").split(":")[0]
+    places = [Path(named)] if named else [home / ".config/packer/plugins", home / ".packer.d/plugins"]
+    return next((place for place in places if place.is_dir()), None)
