@@ -282,6 +282,12 @@ def test_what_was_left_where_a_disk_should_be(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match="is no file of its own"):
         taken(written, tmp_path / "taken")
     written.unlink()
+    (theirs := tmp_path / "theirs").mkdir()
+    (theirs / "image.qcow2").write_bytes(b"QFI\xfb" + bytes(508))
+    (tmp_path / "output").symlink_to(theirs)
+    with pytest.raises(BuildFailed, match="is no file of its own"):
+        taken(tmp_path / "output" / "image.qcow2", tmp_path / "taken")
+    assert (theirs / "image.qcow2").is_file()
     header = struct.pack(">4sIQIIQ", b"QFI\xfb", 2, 80, 11, 16, 1 << 30)
     written.write_bytes(header.ljust(80, b"\0") + b"/etc/shadow".ljust(432, b"\0"))
     with pytest.raises(BuildFailed, match="names another file"):

@@ -78,7 +78,7 @@ def taken(written: Path, disk: Path) -> Path:
     """
     try:
         found = written.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or written.parent.is_symlink():
             raise BuildFailed(f"{written} is no file of its own", hint="build it again")
         written.replace(disk)
         os.chown(disk, os.geteuid(), os.getegid(), follow_symlinks=False)

@@ -141,7 +141,8 @@ class _Started:
 
     def _end(self) -> None:
         until = time.monotonic() + _PATIENCE
-        while not self._kill() and time.monotonic() < until:  # it was only just started
+        # Perhaps it was only just started; once it has ended, its number may be another's.
+        while not self._closed and not self._kill() and time.monotonic() < until:
             time.sleep(0.1)
 
     def _kill(self) -> bool:
