@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import struct
 import tarfile
 from pathlib import Path
@@ -40,6 +41,7 @@ from imagefactory.targets.vm import packer
 from imagefactory.targets.vm.make import taken
 from imagefactory.targets.vmbase.make import make_disk
 from tests.engines.bench import Bench
+from tests.engines.kit_tools import missing
 from tests.engines.probe import Canaries, assert_outsider
 from tests.unit.samples import base_lock, definition, image
 from tests.upstreams.channel import Package, make_channel
@@ -255,6 +257,8 @@ def read_layer(layout: Path, digest: str, path: str) -> str:
 
 def test_packer_while_it_builds(tmp_path: Path, cage: Canaries) -> None:
     """QEMU is started by it, in the same place, and a machine's root may have come to be QEMU."""
+    if shutil.which("packer") is None:
+        missing("Packer is not installed: run ci/setup vm")
     (folder := tmp_path / "template").mkdir()
     (folder / "probe.sh").write_text(
         f"{cage.script}\n(: >/in/payload) 2>/dev/null || echo kept\ncat /in/payload"
