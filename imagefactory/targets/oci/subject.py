@@ -188,10 +188,10 @@ class OciSubject:
             killed = self._engine.client.api.inspect_container(container)["State"].get("OOMKilled")
             written = self._written(container, call)
         stopped = written.full
-        if status != 0 and seconds >= call.time_limit:
-            stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
-        elif killed and status != 0:
+        if killed and status != 0:  # first: what is short of memory is slow, too
             stopped = [f"needed more memory than its limit of {call.memory_limit >> 20} MiB"]
+        elif status != 0 and seconds >= call.time_limit:
+            stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
         return Outcome(status, written.output, seconds, "; ".join(stopped), written.sizes)
 
     def _begin(self, container: str, call: Call, argv: list[str]) -> str:

@@ -216,10 +216,10 @@ def _outcome(
         for (where, limit, bounded), blocks in zip(bounds, free, strict=True)
         if bounded and blocks == "0"
     ]
-    if int(ended) and seconds >= call.time_limit:
-        stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
-    elif exceeded(int(ended), output):
+    if exceeded(int(ended), output):  # first: a machine short of memory is slow, too
         stopped = [too_much]
+    elif int(ended) and seconds >= call.time_limit:
+        stopped = [f"ran longer than its limit of {call.time_limit:g} seconds"]
     counted = zip(call.expect, lines[1].split(), strict=True)
     sizes = {file: int(size) for file, size in counted if size.isdecimal()}
     return Outcome(int(ended), output, seconds, "; ".join(stopped), sizes)
