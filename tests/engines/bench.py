@@ -86,7 +86,7 @@ class Bench:
             process.kill()
             raise
         ended = Ended(process.returncode, out, err)
-        print(f"$ imagefactory {shlex.join(words)}\n{ended.text}")  # shown where a test fails
+        print(f"$ imagefactory {shlex.join(words)}\n{ended.text}")  # noqa: T201 - shown where a test fails
         assert "Traceback" not in ended.text, ended.text
         assert status in (None, ended.status), f"ended with {ended.status}:\n{ended.text}"
         return ended
