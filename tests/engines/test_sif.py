@@ -225,6 +225,32 @@ def test_a_file_that_cannot_be_read_back_is_none(
     assert not file.exists()
 
 
+def test_a_file_that_cannot_be_read_back_is_written_again(
+    built: tuple[Bench, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imagefactory.sandbox import run_errand
+    from imagefactory.system.log import Log, Silence
+    from imagefactory.system.processes import Stop
+    from imagefactory.targets.sif import convert
+
+    bench, image = built
+    archive, file = tmp_path / "image.tar", tmp_path / "again.sif"
+    docker("save", "--output", str(archive), f"imagefactory/{image}")
+    ended: list[int] = []
+
+    def unreadable_at_first(*words: Any) -> int:
+        ended.append(run_errand(*words))
+        return ended[-1] if len(ended) > 1 else convert._UNREADABLE
+
+    monkeypatch.setattr(convert, "run_errand", unreadable_at_first)
+    source = convert.TestedImage(image, bench.report(image)["digest"], archive)
+    with contextlib.closing(Log(image, tmp_path / "log", Silence())) as log:
+        convert.convert(source, file, tmp_path, log, Stop())
+    assert ended == [0, 0]
+    assert "written once more" in (tmp_path / "log").read_text()
+    assert file_sha256(file) == file_sha256(sif_of(*built))
+
+
 CONVERT = """
 import sys
 from pathlib import Path

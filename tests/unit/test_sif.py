@@ -322,7 +322,8 @@ def test_want_of_memory_is_told() -> None:
     assert (ended.status, ended.output, ended.stopped) == (137, "Killed", TOO_MUCH)
     assert not _outcome(call, 0, ["137 1 1 1 1", "", "Killed"], 0.1, within).stopped
     assert not _outcome(call, 0, ["0 1 1 1 1", "", "fine"], 0.1, beyond).stopped
-    assert _outcome(call, 0, ["124 1 1 1 1", ""], 60.1, beyond).stopped.startswith("ran longer")
+    assert _outcome(call, 0, ["124 1 1 1 1", ""], 60.1, within).stopped.startswith("ran longer")
+    assert _outcome(call, 0, ["124 1 1 1 1", ""], 60.1, beyond).stopped == TOO_MUCH  # which made it slow
 
 
 def test_where_the_sandbox_itself_was_killed_memory_is_what_is_told() -> None:

@@ -1,8 +1,9 @@
 """A tested OCI image to a SIF file, in one pass: the same image always gives the same bytes.
 
 Layers are read from the top down out of the engine's export and go through a pipe into mksquashfs, which
-writes the file system at its place in the file; nothing is unpacked. All of it is read back, for one was seen
-that mksquashfs had written without a complaint and that nobody could read. The header follows at the end.
+writes the file system at its place in the file; nothing is unpacked. All of it is read back, and written
+again where that fails: twice, on busy machines, mksquashfs 4.5.1 was seen to have written, without a
+complaint, what nobody could read. The header follows at the end.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "5", "-b", "256K")
 _MEM = "2G"  # for what it has read and not yet written
 _LIMITS = Limits(seconds=6 * 3600, memory=6 << 30, disk=64 << 20, file=1 << 40)
 _ROOT = ("-root-uid", "0", "-root-gid", "0")  # whoever makes it
+_TRIES = 3
 _UNREADABLE = 65  # the script's status where what was written can't be read back
 _READ_BACK = (
     "unsquashfs -quiet -no-progress -da 128 -fr 128 -offset {offset} -pf /dev/null /proc/self/fd/3 >&2 || "
@@ -128,15 +130,19 @@ def _write_system(
         limits=_LIMITS,
         ids=1,  # the table of owners begins with whoever runs it
     )
-    with target.open("wb") as out:
-        status = run_errand(
-            errand,
-            hear,
-            stop,
-            scratch,
-            out,
-            lambda pipe: write_merged(image, pipe, _extra(files_of(data, definition)), _skipped, scratch),
-        )
+    for attempt in range(1, _TRIES + 1):
+        with target.open("wb") as out:
+            status = run_errand(
+                errand,
+                hear,
+                stop,
+                scratch,
+                out,
+                lambda pipe: write_merged(image, pipe, _extra(files_of(data, definition)), _skipped, scratch),
+            )
+        if status != _UNREADABLE or attempt == _TRIES:
+            break
+        log.line("what mksquashfs wrote cannot be read back: it is written once more")
     if status:
         full = any("no space left" in line.lower() for line in tail)
         kind = DiskFull if full else BuildFailed
