@@ -61,10 +61,10 @@ class Kept(Held):
     target: Target
 
     def archive(self, file: Path) -> Path:
-        """An archive of it, to make others of: the one that making it left, or one that is written to
-        ``file``. Raises BuildFailed, or a kind of it.
+        """An archive of it, or the folder of one, to make others of: what making it left, or one that is
+        written to ``file``. Raises BuildFailed, or a kind of it.
         """
-        if self.record.handover.is_file():
+        if self.record.handover.exists():
             return self.record.handover
         assert isinstance(self.kind, Exported)
         self.kind.export(self, file)

@@ -94,7 +94,7 @@ def test_what_a_killed_build_left_goes_with_the_next(bench: Bench, moment: str, 
     elif moment == "between":
         image = bench.recipe("killed-between", "head -c 60000000 /dev/urandom >/opt/noise")
         process = bench.start("build", image)
-        wait_for(lambda: bool(list(bench.build.glob("*/oci/scratch/image.tar"))))
+        wait_for(lambda: bool(list(bench.build.glob("*/oci/scratch/layout/ingest"))))
     else:
         image, words = slow_recipe(bench, moment)
         process = bench.start("build", image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from imagefactory.targets.common.engine import Engine
+from imagefactory.targets.common.layouts import manifest_of
 from tests.engines.bench import NAP, Bench, docker, running, wait_for
 
 pytestmark = pytest.mark.skipif(
@@ -115,6 +118,24 @@ def test_a_full_disk_in_the_daemon(bench: Bench, daemon: Daemon) -> None:
     (line,) = ended.errors
     assert "no space is left" in line or "disk is full" in line, ended.text
     assert not [name for name in images_of(daemon) if "candidate" in name]
+
+
+def test_an_engine_without_layers_of_the_base_image_takes_them(
+    first: Bench, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are left out of what it is sent only because it has them, in most cases."""
+    monkeypatch.setenv("DOCKER_HOST", daemon.host)
+    name, layout = "imagefactory/zz-base:1", tmp_path / "layout"
+    shutil.copytree(first.build / "debian-12" / "layout", layout)
+    index = json.loads((layout / "index.json").read_text())
+    index["manifests"][0]["annotations"] = {"io.containerd.image.name": f"docker.io/{name}"}
+    (layout / "index.json").write_text(json.dumps(index))
+    digest, manifest = manifest_of(layout)
+    facts = Engine("zz").load(layout, name, [layer["digest"] for layer in manifest["layers"]])
+    assert facts["Id"] == digest
+    words = ["docker", "-H", daemon.host, "run", "--rm", "--network=none", name, "cat", "/etc/hostname"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def images_of(daemon: Daemon) -> list[str]:

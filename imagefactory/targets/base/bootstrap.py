@@ -47,7 +47,7 @@ def make_base(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
     steps = [_bootstrap(spec, context / "rootfs.tar", means)]
     (context / "Dockerfile").write_text(_DOCKERFILE.format(title=quoted(base.title)), encoding="utf-8")
     name = f"imagefactory/{base.name}:latest"
-    request = buildx.Request(context, name, spec.epoch, layout, spec.platform, kind="layout")
+    request = buildx.Request(context, name, spec.epoch, layout, spec.platform)
     steps += buildx.build(request, means.log, means.stop)
     digest = buildx.read_digest((layout / "index.json").read_bytes())
     manifest = (layout / "blobs" / digest.replace(":", "/")).read_bytes()

@@ -1,4 +1,6 @@
-"""OCI image archives (https://github.com/opencontainers/image-spec/blob/main/image-layout.md), read."""
+"""OCI images as archives or layouts, read
+(https://github.com/opencontainers/image-spec/blob/main/image-layout.md).
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,13 @@ LAYER = Bounds(1 << 40)
 
 
 class OciArchive:
-    """One image in an OCI archive. A context manager: the file is open inside the block."""
+    """One image in an OCI archive, or in the folder of a layout. A context manager: what it reads is open
+    inside the block.
+    """
 
-    def __init__(self, file: Path | IO[bytes]) -> None:
-        if isinstance(file, Path):
-            self._archive = tarfile.open(file, "r:")  # noqa: SIM115  # closed when the block ends
-        else:
-            self._archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
-        self._members = {member.name: member for member in self._archive}
+    def __init__(self, place: Path | IO[bytes]) -> None:
+        self._place: _Folder | _Archive
+        self._place = _Folder(place) if isinstance(place, Path) and place.is_dir() else _Archive(place)
         self._digests: list[str] = []
         self._manifest = self._find_manifest()
 
@@ -34,7 +35,7 @@ class OciArchive:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._archive.close()
+        self._place.close()
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -49,9 +50,7 @@ class OciArchive:
 
     def open_layer(self, digest: str) -> IO[bytes]:
         """One layer as it is stored: a tar archive, compressed."""
-        blob = self._archive.extractfile(self._members[_blob(digest)])
-        assert blob is not None
-        return blob
+        return self._place.open(_blob(digest))
 
     def read(self, path: str) -> bytes | None:
         """A file as the topmost layer has it that has it; None where none does."""
@@ -84,8 +83,40 @@ class OciArchive:
         return self._document(_blob(digest))
 
     def _document(self, name: str) -> bytes:
-        blob = self._archive.extractfile(self._members[name])
-        return blob.read(MAX_DOCUMENT_BYTES) if blob else b""
+        with self._place.open(name) as blob:
+            return blob.read(MAX_DOCUMENT_BYTES)
+
+
+class _Archive:
+    """The files of a tar archive."""
+
+    def __init__(self, file: Path | IO[bytes]) -> None:
+        if isinstance(file, Path):
+            self._tar = tarfile.open(file, "r:")  # noqa: SIM115  # closed by close
+        else:
+            self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+        self._members = {member.name: member for member in self._tar}
+
+    def open(self, name: str) -> IO[bytes]:
+        file = self._tar.extractfile(self._members[name])
+        assert file is not None
+        return file
+
+    def close(self) -> None:
+        self._tar.close()
+
+
+class _Folder:
+    """The files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, name: str) -> IO[bytes]:
+        return (self._folder / name).open("rb")
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _blob(digest: str) -> str:

@@ -41,8 +41,8 @@ _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One build of a context folder, to ``target``: an OCI image archive or layout named ``name``, or its
-    tree as a tar archive.
+    """One build of a context folder, to ``target``: an OCI layout of an image named ``name``, or its tree as
+    a tar archive. A layout may hold blobs already.
 
     ``layouts`` holds OCI layouts of base images by name with digest, ``folders`` other folders by the name
     of the stage that they stand for. No step has a network, or a secret. With ``gzip`` all layers are
@@ -54,7 +54,7 @@ class Request:
     epoch: int
     target: Path
     platform: str
-    kind: Literal["oci", "layout", "tree"] = "oci"
+    kind: Literal["layout", "tree"] = "layout"
     arguments: Mapping[str, str] = field(default_factory=dict)
     layouts: Mapping[str, str] = field(default_factory=dict)
     folders: Mapping[str, Path] = field(default_factory=dict)
@@ -65,16 +65,14 @@ class Request:
 def build(request: Request, log: Log, stop: Stop) -> tuple[Step, ...]:
     """Build and return the steps. Raises BuildFailed (or a kind of it) with the step that broke.
 
-    The target exists afterwards only if all went well.
+    The target is whole afterwards only if all went well.
     """
     reader = _Reader(log)
     target = os.path.relpath(request.target, _home(request))
-    output = f"type=oci,dest={target},name={request.name},rewrite-timestamp=true"
+    output = f"type=oci,tar=false,dest={target},name={request.name},rewrite-timestamp=true"
     if request.gzip:
         output += ",compression=gzip,force-compression=true"
-    if request.kind == "layout":
-        output += ",tar=false"
-    elif request.kind == "tree":
+    if request.kind == "tree":
         output = f"type=tar,dest={target}"
     argv = ["docker", "buildx", "build", "--progress=rawjson", "--output", output, *_options(request)]
     status = stream(argv, reader.feed, stop=stop, cwd=_home(request))
@@ -171,7 +169,7 @@ class _Reader:
                 f"{log.id}: the Docker Engine stopped answering during the build",
                 hint="run ci/setup, which starts it, then the same command again",
             )
-        if target and re.search(rf"{re.escape(target.name)}: no space left", text, re.IGNORECASE):
+        if target and re.search(rf"{re.escape(target.name)}(/\S*)?: no space left", text, re.IGNORECASE):
             return DiskFull(
                 f"{log.id}: no space is left in {target.parent}",
                 hint="free some space there, then run the same command again",

@@ -25,6 +25,7 @@ from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.files import remove_tree, write_files
 from imagefactory.system.templates import fill
 from imagefactory.targets.common.content import INPUT_DIGEST_LABEL
+from imagefactory.targets.common.layouts import share_layers
 from imagefactory.targets.common.with_engine import WithEngine
 from imagefactory.targets.kind import Held, Job, Kept, Launch, Way
 from imagefactory.targets.oci.render import describe, render, render_unpinned
@@ -95,33 +96,33 @@ class OciKind(WithEngine):
     def make(self, job: Job) -> Artifact:
         """Build a candidate from the store alone and load it into the engine.
 
-        Raises BuildFailed; then nothing is left in the engine. Its archive stays in the scratch folder.
+        Raises BuildFailed; then nothing is left in the engine. Its layout stays in the scratch folder.
         """
         from imagefactory.targets.common import buildx  # as other rooms that only work enters
 
         target = job.target
         assert isinstance(target.spec, ImageSpec)
         name = self._engine.candidate(target.id.name, target.input_digest)
-        archive = job.scratch / "image.tar"
-        request = _request(job, name, archive)
+        base, layout = job.needs[_BASE], job.scratch / "layout"
+        request = _request(job, name, layout)
+        shared = frozenset[str]() if request.gzip else share_layers(base.path, base.report.digest, layout)
         steps = buildx.build(request, job.log, job.stop)
         remove_tree(job.scratch / "sources")
-        self._engine.load(archive)
-        facts = self._engine.image(name)
+        facts = self._engine.load(layout, name, shared)
         if facts is None:
             raise EngineError(f"{target.id.name}: the Docker Engine did not keep the built image")
         labels = facts["Config"].get("Labels") or {}
         if labels.get(INPUT_DIGEST_LABEL) != target.input_digest:
             self._engine.untag(name)
             raise BuildFailed(f"{target.id.name}: the built image carries another input digest")
-        commands = _commands(archive) if target.spec.image.patterns else ()
-        return Artifact(facts["Id"], int(facts["Size"]), steps, str(archive), name, commands)
+        commands = _commands(layout) if target.spec.image.patterns else ()
+        return Artifact(facts["Id"], int(facts["Size"]), steps, str(layout), name, commands)
 
     def debug(self, job: Job) -> None:
         """Open a shell, on the caller's terminal, where the build breaks."""
         from imagefactory.targets.common import buildx
 
-        buildx.debug(_request(job, "debug", Path("unused")))
+        buildx.debug(_request(job, "debug", job.scratch / "unused"))
 
     @contextlib.contextmanager
     def open(self, job: Job, artifact: Artifact) -> Iterator[OciSubject]:
@@ -132,7 +133,7 @@ class OciKind(WithEngine):
         origin = Origin(
             layout=base.path if base else None,
             digest=base.report.digest if base else "",
-            archive=Path(artifact.path) if artifact.path else None,
+            image=Path(artifact.path) if artifact.path else None,
         )
         subject = OciSubject(
             self._engine, job.target.id.name, artifact.reference, origin, job.scratch, job.stop
@@ -167,6 +168,7 @@ class OciKind(WithEngine):
             self._engine.tag(artifact.reference, repository, "latest")
         self.discard(artifact)
         if job.handover and artifact.path:
+            remove_tree(job.record.handover)
             Path(artifact.path).replace(job.record.handover)
         return Artifact(artifact.digest, artifact.bytes, artifact.steps, reference=f"{repository}:{tag}")
 
@@ -240,11 +242,11 @@ class OciKind(WithEngine):
         self._engine.remove(leftovers)
 
 
-def _commands(archive: Path) -> tuple[str, ...]:
+def _commands(layout: Path) -> tuple[str, ...]:
     """Which programs an image's commands are, as it says itself."""
     from imagefactory.targets.common.archive import OciArchive
 
-    with OciArchive(archive) as image:
+    with OciArchive(layout) as image:
         return tuple((image.read("etc/imagefactory/commands") or b"").decode().split())
 
 
@@ -255,7 +257,7 @@ def _name_of(spec: ImageSpec) -> tuple[str, str]:
     return f"{REPOSITORY}/{spec.image.repository}", tag_of(spec.image.version)
 
 
-def _request(job: Job, name: str, archive: Path) -> Request:
+def _request(job: Job, name: str, layout: Path) -> Request:
     """The build, its files and its inputs laid out in the scratch folder."""
     from imagefactory.targets.common import buildx
     from imagefactory.targets.oci.stage import stage_inputs
@@ -267,7 +269,7 @@ def _request(job: Job, name: str, archive: Path) -> Request:
         context=write_files(job.scratch / "context", render(job.target)),
         name=name,
         epoch=spec.epoch,
-        target=archive,
+        target=layout,
         platform=spec.platform,
         arguments={"BASE": reference, "BASE_DIGEST": base.report.digest},
         layouts={reference: str(base.path)},

@@ -18,12 +18,12 @@ MAX_DPKG_BYTES = 32 << 20
 _CAPABILITY = "SCHILY.xattr.security.capability"  # how tar archives hold capabilities(7) of a file
 
 
-def entries(archive: Path, of_base: int) -> Iterator[Entry]:
-    """Every path in every layer, from the lowest up, out of an OCI archive.
+def entries(place: Path, of_base: int) -> Iterator[Entry]:
+    """Every path in every layer, from the lowest up, out of an OCI archive or layout.
 
     The lowest are left out, as many as the base image has: they may be compressed in another way than there.
     """
-    with OciArchive(archive) as image:
+    with OciArchive(place) as image:
         for digest in image.layers[of_base:]:
             with image.open_layer(digest) as blob:
                 yield from _layer(blob, digest)

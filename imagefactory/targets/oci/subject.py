@@ -49,7 +49,7 @@ class Origin:
 
     layout: Path | None = None
     digest: str = ""
-    archive: Path | None = None
+    image: Path | None = None
 
 
 class OciSubject:
@@ -101,12 +101,12 @@ class OciSubject:
         manifest = self._base_manifest()
         assert manifest
         of_base = len(layers.layer_digests(manifest.read_bytes()))
-        archive = self._origin.archive or self._scratch / "survey.tar"
-        if not self._origin.archive:
-            self._engine.save(self._reference, archive)
-        yield from layers.entries(archive, of_base)
-        if not self._origin.archive:
-            archive.unlink()
+        image = self._origin.image or self._scratch / "survey.tar"
+        if not self._origin.image:
+            self._engine.save(self._reference, image)
+        yield from layers.entries(image, of_base)
+        if not self._origin.image:
+            image.unlink()
 
     def run(self, call: Call) -> Outcome:
         """Run one command and return how it ended. Raises EngineError, or Interrupted on a stop."""

@@ -62,7 +62,7 @@ class TestedImage:
     name: str
     digest: str
     archive: Path
-    """An OCI archive of it."""
+    """An OCI archive of it, or the folder of a layout."""
     readme: str = ""
     """What its users should know, in Markdown."""
     commands: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from imagefactory.errors import disk_error
 from imagefactory.model.spec import File, ImageSpec
 from imagefactory.system.store import place_file
 from imagefactory.targets.common.launchers import write_wrappers
+from imagefactory.targets.common.layouts import archive_of
 from imagefactory.targets.kind import Job, Kept, Launched
 from imagefactory.targets.vm.examples import examples_of
 from imagefactory.targets.vm.facts import HOME, LOAD, MARK, machine_files, machine_links, release_file
@@ -26,7 +27,8 @@ def write_payload(job: Job, file: Path) -> None:
     spec = job.target.spec
     assert isinstance(spec, ImageSpec)
     image = job.needs["oci"]
-    archive = image.archive(job.scratch / "image.tar")
+    archive = job.scratch / "image.tar"
+    archive = archive_of(image.archive(archive), archive)
     reports = {kind: kept.report for kind, kept in job.needs.items()}
     files = [
         File(MARK, 0o644, b""),
