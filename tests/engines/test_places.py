@@ -149,7 +149,7 @@ def small_disk(bench: Bench) -> Iterator[Bench]:
 @root_only
 def test_a_full_disk_below_the_checkout(small_disk: Bench) -> None:
     bench = small_disk
-    noise = "head -c 60000000 /dev/urandom >/opt/noise"
+    noise = "head -c 120000000 /dev/urandom >/opt/noise"
     image, small = bench.recipe("full-disk", noise), bench.recipe("small")
     ended = bench.run("build", image, status=1)
     assert ended.errors == [

@@ -149,10 +149,19 @@ def failure(log: Log, output: str, error: str = STATUS_2, step: str = INSTALL) -
     return reader.failure(log)
 
 
-def test_a_full_disk_is_told_where_the_image_is_written(log: Log, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "failed to copy to tar: write tree.tar: no space left on device",
+        "write tree.tar/ingest/d3aa/data: no space left on device",
+        "write tree.tar/ingest/d3aa/data: no space left on device\nrpc error: code = Unavailable desc = EOF",
+    ],
+)
+def test_a_full_disk_is_told_where_the_image_is_written(log: Log, tmp_path: Path, said: str) -> None:
     reader = _Reader(log)
-    reader.feed("ERROR: failed to copy to tar: write image.tar: no space left on device")
-    error = reader.failure(log, tmp_path / "scratch" / "image.tar")
+    for line in said.splitlines():
+        reader.feed(f"ERROR: {line}")
+    error = reader.failure(log, tmp_path / "scratch" / "tree.tar")
     assert type(error) is DiskFull
     assert error.message == f"app: no space is left in {tmp_path / 'scratch'}"
 

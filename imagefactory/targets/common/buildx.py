@@ -164,16 +164,17 @@ class _Reader:
         words = "\n".join([*self._unread, error])
         text = "\n".join([*tail, words])
         told: dict[str, Any] = {"step": step, "tail": tail, "log": log.path}
-        if _ENGINE_GONE.search(words):
-            return EngineError(
-                f"{log.id}: the Docker Engine stopped answering during the build",
-                hint="run ci/setup, which starts it, then the same command again",
-            )
+        # First: where a disk is full, a connection may break as well.
         if target and re.search(rf"{re.escape(target.name)}(/\S*)?: no space left", text, re.IGNORECASE):
             return DiskFull(
                 f"{log.id}: no space is left in {target.parent}",
                 hint="free some space there, then run the same command again",
                 **told,
+            )
+        if _ENGINE_GONE.search(words):
+            return EngineError(
+                f"{log.id}: the Docker Engine stopped answering during the build",
+                hint="run ci/setup, which starts it, then the same command again",
             )
         if _FULL.search(text):
             return DiskFull(
