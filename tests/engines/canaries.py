@@ -21,10 +21,12 @@ import base64
 import contextlib
 import gzip
 import io
+import json
 import os
 import secrets
 import subprocess
 import tarfile
+import urllib.parse
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -33,7 +35,9 @@ from pathlib import Path
 from tests.engines.bench import docker
 from tests.looking import Looking
 
+USER = "institute-user"
 _PAUSE = 0.002  # seconds between two looks at all processes
+_PIECE = 16 << 20
 
 
 @dataclass
@@ -113,6 +117,63 @@ class Canaries:
         words = ["unsquashfs", "-no-progress", "-quiet", "-no-xattrs", "-o", offset, "-d", str(scratch)]
         subprocess.run([*words, str(file)], check=True, stdout=subprocess.DEVNULL)
         return self.search_folder(scratch)
+
+    def search_disk(self, file: Path, scratch: Path, control: bytes) -> bool:
+        """Look at every block of a virtual disk; whether it holds ``control``, as it should."""
+        raw = scratch / "searched.raw"
+        subprocess.run(["qemu-img", "convert", "-O", "raw", file, raw], check=True)
+        seen, before, at = False, b"", 0
+        with raw.open("rb") as disk:
+            size = os.fstat(disk.fileno()).st_size
+            while at < size:
+                try:
+                    start = os.lseek(disk.fileno(), at, os.SEEK_DATA)
+                except OSError:  # the rest is a hole
+                    break
+                before = before if start == at else b""
+                data = before + os.pread(disk.fileno(), _PIECE, start)
+                self.found += [f"{kind} in {file}" for kind in sorted(self.seen_in(data))]
+                seen = seen or control in data
+                at, before = start + len(data) - len(before), data[-1024:]
+        raw.unlink()
+        return seen
+
+
+def with_login(url: str, password: str) -> str:
+    return url.replace("://", f"://{USER}:{urllib.parse.quote(password, safe='')}@")
+
+
+def a_home(home: Path, canaries: Canaries) -> dict[str, str]:
+    """Fill a home folder with the secrets that people have there; the variables that they set."""
+    login = base64.b64encode(f"robot:{canaries.plant('registry login')}".encode()).decode()
+    proxy = with_login("http://127.0.0.1:9", canaries.plant("proxy password in Docker's settings"))
+    settings = {
+        "auths": {"registry.example.org": {"auth": login}},
+        "proxies": {"default": {"httpProxy": proxy, "httpsProxy": proxy}},
+    }
+    cloud = {"clouds": {"ours": {"auth": {"password": canaries.plant("password in clouds.yaml")}}}}
+    key = canaries.plant("signing key")
+    files = {
+        ".docker/config.json": json.dumps(settings),
+        ".config/openstack/clouds.yaml": json.dumps(cloud),
+        ".cosign/cosign.key": f"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n{key}\n",
+        ".netrc": f"machine localhost login {USER} password {canaries.plant('password in .netrc')}\n",
+    }
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+        (home / name).chmod(0o600)
+    named = (
+        *("OS_PASSWORD", "COSIGN_PASSWORD", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "REGISTRY_PASSWORD"),
+        *("APPTAINER_DOCKER_PASSWORD", "SINGULARITY_DOCKER_PASSWORD", "DOCKER_AUTH_CONFIG"),
+    )
+    return {
+        "HOME": str(home),
+        "DOCKER_CONFIG": str(home / ".docker"),
+        "OS_CLOUD": "ours",
+        "COSIGN_KEY": str(home / ".cosign" / "cosign.key"),
+        **{name: canaries.plant(name) for name in named},
+    }
 
 
 def _looks(core: str) -> set[bytes]:

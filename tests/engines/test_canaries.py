@@ -22,13 +22,12 @@ import pytest
 from uv import find_uv_bin
 
 from tests.engines.bench import Bench, Ended, docker, images
-from tests.engines.canaries import Canaries, Watch, programs_of
+from tests.engines.canaries import USER, Canaries, Watch, a_home, programs_of, with_login
 from tests.engines.test_site import unreachable_elsewhere
 from tests.upstreams.index import Package, make_index, make_wheel
 from tests.upstreams.repository import make_repository
 from tests.upstreams.server import Proxy, Upstream
 
-USER = "institute-user"
 MIRRORED = "https://index.example.org/simple"
 SAYS_ENVIRONMENT = [{"name": "environment", "command": ["env"], "output": ["PATH="], "varies": ["^.*$"]}]
 ARCHIVE = b"an archive behind the proxy\n"
@@ -73,43 +72,6 @@ def uv_wheel() -> Package:
         for name, data in files.items():
             archive.writestr(name, data)
     return Package("uv", version, f"uv-{version}-{tag}.whl", buffer.getvalue(), metadata)
-
-
-def with_login(url: str, password: str) -> str:
-    return url.replace("://", f"://{USER}:{urllib.parse.quote(password, safe='')}@")
-
-
-def a_home(home: Path, canaries: Canaries) -> dict[str, str]:
-    """Fill a home folder with the secrets that people have there; the variables that they set."""
-    login = base64.b64encode(f"robot:{canaries.plant('registry login')}".encode()).decode()
-    proxy = with_login("http://127.0.0.1:9", canaries.plant("proxy password in Docker's settings"))
-    settings = {
-        "auths": {"registry.example.org": {"auth": login}},
-        "proxies": {"default": {"httpProxy": proxy, "httpsProxy": proxy}},
-    }
-    cloud = {"clouds": {"ours": {"auth": {"password": canaries.plant("password in clouds.yaml")}}}}
-    key = canaries.plant("signing key")
-    files = {
-        ".docker/config.json": json.dumps(settings),
-        ".config/openstack/clouds.yaml": json.dumps(cloud),
-        ".cosign/cosign.key": f"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n{key}\n",
-        ".netrc": f"machine localhost login {USER} password {canaries.plant('password in .netrc')}\n",
-    }
-    for name, text in files.items():
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_text(text)
-        (home / name).chmod(0o600)
-    named = (
-        *("OS_PASSWORD", "COSIGN_PASSWORD", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "REGISTRY_PASSWORD"),
-        *("APPTAINER_DOCKER_PASSWORD", "SINGULARITY_DOCKER_PASSWORD", "DOCKER_AUTH_CONFIG"),
-    )
-    return {
-        "HOME": str(home),
-        "DOCKER_CONFIG": str(home / ".docker"),
-        "OS_CLOUD": "ours",
-        "COSIGN_KEY": str(home / ".cosign" / "cosign.key"),
-        **{name: canaries.plant(name) for name in named},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -323,3 +285,17 @@ def test_a_build_needs_no_credential(bench: Bench, tmp_path: Path) -> None:
     bench.run("build", image, "--format", "containers", "--no-cache")
     assert {bench.report(image, kind)["status"] for kind in ("oci", "sif")} == {"passed"}
     assert docker("image", "ls", "-q", f"imagefactory/{image}").strip()
+
+
+def test_a_canary_on_a_disk_is_noticed(tmp_path: Path) -> None:
+    canaries = Canaries()
+    secret = canaries.plant("a secret").encode()
+    raw, disk = tmp_path / "raw", tmp_path / "disk.qcow2"
+    with raw.open("wb") as out:
+        out.seek((16 << 20) - 9)  # across two pieces that are read
+        out.write(secret)
+        out.truncate(64 << 20)
+    subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", raw, disk], check=True)
+    assert canaries.search_disk(disk, tmp_path, secret)
+    assert canaries.found == [f"a secret in {disk}"]
+    assert not Canaries().search_disk(disk, tmp_path, b"what it does not hold")

@@ -17,6 +17,7 @@ from imagefactory.system.processes import Stop
 from imagefactory.system.store import file_sha256
 from tests.cloud.sample import COUNT, COUNTS
 from tests.engines.bench import Bench
+from tests.engines.canaries import Canaries, Watch, a_home, programs_of, with_login
 from tests.engines.conftest import shared_folder
 from tests.engines.machines import SSH_SECONDS
 from tests.engines.vmbase import NEWEST, copy_vm_base, shared
@@ -40,7 +41,21 @@ LINES = b"one\ntwo\n"
 
 
 @pytest.fixture(scope="module")
-def built(module_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, str]:
+def planted() -> Canaries:
+    """Secrets in the environment and in the home of whoever builds."""
+    return Canaries()
+
+
+@pytest.fixture(scope="module")
+def watch(planted: Canaries) -> Watch:
+    """Sees the programs of the build."""
+    return Watch(planted)
+
+
+@pytest.fixture(scope="module")
+def built(
+    module_bench: Bench, tmp_path_factory: pytest.TempPathFactory, planted: Canaries, watch: Watch
+) -> tuple[Bench, str]:
     """An image whose program counts lines, as a VM image."""
     copy_vm_base(shared(NEWEST, shared_folder(tmp_path_factory)), module_bench, NEWEST)
     install = f"cat >/usr/local/bin/count <<'END'\n{APP}END\nchmod 755 /usr/local/bin/count"
@@ -50,7 +65,15 @@ def built(module_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tupl
         data = {"lines": {"url": f"{upstream.url}/lines.txt", "sha256": hashlib.sha256(LINES).hexdigest()}}
         image = module_bench.recipe("vm-app", install, tests=TESTS, test_data=data, commands=["count"])
         (module_bench.folder(image) / "tests" / "count.sh").write_text(COUNT)
-        module_bench.run("build", image, "--format", "vm", timeout=3000)
+        dead = with_login("http://127.0.0.1:9", planted.plant("proxy password"))
+        module_bench.environment = {
+            **a_home(tmp_path_factory.mktemp("home"), planted),
+            **dict.fromkeys(("http_proxy", "https_proxy"), dead),
+            "no_proxy": "127.0.0.1",
+        }
+        with watch:
+            ended = module_bench.run("build", image, "--format", "vm", "--verbose", timeout=3000)
+    planted.search_text("the screen", ended.text)
     return module_bench, image
 
 
@@ -76,6 +99,19 @@ def test_it_is_built_booted_and_tested(built: tuple[Bench, str]) -> None:
         ["qemu-img", "info", "--output=json", disk_of(bench, image)], capture_output=True, check=True
     )
     assert json.loads(info.stdout)["format"] == "qcow2"
+
+
+def test_it_holds_and_tells_no_secret(
+    built: tuple[Bench, str], planted: Canaries, watch: Watch, tmp_path: Path
+) -> None:
+    bench, image = built
+    disk = disk_of(bench, image)
+    looked_at = planted.search_folder(bench.build / image, lambda path: path == disk)
+    assert looked_at > 20
+    assert planted.search_disk(disk, tmp_path, b"counted $(wc -l")
+    assert planted.found == []
+    assert programs_of(watch.found) == set()
+    assert [name for name in ("packer", "qemu-system-x86_64", "bwrap") if not watch.ran(name)] == []
 
 
 def test_nothing_is_done_again(built: tuple[Bench, str]) -> None:
