@@ -12,24 +12,31 @@ SSH_SECONDS = 600
 
 def qemus(pid: int = 0) -> list[int]:
     """The machines that run below a process, or below this one."""
-    parents, found = dict[int, int](), list[int]()
+    return [each for each, name in descendants(pid).items() if name.startswith("qemu-system")]
+
+
+def descendants(pid: int = 0) -> dict[int, str]:
+    """What runs below a process, or below this one: the kernel's name for each, 15 characters at most."""
+    parents, names = dict[int, int](), dict[int, str]()
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             try:
                 stat = (place / "stat").read_text()
             except OSError:
                 continue
-            comm, _, rest = stat.partition("(")[2].rpartition(")")
+            name, _, rest = stat.partition("(")[2].rpartition(")")
             parents[int(place.name)] = int(rest.split()[1])
-            if comm.startswith("qemu-system") and rest.split()[0] != "Z":
-                found.append(int(place.name))
+            if rest.split()[0] != "Z":
+                names[int(place.name)] = name
 
     def below(each: int) -> bool:
-        while each not in (0, pid or os.getpid()):
+        top = pid or os.getpid()
+        each = parents.get(each, 0)
+        while each not in (0, top):
             each = parents.get(each, 0)
         return each != 0
 
-    return [each for each in found if below(each)]
+    return {each: name for each, name in names.items() if below(each)}
 
 
 def gone(pids: list[int], seconds: float = 10) -> bool:
