@@ -1,9 +1,11 @@
-"""The commands that hand something to others: wrappers, launch, bundle, unbundle."""
+"""The commands that hand something to others: wrappers, launch, raw, upload, bundle, unbundle."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +165,47 @@ def raw(root: Path, names: tuple[str, ...], loudness: str, as_json: bool) -> Non
     fail([result.error for result in results if result.error])
 
 
+@click.command(short_help="Send VM images to an OpenStack cloud.")
+@words.some_names
+@click.option("--cloud", "name", metavar="NAME", default="", help="Entry of clouds.yaml.  [as OS_CLOUD says]")
+@click.option("--raw", is_flag=True, help="The uncompressed disks that imagefactory raw wrote, for Ceph.")
+@words.loudness
+@words.as_json
+@click.pass_obj
+def upload(root: Path, names: tuple[str, ...], name: str, raw: bool, loudness: str, as_json: bool) -> None:
+    """Send the disk of each VM image to the image service of an OpenStack cloud, under the image's name, and
+    verify there that it arrived.
+
+    It is the very file that was tested: nothing is built or run. An image that is there already is not sent
+    again. What others see of it is said in the site settings (cloud_images).
+    """
+    from imagefactory.drive.uploading import upload_image
+    from imagefactory.publish.cloud import Cloud
+
+    workspace = find_workspace(root)
+    images = named_images(workspace, names)
+    sent, errors = [], []
+    with watched(workspace, loudness, as_json) as session:
+        cloud = Cloud(name, session.stop)
+        for image in images:
+            shown = session.progress
+            shown.phase(image.id, f"uploading to {cloud.shown}")
+            try:
+                done = upload_image(session, image, cloud, partial(shown.amount, image.id), raw=raw)
+                shown.done(image.id, True, "was there" if done.was_there else "uploaded and verified")
+                sent.append(done)
+            except FactoryError as error:  # the others are none the worse for it
+                shown.done(image.id, False, "not uploaded")
+                errors.append(error)
+    if as_json:
+        print_json([asdict(each) for each in sent])
+    else:
+        for each in sent:
+            there = ", was there" if each.was_there else ""
+            click.echo(f"{each.name}: {each.id}, {size(each.bytes)}{there}")
+    fail(errors)
+
+
 @click.command(short_help="Write all that builds images into one file.")
 @words.some_names
 @click.option("--to", type=words.new_file, help="Write this file.  [build/bundles/…]")
@@ -213,4 +256,4 @@ def unbundle(file: Path, to: Path | None) -> None:
 
 
 ALL = (bundle, unbundle)
-LAST = (wrappers, launch, raw)
+LAST = (wrappers, launch, raw, upload)

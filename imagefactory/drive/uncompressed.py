@@ -22,14 +22,14 @@ def have_raw(session: Session, image: ImageDefinition) -> Result:
     """Have the image's disk stand beside itself as a raw file, and its report hold that; a failure is a
     result too. Nothing is done where it is there.
     """
-    (kind,) = (each for each in session.kinds.values() if isinstance(each, Disks))
+    kind = disks_of(session)
     id = TargetId(kind.name, image.id)
     record = session.record(id)
 
     def work() -> Result:
         start = time.monotonic()
         target = session.resolver.graph([image], [id])[id]
-        report = _kept(session, image, target)
+        report = kept_report(session, image, target)
         if _is_there(Held(report, record)):
             return Result(image.id, "nothing", 0.0, report=report, kind=id.kind)
         assert isinstance(target, Target)
@@ -49,7 +49,13 @@ def have_raw(session: Session, image: ImageDefinition) -> Result:
     return guarded(session, shown(id), record, work, Result(image.id, "failed", 0.0, kind=id.kind))
 
 
-def _kept(session: Session, image: ImageDefinition, target: Target | Unlocked) -> Report:
+def disks_of(session: Session) -> Disks:
+    """The kind whose targets are disks."""
+    (kind,) = (each for each in session.kinds.values() if isinstance(each, Disks))
+    return kind
+
+
+def kept_report(session: Session, image: ImageDefinition, target: Target | Unlocked) -> Report:
     """The report of the disk that was kept. Raises BadInput where there is none."""
     id = target.id
     report = session.last(id)

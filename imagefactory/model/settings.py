@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -55,6 +55,30 @@ class StandIn(Strict):
     commit: GitCommit | None = None
 
 
+_DAY = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+
+
+class CloudImages(Strict):
+    """What this site says of the VM images that it uploads, in the words of SCS-0102, a standard of the
+    Sovereign Cloud Stack, and who may see them.
+    """
+
+    visibility: Literal["private", "shared", "community", "public"] = "private"
+    replace_frequency: Literal[
+        "yearly", "quarterly", "monthly", "weekly", "daily", "critical_bug", "never"
+    ] = "never"
+    uuid_validity: Annotated[
+        str,
+        Matching(
+            rf"^(none|notice|forever|last-[1-9][0-9]{{0,3}}|{_DAY})$",
+            "none, notice, forever, last-N or a date such as 2027-06-30",
+        ),
+    ] = "none"
+    provided_until: Annotated[
+        str, Matching(rf"^(none|notice|{_DAY})$", "none, notice or a date such as 2027-06-30")
+    ] = "none"
+
+
 class SiteFile(Strict):
     """``site.yaml``. ``mirrors`` and ``stand_ins`` go by the beginning of an address; the longest counts.
     ``keep_replaced``: what a newer build that passed takes the place of stays.
@@ -73,4 +97,5 @@ class SiteFile(Strict):
     store: AbsolutePath | None = None
     keep_replaced: bool = False
     publish_non_free: bool = False
+    cloud_images: CloudImages = CloudImages.model_construct()
     retry_pause: Annotated[float, Field(ge=0, le=60)] = 2.0

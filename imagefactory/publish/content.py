@@ -18,6 +18,7 @@ DiskFormat = Literal["qcow2", "raw"]
 OnProgress = Callable[[int, int], None]
 """Is told the bytes that went so far, and all that there are. Called from a thread of the transfer's own."""
 _QCOW2 = b"QFI\xfb"  # QEMU, docs/interop/qcow2.rst
+_QCOW2_SIZE = 24  # where its header has the size of the disk, in 8 bytes, the highest first
 
 
 class Content:
@@ -29,6 +30,7 @@ class Content:
         except OSError as error:
             raise BadInput(f"cannot read the image {file}: {error.strerror}") from None
         self.file = file
+        self.disk_format = disk_format
         facts = os.fstat(self._file.fileno())
         self.bytes = facts.st_size
         start = self._file.read(len(_QCOW2)) if stat.S_ISREG(facts.st_mode) else b""
@@ -43,6 +45,14 @@ class Content:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+    @property
+    def disk_bytes(self) -> int:
+        """The size of the disk that a machine sees."""
+        if self.disk_format == "raw":
+            return self.bytes
+        self._file.seek(_QCOW2_SIZE)
+        return int.from_bytes(self._file.read(8), "big")
 
     def sha512(self, stop: Stop) -> str:
         """Of the whole file, in hexadecimal."""

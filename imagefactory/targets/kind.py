@@ -217,9 +217,23 @@ class Carried(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class MachineFacts:
+    """What a machine that boots from a disk is: its VM ``base``, the digest of the container in it, and the
+    memory that it needs, in MiB.
+    """
+
+    base: str
+    container_digest: str
+    memory_mib: int
+
+
 @runtime_checkable
-class Disks(Protocol):
-    """A kind of compressed disks, which some clouds want as they are when they are not."""
+class Disks(Kind, Protocol):
+    """A kind of compressed disks of machines, which some clouds want as they are when they are not."""
+
+    def machine(self, kept: Kept) -> MachineFacts:
+        """What a cloud is told of it."""
 
     def write_raw(self, job: Job, kept: Kept) -> Artifact:
         """Write what was kept as a raw disk beside it. Raises BuildFailed, or a kind of it."""

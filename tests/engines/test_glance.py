@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 
 from imagefactory.errors import BadInput, BuildFailed, FactoryError, Interrupted, NetworkFault
+from imagefactory.model.report import NeedReport
 from imagefactory.publish.answers import NoRoom, Refused
 from imagefactory.publish.cloud import Cloud
 from imagefactory.publish.glance import upload
@@ -24,8 +27,11 @@ from imagefactory.publish.marks import MARK, UPLOADING
 from imagefactory.publish.properties import ProjectImage, Promises, properties_of, tags_of
 from imagefactory.publish.transfer import download_digest
 from imagefactory.system.processes import Stop
-from tests.engines.bench import wait_for
+from imagefactory.system.store import file_sha256
+from tests.conftest import REPOSITORY
+from tests.engines.bench import Bench, wait_for
 from tests.engines.canaries import Canaries, Watch
+from tests.unit.samples import report
 from tests.upstreams.openstack import DEAD_REGION, QUOTA_MIB, CannotStart, OpenStack, openstack
 from tests.upstreams.openstack_proxy import Meddler
 
@@ -501,3 +507,103 @@ def sha512(file: Path) -> str:
     """As coreutils compute it."""
     done = subprocess.run(["sha512sum", str(file)], capture_output=True, text=True, check=True)
     return done.stdout.split()[0]
+
+
+@dataclass
+class Checkout:
+    """A checkout in which a VM image stands as if it had been built: any disk is one to a cloud."""
+
+    bench: Bench
+    image: str
+    disk: Path
+
+    @property
+    def report(self) -> Path:
+        return self.bench.report_file(self.image, "vm")
+
+    def say(self, **changes: object) -> None:
+        """Change its report."""
+        self.report.write_text(json.dumps({**json.loads(self.report.read_text()), **changes}))
+
+
+@pytest.fixture
+def checkout(qcow2: Path, tmp_path: Path) -> Checkout:
+    root, image = tmp_path / "checkout", "spherls"
+    shutil.copytree(REPOSITORY / "recipes" / image, root / "recipes" / image)
+    shutil.copytree(REPOSITORY / "base_images", root / "base_images")
+    made = Checkout(Bench(root), image, root / "build" / image / f"{image}-1.qcow2")
+    made.report.parent.mkdir(parents=True)
+    shutil.copy(qcow2, made.disk)
+    needs = [
+        NeedReport(kind=kind, id=id, input_digest="a" * 64, digest=DIGEST)
+        for kind, id in (("vmbase", "debian-13-vm"), ("oci", image), ("sif", image))
+    ]
+    written = report(
+        kind="vm",
+        id=image,
+        file=made.disk.name,
+        reference="",
+        digest=f"sha256:{file_sha256(made.disk)}",
+        bytes=made.disk.stat().st_size,
+        needs=needs,
+    )
+    made.report.write_text(written.model_dump_json())
+    return made
+
+
+def test_the_command_sends_what_was_tested(cloud: OpenStack, checkout: Checkout) -> None:
+    site = {"visibility": "community", "replace_frequency": "monthly", "uuid_validity": "last-3"}
+    (checkout.bench.root / "site.yaml").write_text(json.dumps({"cloud_images": site}))
+    ended = checkout.bench.run("upload", checkout.image, "--cloud", "member", "--json")
+    (told,) = json.loads(ended.out)
+    seen = Cloud("member").get(f"/images/{told['id']}")
+    assert (seen["name"], seen["status"], seen["visibility"]) == (checkout.image, "active", "community")
+    assert (seen["min_disk"], seen["min_ram"]) == (1, 1024 + 2048)
+    assert (seen["os_distro"], seen["os_version"], seen["os_admin_user"]) == ("debian", "13", "debian")
+    assert (seen["replace_frequency"], seen["uuid_validity"]) == ("monthly", "last-3")
+    assert seen["imagefactory_container_digest"] == DIGEST
+    assert seen["os_hash_value"] == told["sha512"] == sha512(checkout.disk)
+    assert download_digest(Cloud("member"), told["id"]) == told["sha512"]
+    again = checkout.bench.run("upload", checkout.image, "--cloud", "member")
+    assert again.out.split()[1] == f"{told['id']},"
+    assert again.out.rstrip().endswith("was there")
+    assert len(listed(Cloud("member"))) == 1
+
+
+def test_the_command_starts_nothing(cloud: OpenStack, checkout: Checkout) -> None:
+    """But git, which says of what revision a recipe is."""
+    with Watch(Canaries()) as watch:
+        checkout.bench.run("upload", checkout.image, "--cloud", "member")
+    names = {Path(words[0]).name for words in watch.programs}
+    assert names <= {"git", Path(sys.executable).name, "python", "imagefactory"}, names
+    assert watch.ran("imagefactory")
+
+
+def test_the_command_sends_nothing_else(cloud: OpenStack, checkout: Checkout) -> None:
+    """Neither what was not tested, nor another file, nor what must not leave this site."""
+    upload_it = ("upload", checkout.image, "--cloud", "member")
+
+    def refused(said: str, *more: str) -> None:
+        ended = checkout.bench.run(*upload_it, *more, status=None)
+        assert ended.status in (1, 2), ended.text
+        assert said in ended.text
+        assert_nothing_left(cloud)
+
+    refused("has no uncompressed disk", "--raw")
+    checkout.say(stand_ins=["spherls"])
+    refused("holds stand-ins")
+    checkout.say(stand_ins=[], non_free=["nvidia-driver"])
+    refused("holds what not everybody may pass on: nvidia-driver")
+    checkout.say(non_free=[], status="failed")
+    refused("is not built and tested")
+    checkout.say(status="passed")
+    data = bytearray(checkout.disk.read_bytes())
+    data[-1] ^= 1
+    checkout.disk.write_bytes(data)
+    refused("is damaged")
+    checkout.disk.unlink()
+    refused("is gone or not whole")
+    checkout.report.unlink()
+    refused("is not built and tested")
+    ended = checkout.bench.run("upload", checkout.image, "--cloud", "nowhere", status=2)
+    assert "Traceback" not in ended.text

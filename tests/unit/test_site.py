@@ -99,8 +99,8 @@ def test_a_named_file_must_be_there(root: Workspace, monkeypatch: pytest.MonkeyP
         (
             "cloud: mine\n",
             (
-                "1:1: unknown key 'cloud', known here: proxies, ca_bundle, mirrors, stand_ins, "
-                "python_index, accept_licences, store, keep_replaced, publish_non_free, retry_pause"
+                "1:1: unknown key 'cloud', known here: proxies, ca_bundle, mirrors, stand_ins, python_index, "
+                "accept_licences, store, keep_replaced, publish_non_free, cloud_images, retry_pause"
             ),
         ),
         ("store: here\n", "1:8: store: must be an absolute path without '..'"),

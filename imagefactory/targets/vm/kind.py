@@ -15,7 +15,7 @@ from imagefactory.model.spec import Artifact, BaseDefinition, File, ImageSpec, T
 from imagefactory.model.target import Description, Room, Target, TargetId
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets.common.as_file import AsFile, moved, stem_of
-from imagefactory.targets.kind import Held, Job, Kept, Way, raw_of
+from imagefactory.targets.kind import Held, Job, Kept, MachineFacts, Way, raw_of
 from imagefactory.targets.vm.choice import chosen_base
 from imagefactory.targets.vm.examples import examples_of
 from imagefactory.targets.vm.facts import machine_files, machine_links, memory_mib, template_files
@@ -153,6 +153,11 @@ class VmKind(AsFile):
         spec, folder = job.target.spec, job.record.shelf
         assert isinstance(spec, ImageSpec)
         return moved(artifact, folder / f"{stem_of(spec)}-{job.target.input_digest[:12]}.qcow2")
+
+    def machine(self, kept: Kept) -> MachineFacts:
+        """What its report says it was made of, and what its application needs."""
+        made_of = {need.kind: need for need in kept.report.needs}
+        return MachineFacts(made_of[_BASE].id, made_of[_IMAGE].digest, self.memory(kept.target) >> 20)
 
     def write_raw(self, job: Job, kept: Kept) -> Artifact:
         """Write it uncompressed beside what is kept. Raises BuildFailed, or a kind of it."""
