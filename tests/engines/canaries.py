@@ -198,14 +198,15 @@ class Sight:
 
 
 class Watch(Looking):
-    """Looks at every process that descends from this one, as often as it can, while the block runs.
+    """Looks at every process that descends from this one, while the block runs; ``pause`` is that between two
+    looks, in seconds.
 
     ``found`` lists the canaries that were seen, ``programs`` the words of all that ran. The environment of a
     process that this one started is not looked at, for the test gave it that.
     """
 
-    def __init__(self, canaries: Canaries) -> None:
-        super().__init__(_PAUSE)
+    def __init__(self, canaries: Canaries, pause: float = _PAUSE) -> None:
+        super().__init__(pause)
         self.found: list[Sight] = []
         self.programs: set[tuple[str, ...]] = set()
         self.looks = 0

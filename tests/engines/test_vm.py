@@ -48,8 +48,8 @@ def planted() -> Canaries:
 
 @pytest.fixture(scope="module")
 def watch(planted: Canaries) -> Watch:
-    """Sees the programs of the build."""
-    return Watch(planted)
+    """Sees the programs of the build; seldom, for an emulated machine needs all of this one."""
+    return Watch(planted, pause=0.2)
 
 
 @pytest.fixture(scope="module")

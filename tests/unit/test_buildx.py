@@ -149,6 +149,18 @@ def failure(log: Log, output: str, error: str = STATUS_2, step: str = INSTALL) -
     return reader.failure(log)
 
 
+def test_a_layer_that_waits_for_its_like_is_no_failure(log: Log) -> None:
+    reader = _Reader(log)
+    reader.feed(
+        "ERROR: (*service).Write failed: rpc error: code = Unavailable desc = ref layer-sha256:9add"
+        " locked for 3.6ms (since 2026-11-29 09:24:00 +0000 UTC): unavailable"
+    )
+    reader.feed("ERROR: failed to parse the Dockerfile")
+    error = reader.failure(log)
+    assert type(error) is BuildFailed
+    assert error.tail == ("ERROR: failed to parse the Dockerfile",)
+
+
 @pytest.mark.parametrize(
     "said",
     [

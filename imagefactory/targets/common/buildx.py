@@ -37,6 +37,8 @@ _FOR = {"build": " to build with", "tools": " to install with"}
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
+# Two layers that are the same are written at once; BuildKit waits, and writes it again.
+_WAITS = re.compile(r"\(\*service\)\.Write failed: .* ref \S+ locked for ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class _Reader:
         except ValueError:
             event = None
         if not isinstance(event, dict):
-            if line.strip():
+            if line.strip() and not _WAITS.search(line):
                 self._unread.append(line)
                 self._log.line(line)
             return
