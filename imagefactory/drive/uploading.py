@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from imagefactory.drive.session import Session
 from imagefactory.drive.uncompressed import disks_of, kept_report
 from imagefactory.errors import BadInput
@@ -13,7 +15,8 @@ from imagefactory.publish.described import project_image
 from imagefactory.publish.glance import Uploaded, upload
 from imagefactory.publish.permission import require_permission
 from imagefactory.publish.properties import properties_of, tags_of
-from imagefactory.targets.kind import raw_of
+from imagefactory.system.store import file_sha256
+from imagefactory.targets.kind import Kept, raw_of
 
 
 def upload_image(
@@ -36,12 +39,7 @@ def upload_image(
     file = kept.path
     disk_format: DiskFormat = "raw" if raw else "qcow2"
     if raw:
-        uncompressed = raw_of(kept)
-        if uncompressed is None or not uncompressed.is_file():
-            raise BadInput(
-                f"{image.id} has no uncompressed disk", hint=f"run imagefactory raw {image.selector}"
-            )
-        file = uncompressed
+        file = _uncompressed(kept, image)
     else:
         kind.verify(kept)
     facts = kind.machine(kept)
@@ -59,3 +57,14 @@ def upload_image(
         settings.cloud_images.visibility,
         on_progress,
     )
+
+
+def _uncompressed(kept: Kept, image: ImageDefinition) -> Path:
+    """The raw disk beside it, which is the one that was written then. Raises BadInput."""
+    file, held = raw_of(kept), kept.report.raw
+    hint = f"run imagefactory raw {image.selector}"
+    if file is None or held is None or not file.is_file():
+        raise BadInput(f"{image.id} has no uncompressed disk", hint=hint)
+    if f"sha256:{file_sha256(file)}" != held.digest:
+        raise BadInput(f"{file} is damaged", hint=f"remove it, then {hint}")
+    return file

@@ -570,6 +570,24 @@ def test_the_command_sends_what_was_tested(cloud: OpenStack, checkout: Checkout)
     assert len(listed(Cloud("member"))) == 1
 
 
+def test_the_command_sends_a_raw_disk(cloud: OpenStack, checkout: Checkout, disk: Path) -> None:
+    beside = checkout.disk.with_suffix(".raw")
+    shutil.copy(disk, beside)
+    facts = {"file": beside.name, "digest": f"sha256:{file_sha256(beside)}", "bytes": beside.stat().st_size}
+    checkout.say(raw=facts)
+    words = ("upload", checkout.image, "--cloud", "member", "--raw")
+    with beside.open("r+b") as file:
+        byte = file.read(1)
+        file.seek(0)
+        file.write(bytes([byte[0] ^ 1]))
+    assert f"{beside} is damaged" in checkout.bench.run(*words, status=2).text
+    assert_nothing_left(cloud)
+    shutil.copy(disk, beside)
+    (told,) = json.loads(checkout.bench.run(*words, "--json").out)
+    seen = Cloud("member").get(f"/images/{told['id']}")
+    assert (seen["disk_format"], seen["os_hash_value"]) == ("raw", sha512(disk))
+
+
 def test_the_command_starts_nothing(cloud: OpenStack, checkout: Checkout) -> None:
     """But git, which says of what revision a recipe is."""
     with Watch(Canaries()) as watch:

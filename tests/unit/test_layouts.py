@@ -61,6 +61,14 @@ def test_a_damaged_layer_is_not_shared(base: Path, tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "layout").rglob("*") if file.is_file()] == [second[7:]]
 
 
+@pytest.mark.parametrize("said", ["", "{", "[]", '{"layers": [1]}', '{"layers": [{"digest": null}]}'])
+def test_nothing_is_shared_of_what_is_no_image(base: Path, tmp_path: Path, said: str) -> None:
+    digest, _ = manifest_of(base)
+    (base / "blobs" / digest.replace(":", "/")).write_text(said)
+    assert share_layers(base, digest, tmp_path / "layout") == frozenset()
+    assert share_layers(base, "sha256:" + "0" * 64, tmp_path / "layout") == frozenset()
+
+
 def test_an_archive_holds_the_image_and_nothing_else(base: Path) -> None:
     blob(base, b"of the image before")
     digest, manifest = manifest_of(base)

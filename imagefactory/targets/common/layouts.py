@@ -7,6 +7,7 @@ those that stand here already, and cross neither BuildKit's connection nor the D
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tarfile
@@ -23,18 +24,17 @@ _HEADS = ("oci-layout", "index.json")
 
 def share_layers(base: Path, digest: str, layout: Path) -> frozenset[str]:
     """Link the layers of the image ``digest`` in the layout ``base`` into another layout, and return their
-    digests. A damaged one, and any that can't be linked, is left out: then it has to be written.
+    digests. A damaged one, and any that can't be linked, is left out: it has to be written then, and BuildKit
+    says what is wrong with a base image that can't be read.
     """
     shared = set()
-    for layer in _document(base, digest)["layers"]:
-        source, link = _blob(base, layer["digest"]), _blob(layout, layer["digest"])
-        try:
-            if f"sha256:{file_sha256(source)}" == layer["digest"]:
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        for layer in map(str, (each["digest"] for each in _document(base, digest)["layers"])):
+            source, link = _blob(base, layer), _blob(layout, layer)
+            if f"sha256:{file_sha256(source)}" == layer:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.hardlink_to(source)
-                shared.add(str(layer["digest"]))
-        except OSError:
-            continue
+                shared.add(layer)
     return frozenset(shared)
 
 
