@@ -22,7 +22,7 @@ def have_raw(session: Session, image: ImageDefinition) -> Result:
     """Have the image's disk stand beside itself as a raw file, and its report hold that; a failure is a
     result too. Nothing is done where it is there.
     """
-    kind = disks_of(session)
+    (kind,) = (each for each in session.kinds.values() if isinstance(each, Disks))
     id = TargetId(kind.name, image.id)
     record = session.record(id)
 
@@ -47,12 +47,6 @@ def have_raw(session: Session, image: ImageDefinition) -> Result:
         return Result(image.id, "build", time.monotonic() - start, report=report, kind=id.kind)
 
     return guarded(session, shown(id), record, work, Result(image.id, "failed", 0.0, kind=id.kind))
-
-
-def disks_of(session: Session) -> Disks:
-    """The kind whose targets are disks."""
-    (kind,) = (each for each in session.kinds.values() if isinstance(each, Disks))
-    return kind
 
 
 def kept_report(session: Session, image: ImageDefinition, target: Target | Unlocked) -> Report:

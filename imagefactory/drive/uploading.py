@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from imagefactory.drive.session import Session
-from imagefactory.drive.uncompressed import disks_of, kept_report
+from imagefactory.drive.uncompressed import kept_report
 from imagefactory.errors import BadInput
 from imagefactory.model.spec import ImageDefinition
 from imagefactory.model.target import Target, TargetId
@@ -16,7 +16,7 @@ from imagefactory.publish.glance import Uploaded, upload
 from imagefactory.publish.permission import require_permission
 from imagefactory.publish.properties import properties_of, tags_of
 from imagefactory.system.store import file_sha256
-from imagefactory.targets.kind import Kept, raw_of
+from imagefactory.targets.kind import Kept, Machines, raw_of
 
 
 def upload_image(
@@ -28,7 +28,7 @@ def upload_image(
     Nothing of an image or a recipe is run. Raises BadInput where there is none that was tested, or where it
     must not be published from here; else as ``glance.upload``.
     """
-    kind = disks_of(session)
+    (kind,) = (each for each in session.kinds.values() if isinstance(each, Machines))
     id = TargetId(kind.name, image.id)
     target = session.resolver.graph([image], [id])[id]
     report = kept_report(session, image, target)

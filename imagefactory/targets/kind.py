@@ -229,11 +229,16 @@ class MachineFacts:
 
 
 @runtime_checkable
-class Disks(Kind, Protocol):
-    """A kind of compressed disks of machines, which some clouds want as they are when they are not."""
+class Machines(Protocol):
+    """A kind of disks that machines boot from, such as those of a cloud."""
 
     def machine(self, kept: Kept) -> MachineFacts:
         """What a cloud is told of it."""
+
+
+@runtime_checkable
+class Disks(Protocol):
+    """A kind of compressed disks, which some clouds want as they are when they are not."""
 
     def write_raw(self, job: Job, kept: Kept) -> Artifact:
         """Write what was kept as a raw disk beside it. Raises BuildFailed, or a kind of it."""

@@ -16,7 +16,7 @@ from imagefactory.model.spec import Step
 from imagefactory.system.log import Log
 from imagefactory.system.processes import Stop
 from imagefactory.targets.common import buildx
-from imagefactory.targets.common.buildx import Request, _Reader, manifest_bytes, read_digest, step_name
+from imagefactory.targets.common.buildx import Request, _Reader, step_name
 
 APT, INSTALL, BASE = "sha256:apt", "sha256:install", "sha256:base"
 NAMES = {
@@ -323,10 +323,3 @@ def test_a_tree_is_written_without_network(log: Log, tmp_path: Path, monkeypatch
         *("all_proxy=", "ftp_proxy=", "http_proxy=", "https_proxy=", "no_proxy="),
     ]
     assert "environment" not in options
-
-
-def test_an_oci_layout_is_read() -> None:
-    index = b'{"manifests": [{"digest": "sha256:1234"}]}'
-    manifest = b'{"layers": [{"digest": "sha256:1", "size": 10}, {"digest": "sha256:2", "size": 32}]}'
-    assert read_digest(index) == "sha256:1234"
-    assert manifest_bytes(manifest) == 42

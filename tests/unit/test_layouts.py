@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from imagefactory.targets.common.archive import OciArchive
-from imagefactory.targets.common.layouts import archive_of, manifest_of, packed, share_layers
+from imagefactory.targets.common.layouts import (
+    archive_of,
+    blobs_of,
+    layer_bytes,
+    manifest_of,
+    packed,
+    share_layers,
+)
 
 
 def blob(layout: Path, data: bytes) -> dict[str, object]:
@@ -51,6 +58,13 @@ def test_layers_of_the_base_image_are_the_same_files(base: Path, tmp_path: Path)
     for layer in shared:
         name = "blobs/" + layer.replace(":", "/")
         assert (tmp_path / "layout" / name).samefile(base / name)
+
+
+def test_a_layout_is_read(base: Path) -> None:
+    digest, manifest = manifest_of(base)
+    assert layer_bytes(manifest) == len(b"the lowest" + b"the second")
+    assert blobs_of(base) == {f"sha256:{file.name}" for file in base.glob("blobs/sha256/*")}
+    assert digest in blobs_of(base)
 
 
 def test_a_damaged_layer_is_not_shared(base: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from imagefactory.system.records import Record
 from imagefactory.system.site import Site
 from imagefactory.system.workspace import Workspace
 from imagefactory.targets import register
-from imagefactory.targets.kind import Held, Job, Kept, MachineFacts
+from imagefactory.targets.kind import Held, Job, Kept
 from imagefactory.targets.register import Kinds
 from imagefactory.targets.vm.growth import size_test
 from imagefactory.targets.vm.kind import VmKind
@@ -184,9 +184,6 @@ class Disk(toys.Toy):
     """A toy whose disks have a raw form."""
 
     name = "toy"
-
-    def machine(self, kept: Kept) -> MachineFacts:
-        raise NotImplementedError
 
     def write_raw(self, job: Job, kept: Kept) -> Artifact:
         toys.behaviour.order.append("raw")

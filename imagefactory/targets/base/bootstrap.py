@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from imagefactory.sandbox import MANY, Errand
 from imagefactory.system.files import remove_tree
 from imagefactory.system.templates import quoted
 from imagefactory.targets.common import buildx
+from imagefactory.targets.common.layouts import blobs_of, layer_bytes, manifest_of
 from imagefactory.targets.common.packages import REPOSITORY, remove_packages, stage_packages
 
 _DOCKERFILE = """\
@@ -49,9 +49,8 @@ def make_base(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
     name = f"imagefactory/{base.name}:latest"
     request = buildx.Request(context, name, spec.epoch, layout, spec.platform)
     steps += buildx.build(request, means.log, means.stop)
-    digest = buildx.read_digest((layout / "index.json").read_bytes())
-    manifest = (layout / "blobs" / digest.replace(":", "/")).read_bytes()
-    return Artifact(digest, buildx.manifest_bytes(manifest), tuple(steps), path=str(layout))
+    digest, manifest = manifest_of(layout)
+    return Artifact(digest, layer_bytes(manifest), tuple(steps), path=str(layout))
 
 
 def put_layout(draft: Path, layout: Path) -> None:
@@ -71,13 +70,10 @@ def put_layout(draft: Path, layout: Path) -> None:
 
 def _blobs(layout: Path) -> set[str]:
     """The sha256 of every blob that the image of an OCI layout is made of."""
-    digest = buildx.read_digest((layout / "index.json").read_bytes())
-    manifest = layout / "blobs" / digest.replace(":", "/")
-    if not manifest.is_file():
+    try:
+        return {digest.removeprefix("sha256:") for digest in blobs_of(layout)}
+    except FileNotFoundError:  # of the manifest: somebody removed it
         return set()
-    described = json.loads(manifest.read_bytes())
-    digests = [digest, *(part["digest"] for part in (described["config"], *described["layers"]))]
-    return {digest.removeprefix("sha256:") for digest in digests}
 
 
 def _bootstrap(spec: BaseSpec, rootfs: Path, means: Means) -> Step:

@@ -12,7 +12,7 @@ from imagefactory.inputs.registry import MANIFEST, MANIFESTS
 from imagefactory.model.lock import BlobFile
 from imagefactory.model.spec import Artifact, BaseSpec, Step
 from imagefactory.system.store import place_file
-from imagefactory.targets.common import buildx
+from imagefactory.targets.common.layouts import layer_bytes
 
 
 def take_upstream(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
@@ -45,7 +45,7 @@ def take_upstream(spec: BaseSpec, layout: Path, means: Means) -> Artifact:
         raise disk_error(error, layout) from None
     step = Step(name, round(time.monotonic() - start, 3))
     means.log.step_done(step)
-    return Artifact(entry["digest"], buildx.manifest_bytes(content), (step,), path=str(layout))
+    return Artifact(entry["digest"], layer_bytes(json.loads(content)), (step,), path=str(layout))
 
 
 def _check(spec: BaseSpec, blob: BlobFile, means: Means) -> str:

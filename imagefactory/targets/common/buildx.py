@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -265,17 +265,3 @@ def _time(stamp: str) -> float:
 def base_reference(name: str, digest: str) -> str:
     """The name by digest under which builds know a base image."""
     return f"imagefactory/{name}@{digest}"
-
-
-def read_digest(layout_index: bytes) -> str:
-    """The manifest's digest in an OCI layout's ``index.json``
-    (https://github.com/opencontainers/image-spec/blob/main/image-layout.md).
-    """
-    digest: str = json.loads(layout_index)["manifests"][0]["digest"]
-    return digest
-
-
-def manifest_bytes(manifest: bytes) -> int:
-    """The bytes of the compressed layers that an OCI manifest names."""
-    layers: Sequence[Mapping[str, Any]] = json.loads(manifest)["layers"]
-    return sum(int(layer["size"]) for layer in layers)

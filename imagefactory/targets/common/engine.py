@@ -15,7 +15,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from imagefactory.errors import BuildFailed, DiskFull, EngineError, FactoryError, disk_error
 from imagefactory.system.processes import run
 from imagefactory.system.versions import numbers
-from imagefactory.targets.common.layouts import manifest_of, packed
+from imagefactory.targets.common.layouts import layer_bytes, manifest_of, packed
 
 MINIMUM_ENGINE = (26, 0)
 MINIMUM_BUILDX = (0, 13)
@@ -92,7 +92,7 @@ class Engine:
         """Take an OCI layout into the image store, under the ``name`` that stands in it, and return what the
         engine then knows of it. ``shared`` names layers that the engine has of the base image, in most cases.
         """
-        least = sum(layer["size"] for layer in manifest_of(layout)[1]["layers"])
+        least = layer_bytes(manifest_of(layout)[1])
         sdk: Any = self.client
         with explained():
             sdk.images.load(packed(layout, shared))

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,22 @@ def manifest_of(layout: Path) -> tuple[str, Any]:
     return entry["digest"], _document(layout, entry["digest"])
 
 
+def layer_bytes(manifest: Mapping[str, Any]) -> int:
+    """The bytes of the compressed layers that an OCI manifest names."""
+    return sum(int(layer["size"]) for layer in manifest["layers"])
+
+
+def blobs_of(layout: Path) -> set[str]:
+    """The digest of every blob that the one image in a layout is made of."""
+    digest, manifest = manifest_of(layout)
+    return {digest, *(str(part["digest"]) for part in (manifest["config"], *manifest["layers"]))}
+
+
 def packed(layout: Path, without: Collection[str] = ()) -> Iterator[bytes]:
     """A layout as a tar archive in pieces, always the same for the same image. ``without`` names blobs that
     whoever reads it has.
     """
-    digest, manifest = manifest_of(layout)
-    blobs = {digest, manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
-    for name in (*_HEADS, *(_name(each) for each in sorted(blobs - {*without}))):
+    for name in (*_HEADS, *(_name(each) for each in sorted(blobs_of(layout) - {*without}))):
         with (layout / name).open("rb") as file:
             entry = tarfile.TarInfo(name)
             entry.size = os.fstat(file.fileno()).st_size
